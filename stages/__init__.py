@@ -1,0 +1,1 @@
+"""The pipeline: stages are the columns of the grid, tasks its rows."""

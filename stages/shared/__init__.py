@@ -1,0 +1,1 @@
+"""What the tasks share, a module for each thing that it does."""
