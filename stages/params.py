@@ -1,0 +1,295 @@
+"""Params: check params.yaml whole, before anything else is touched.
+
+`python -m stages.params` is the pipeline's first stage, and every other one comes after it: so a
+wrong params.yaml stops `dvc repro` before DVC removes a single output. What it writes never
+changes, so a change of params re-runs only the stages that use it.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stages.shared.files import write
+from stages.shared.refusal import Refusal, refusing
+
+FILE = Path("params.yaml")
+SOUND = Path("data/params/sound.txt")
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+ZeroToOne = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: no unknown key, no silent conversion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Runtime(Section):
+    """How the machine is used."""
+
+    threads: Annotated[int, Field(ge=1, le=256)]
+    cpu: Literal["avx2", "native"]
+    device: Literal["cpu", "cuda", "mps", "auto"]
+    devices: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+
+
+class Split(Section):
+    """How samples are held out."""
+
+    test: Share
+    validation: Share
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> Self:
+        if self.test + self.validation >= 1:
+            raise ValueError("test + validation must leave a share to train on (below 1)")
+        return self
+
+
+class PrepareImages(Section):
+    """From files or arrays to one packed array of images, split."""
+
+    source: Literal["digits", "folder", "torchvision"]
+    path: Annotated[str, Field(min_length=1)]
+    dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"] | None
+    group_pattern: str | None
+    size: Annotated[int, Field(ge=4, le=1024)]
+    channels: Literal[1, 3]
+    unreadable: Literal["list", "refuse"]
+    max_pixels: Count
+    min_per_class: Annotated[int, Field(ge=3)]
+    near_duplicate: ZeroToOne
+    split: Split
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _one_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"must be a regular expression ({error})") from None
+            if groups < 1:
+                raise ValueError("must hold a group in parentheses")
+        return pattern
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> Self:
+        if (self.dataset is not None) != (self.source == "torchvision"):
+            raise ValueError("dataset must be named for source: torchvision, and be null otherwise")
+        if self.group_pattern is not None and self.source != "folder":
+            raise ValueError("group_pattern is for source: folder; it must be null otherwise")
+        return self
+
+
+class CheckClassifier(Section):
+    """What must hold before a classifier is trained."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    first_loss_tolerance: Positive
+    overfit_steps: Count
+    overfit_loss: Positive
+
+
+class ImageBaseline(Section):
+    """Nearest prototype and logistic regression."""
+
+    regularisation: Positive
+    max_iterations: Count
+    fit_on_at_most: Count
+
+
+class Augment(Section):
+    """Random change of each training image."""
+
+    rotate: Annotated[float, Field(ge=0, le=180)]
+    translate: Annotated[float, Field(ge=0, le=0.5)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    flip: bool
+
+
+class TrainImages(Section):
+    """The network and its training."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    model: Literal["residual", "resnet18"]
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)]
+    start_from: str | None
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    augment: Augment
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("must name each seed once: a repeated one would count as evidence twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _weights_fit_the_model(self) -> Self:
+        if self.start_from == "imagenet" and self.model != "resnet18":
+            raise ValueError("start_from: imagenet needs model: resnet18")
+        return self
+
+
+class EvaluateClassifier(Section):
+    """Intervals and the verdict."""
+
+    confidence: Share
+    resamples: Annotated[int, Field(ge=1000, le=1_000_000)]
+    seed: Seed
+    bins: Annotated[int, Field(ge=2, le=100)]
+    worthwhile_gain: Share
+    assumed_regressions: Annotated[float, Field(ge=0, lt=0.5)]
+
+
+class Failures(Section):
+    """Which cases are shown, and with what."""
+
+    show: Annotated[int, Field(ge=6, le=12)]
+    neighbours: Annotated[int, Field(ge=1, le=50)]
+    at_least: Annotated[int, Field(ge=3)]
+    suspect_margin: ZeroToOne
+
+
+class Pack(Section):
+    """The evidence pack."""
+
+    page_limit_mb: Positive
+
+
+class Image(Section):
+    """The task image: a section a stage."""
+
+    prepare: PrepareImages
+    check: CheckClassifier
+    baseline: ImageBaseline
+    train: TrainImages
+    evaluate: EvaluateClassifier
+    failures: Failures
+    pack: Pack
+
+
+class Params(Section):
+    """All of params.yaml: how the machine is used, and a section a task."""
+
+    runtime: Runtime
+    image: Image
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice: the first would be dropped in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise Refusal(f"{FILE}: the key {key!r} stands twice in the section at line {line}")
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path | None = None) -> Params:
+    """Return the checked params.
+
+    Raises:
+        Refusal: the file is missing, is not YAML, or holds an unknown, missing, mistyped or
+            out-of-range key; the line names the file, the key, what was given, what is allowed and,
+            for an unknown key, the nearest known one.
+    """
+    path = path or FILE
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}; run from the project's folder") from None
+    except UnicodeDecodeError:
+        raise Refusal(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise Refusal(f"{path}: not YAML: {error}") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise Refusal(f"{path}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Return one line on the first thing that is wrong, and how many more there are."""
+    # A misspelt key is both unknown and missing: the unknown one says more.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    line = f"{where}: {_sentence(first)}"
+    more = error.error_count() - 1
+    return f"{line} (and {more} more)" if more else line
+
+
+def _sentence(error: Any) -> str:
+    kind, given = error["type"], error["input"]
+    if kind == "missing":
+        return "this key is missing; add it (params.yaml in git shows its default)"
+    if kind == "extra_forbidden":
+        known = _keys(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0)
+        nearest = f"; the nearest known key is {near[0]!r}" if near else ""
+        return f"unknown key{nearest} (known: {', '.join(known)})"
+    allowed = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind in {"model_type", "model_attributes_type"}:
+        return "must be a section with keys of its own"
+    if not isinstance(given, dict):
+        allowed = f"given {given!r}; {allowed}"
+    if isinstance(given, str) and re.fullmatch(r"[-+]?[\d.]+e[-+]?\d+", given, re.IGNORECASE):
+        allowed += " (YAML reads this as text: write it as 0.001, or 1.0e-3)"
+    return allowed
+
+
+def _keys(loc: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Params
+    for part in loc:
+        field = model.model_fields[part].annotation
+        if not (isinstance(field, type) and issubclass(field, BaseModel)):
+            return []
+        model = field
+    return list(model.model_fields)
+
+
+def look_at_sources(params: Params) -> None:
+    """Look whether each task's raw data are there, without reading them.
+
+    Raises:
+        Refusal: a folder is missing, is not a folder, or is empty.
+    """
+    prepare = params.image.prepare
+    path = Path(prepare.path).expanduser()
+    if prepare.source == "torchvision":
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    where = f"{FILE}: image.prepare.path: given {prepare.path!r}"
+    if not path.is_dir():
+        raise Refusal(f"{where}; must be a folder that is there (source: {prepare.source})")
+    if not any(path.iterdir()):
+        raise Refusal(f"{where}; the folder is empty (source: {prepare.source})")
+
+
+def main() -> None:
+    """Check params.yaml and whether the raw data that it names are there."""
+    with refusing("params"):
+        look_at_sources(load())
+        write(SOUND, "Every key of params.yaml is known, and its value allowed.\n")
+
+
+if __name__ == "__main__":
+    main()

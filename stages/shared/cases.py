@@ -1,0 +1,229 @@
+"""Failure cases: which samples fail, how surely, beside what they lie, and why that may be."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stages.shared.dataset import Dataset
+
+if TYPE_CHECKING:
+    from stages.params import Failures
+    from stages.shared.files import Content
+
+SUSPECT = "suspect label"
+LUCK = "luck of the seed"
+UNLIKE = "unlike the training data"
+BETWEEN = "between two classes"
+DRAWN = "drawn to another class"
+
+CAUSES = {
+    SUSPECT: "every seed's model and most of the nearest training samples give the same other label",
+    LUCK: "fewer than half of the seeds' models fail on it",
+    UNLIKE: "further from every training sample than 95% of these are from each other",
+    BETWEEN: "its nearest training samples are of both classes, the true and the predicted",
+    DRAWN: "its nearest training samples are not of its own class",
+}
+_REFERENCE = 2000
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Failure cases and their summary.
+
+    Attributes:
+        cases: a row a wrong test sample, the surest mistake first; then, where fewer are wrong
+            than asked for, the least confident right ones ("weak").
+        successes: right samples, evenly spaced from the surest to the least sure.
+        summary: counts by change against the baseline, cause and bucket.
+        next_step: one change, why, and the command that tries it.
+    """
+
+    cases: pd.DataFrame
+    successes: pd.DataFrame
+    summary: dict[str, Any]
+    next_step: dict[str, Any]
+
+    def files(self) -> "dict[str, Content]":
+        """Return what the stage writes."""
+        return {
+            "cases.csv": self.cases,
+            "successes.csv": self.successes,
+            "summary.json": self.summary,
+            "next_step.json": self.next_step,
+        }
+
+
+def nearest(
+    queries: np.ndarray, features: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `count` nearest of `features` to each query, nearest first, and their distances.
+
+    Args:
+        queries: (m, width).
+        features: (n, width).
+        count: at most n.
+
+    Returns:
+        (m, count) of indices, (m, count) of Euclidean distances.
+    """
+    count = min(count, len(features))
+    squares = np.einsum("ij,ij->i", features, features)
+    places, distances = [], []
+    for start in range(0, len(queries), _AT_ONCE):
+        part = queries[start : start + _AT_ONCE]
+        squared = squares - 2 * part @ features.T + np.einsum("ij,ij->i", part, part)[:, None]
+        some = np.argpartition(squared, count - 1, axis=1)[:, :count]
+        found = np.take_along_axis(squared, some, axis=1)
+        order = np.lexsort((some, found), axis=1)
+        places.append(np.take_along_axis(some, order, axis=1))
+        distances.append(np.sqrt(np.maximum(np.take_along_axis(found, order, axis=1), 0)))
+    if not places:
+        return np.empty((0, count), dtype=np.int64), np.empty((0, count))
+    return np.concatenate(places), np.concatenate(distances)
+
+
+def _usual_distance(features: np.ndarray) -> float:
+    """Return the distance below which 95% of (at most 2,000) training samples have a neighbour."""
+    step = max(1, len(features) // _REFERENCE)
+    _, distances = nearest(features[::step], features, 2)
+    return float(np.quantile(distances[:, -1], 0.95))
+
+
+def _choose(wrong: np.ndarray, confidence: np.ndarray, at_least: int) -> np.ndarray:
+    mistakes = np.flatnonzero(wrong)
+    mistakes = mistakes[np.argsort(-confidence[mistakes], kind="stable")]
+    right = np.flatnonzero(~wrong)
+    weak = right[np.argsort(confidence[right], kind="stable")][: max(0, at_least - len(mistakes))]
+    return np.concatenate([mistakes, weak])
+
+
+def _causes(
+    labels: np.ndarray,
+    others: np.ndarray,
+    neighbours: np.ndarray,
+    far: np.ndarray,
+    failing: np.ndarray,
+    suspect: np.ndarray,
+) -> np.ndarray:
+    of_own = (neighbours == labels[:, None]).any(axis=1)
+    of_other = (neighbours == others[:, None]).any(axis=1)
+    return np.select(
+        [suspect, failing < 0.5, far, of_own & of_other],  # noqa: PLR2004
+        [SUSPECT, LUCK, UNLIKE, BETWEEN],
+        DRAWN,
+    )
+
+
+def find(
+    dataset: Dataset,
+    predictions: pd.DataFrame,
+    probabilities: dict[str, np.ndarray],
+    features: dict[str, np.ndarray],
+    params: "Failures",
+) -> pd.DataFrame:
+    """Return the failure cases of the headline model (the first of `probabilities`).
+
+    Columns: id, row, kind (wrong, weak), true, predicted, confidence, probability_of_true,
+    baseline, change (broken, persistent, fixed, kept), failure_rate (share of seeds), suspect_label,
+    bucket ("true → predicted"; for a weak one the second guess stands for the predicted), cause,
+    neighbours (ids), neighbour_rows, neighbour_labels, nearest_distance.
+    """
+    labels = predictions["label"].to_numpy()
+    stack = np.stack(list(probabilities.values()))
+    headline, guesses = stack[0], stack.argmax(axis=2)
+    wrong = guesses[0] != labels
+    chosen = _choose(wrong, headline.max(axis=1), params.at_least)
+    labels, stack, guesses, wrong = labels[chosen], stack[:, chosen], guesses[:, chosen], wrong[chosen]
+    headline = stack[0]
+    everyone = np.arange(len(chosen))
+    second = np.argsort(-headline, axis=1, kind="stable")[:, 1]
+    others = np.where(wrong, guesses[0], second)
+
+    places, distances = nearest(features["test"][chosen], features["train"], params.neighbours)
+    train = dataset.part("train")
+    neighbour_labels = train["label"].to_numpy()[places]
+    agreed = (guesses == guesses[0]).all(axis=0)
+    sure = stack.mean(axis=0)[everyone, others] >= params.suspect_margin
+    most = (neighbour_labels == others[:, None]).mean(axis=1) > 0.5  # noqa: PLR2004
+    suspect = wrong & agreed & sure & most
+    failing = (guesses != labels).mean(axis=0)
+    far = distances[:, 0] > _usual_distance(features["train"])
+    cause = _causes(labels, others, neighbour_labels, far, failing, suspect)
+
+    kept = predictions.iloc[chosen]
+    baseline = kept["baseline"].to_numpy()
+    base_right = baseline == labels
+    change = np.where(
+        wrong,
+        np.where(base_right, "broken", "persistent"),
+        np.where(base_right, "kept", "fixed"),
+    )
+    names = np.array(dataset.classes, dtype=object)
+    ids, rows = train["id"].to_numpy()[places], train["row"].to_numpy()[places]
+    return pd.DataFrame(
+        {
+            "id": kept["id"].to_numpy(),
+            "row": kept["row"].to_numpy(),
+            "kind": np.where(wrong, "wrong", "weak"),
+            "true": names[labels],
+            "predicted": names[guesses[0]],
+            "confidence": headline.max(axis=1).astype(float),
+            "probability_of_true": headline[everyone, labels].astype(float),
+            "baseline": names[baseline],
+            "change": change,
+            "failure_rate": failing,
+            "suspect_label": suspect,
+            "bucket": [f"{names[t]} → {names[o]}" for t, o in zip(labels, others, strict=True)],
+            "cause": cause,
+            "neighbours": [" | ".join(map(str, one)) for one in ids],
+            "neighbour_rows": [" ".join(map(str, one)) for one in rows],
+            "neighbour_labels": [" | ".join(names[one]) for one in neighbour_labels],
+            "nearest_distance": distances[:, 0].astype(float),
+        }
+    )
+
+
+def successes(dataset: Dataset, predictions: pd.DataFrame, headline: str, count: int) -> pd.DataFrame:
+    """Return right predictions, evenly spaced from the surest to the least sure."""
+    right = predictions[predictions[headline] == predictions["label"]]
+    right = right.sort_values(["confidence", "id"], ascending=[False, True])
+    places = np.unique(np.linspace(0, len(right) - 1, min(count, len(right))).astype(int))
+    some = right.iloc[places]
+    names = np.array(dataset.classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "id": some["id"].to_numpy(),
+            "row": some["row"].to_numpy(),
+            "true": names[some["label"].to_numpy()],
+            "predicted": names[some[headline].to_numpy()],
+            "confidence": some["confidence"].to_numpy(),
+            "baseline": names[some["baseline"].to_numpy()],
+        }
+    )
+
+
+def summarise(predictions: pd.DataFrame, cases: pd.DataFrame, headline: str) -> dict[str, Any]:
+    """Return counts: over all test samples by change, over the cases by kind, cause and bucket."""
+    right = predictions[headline] == predictions["label"]
+    before = predictions["baseline"] == predictions["label"]
+    return {
+        "changes": {
+            "fixed": int((right & ~before).sum()),
+            "broken": int((~right & before).sum()),
+            "persistent": int((~right & ~before).sum()),
+            "kept": int((right & before).sum()),
+        },
+        "failure_case_count": len(cases),
+        "kinds": _counts(cases["kind"]),
+        "causes": _counts(cases["cause"]),
+        "buckets": _counts(cases["bucket"]),
+        "suspect_labels": int(cases["suspect_label"].sum()),
+    }
+
+
+def _counts(column: pd.Series) -> dict[str, int]:
+    counts = column.value_counts()
+    return {str(name): int(counts[name]) for name in sorted(counts.index)}

@@ -1,0 +1,69 @@
+"""What prepare leaves for the stages after it: the samples' table and the dataset note."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.shared.files import read_csv, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Prepared samples.
+
+    Attributes:
+        samples: a row a sample: row (in the packed array), id, label (index of its class), group,
+            split.
+        note: the dataset note; its "classes" name the labels.
+    """
+
+    samples: "pd.DataFrame"
+    note: dict[str, Any]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Return the classes' names, in the order of their labels."""
+        return list(self.note["classes"])
+
+    def part(self, split: str) -> "pd.DataFrame":
+        """Return the samples of one split, in the array's order."""
+        return self.samples[self.samples["split"] == split].reset_index(drop=True)
+
+    def labels(self, split: str) -> np.ndarray:
+        """Return the labels of one split, (n,), int64."""
+        return self.part(split)["label"].to_numpy(dtype=np.int64, copy=True)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return where one split's samples lie in the packed array, (n,), int64."""
+        return self.part(split)["row"].to_numpy(dtype=np.int64, copy=True)
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Return what prepare wrote into `folder`.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
+    text = {"id": str, "group": str, "split": "category"}
+    return Dataset(read_csv(folder / "samples.csv", dtype=text), read_json(folder / "dataset.json"))
+
+
+def class_counts(samples: "pd.DataFrame", classes: list[str]) -> list[dict[str, Any]]:
+    """Return how many samples of each class each split holds, a row a class."""
+    counts = samples.groupby(["label", "split"], observed=True).size().unstack(fill_value=0)
+    return [
+        {
+            "class": name,
+            **{
+                split: int(counts[split].get(index, 0)) if split in counts else 0
+                for split in ("train", "validation", "test")
+            },
+        }
+        for index, name in enumerate(classes)
+    ]

@@ -1,0 +1,311 @@
+"""Image sources, and the packed array that they become.
+
+A source yields `Picture`s one by one, so that a million of them never lie in memory together.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from stages.shared.files import read_csv, sha256, writing
+from stages.shared.refusal import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stages.params import PrepareImages
+
+# SHA-256 of what scikit-learn's load_digits() gives, as uint8: 1,797 images of 8 by 8, 0 to 16.
+DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+DIGITS_INK = 16
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image from a source, or the reason why there is none.
+
+    Attributes:
+        name: what the source calls it; a file's path below its folder.
+        label: its class, by name.
+        group: who or what it shares with others (a writer), "" where the source does not know.
+        official_test: whether the source itself hands it out as test data.
+        pixels: uint8, (channel, height, width); None where it could not be read.
+        problem: why it could not be read.
+    """
+
+    name: str
+    label: str
+    group: str = ""
+    official_test: bool = False
+    pixels: np.ndarray | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source and what its dataset note says of it."""
+
+    pictures: Iterable[Picture]
+    origin: str
+    licence: str
+    label_rules: str
+    raw_sha256: str | None = None
+
+
+def source(params: "PrepareImages") -> Source:
+    """Return the source that the params name.
+
+    Raises:
+        Refusal: it is not there, is empty, or cannot be downloaded.
+    """
+    return {"digits": _digits, "folder": _folder, "torchvision": _torchvision}[params.source](params)
+
+
+def fitted(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """Return an image as uint8 (channel, height, width), upright, grey or colour, resized.
+
+    Resizing (bilinear, with the low-pass filter that shrinking needs) does not keep the sides'
+    ratio. 16-bit grey is scaled to 8 bits; see-through pixels are laid on black.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def read_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarray:
+    """Return the image file `path` as uint8 (channel, height, width).
+
+    Raises:
+        ValueError: it is no image, is cut short, or claims more than `max_pixels`; says which.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ValueError(f"claims {width} x {height} pixels, more than {max_pixels}")
+                image.load()
+                return fitted(image, size, channels)
+    except Image.UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        raise ValueError("empty file" if empty else "not an image") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"claims more than {max_pixels} pixels") from None
+    except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+        raise ValueError(f"damaged: {error}") from None
+
+
+def _digits(params: "PrepareImages") -> Source:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    raw = bunch.images.astype(np.uint8)
+    found = hashlib.sha256(raw.tobytes() + bunch.target.astype(np.uint8).tobytes()).hexdigest()
+    if found != DIGITS_SHA256:
+        raise Refusal(
+            f"scikit-learn's digits have SHA-256 {found}, not {DIGITS_SHA256}: another release "
+            "changed them; install the pinned one with `make venv`"
+        )
+    table = read_csv(Path(params.path) / "writers.csv")
+    firsts = table["first_sample"].to_numpy()
+    writers = table["writer"].to_numpy()[np.searchsorted(firsts, np.arange(len(raw)), "right") - 1]
+    scaled = np.rint(raw * (255 / DIGITS_INK)).astype(np.uint8)
+    pictures = (
+        Picture(
+            f"digit-{index:04}",
+            str(label),
+            str(writer),
+            pixels=fitted(Image.fromarray(image), params.size, params.channels),
+        )
+        for index, (image, label, writer) in enumerate(
+            zip(scaled, bunch.target, writers, strict=True)
+        )
+    )
+    return Source(
+        pictures,
+        origin="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; UCI), the "
+        "writer-independent test half, as scikit-learn's load_digits() carries it; the samples are "
+        "in the writers' order, whose limits stand in data/raw/digits/writers.csv",
+        licence="CC BY 4.0",
+        label_rules="the digit that the writer was asked to write, 0 to 9",
+        raw_sha256=found,
+    )
+
+
+def _folder(params: "PrepareImages") -> Source:
+    root = Path(params.path).expanduser()
+    where = f"image.prepare.path {params.path!r}"
+    if not root.is_dir():
+        raise Refusal(f"{where} is not a folder; name one with a sub-folder of images a class")
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    if len(classes) < 2:  # noqa: PLR2004
+        raise Refusal(
+            f"{where} holds {len(classes)} sub-folders; at least 2 classes are needed, a sub-folder "
+            "of images each"
+        )
+    files = [
+        (file, name)
+        for name in classes
+        for file in sorted((root / name).rglob("*"))
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    if not files:
+        raise Refusal(f"{where}: its {len(classes)} sub-folders hold no file")
+    return Source(
+        _read_folder(root, files, params),
+        origin=f"image files of the folder {params.path}",
+        licence="as the owner of the files states",
+        label_rules="the name of the sub-folder in which a file lies",
+    )
+
+
+def _read_folder(
+    root: Path, files: list[tuple[Path, str]], params: "PrepareImages"
+) -> Iterator[Picture]:
+    pattern = re.compile(params.group_pattern) if params.group_pattern else None
+
+    def picture(file: Path, label: str) -> Picture:
+        name = file.relative_to(root).as_posix()
+        match = pattern.search(name) if pattern else None
+        if pattern and not match:
+            return Picture(name, label, problem="no group: group_pattern does not match its path")
+        group = (match[1] or "") if match else ""
+        try:
+            pixels = read_file(file, params.size, params.channels, params.max_pixels)
+        except ValueError as error:
+            return Picture(name, label, group, problem=str(error))
+        return Picture(name, label, group, pixels=pixels)
+
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        for start in range(0, len(files), 512):  # so that few decoded images wait to be packed
+            yield from pool.map(picture, *zip(*files[start : start + 512], strict=True))
+
+
+def _torchvision(params: "PrepareImages") -> Source:
+    from torchvision import datasets
+
+    assert params.dataset is not None  # noqa: S101 (the schema holds it)
+    kind = getattr(datasets, params.dataset)
+    parts = []
+    for train in (True, False):
+        try:
+            parts.append(kind(params.path, train=train, download=True))
+        except (RuntimeError, OSError) as error:
+            raise Refusal(
+                f"{params.dataset} could not be downloaded to {params.path} ({error}); connect to "
+                "the network and run again, put the files there by hand, or choose source: digits"
+            ) from None
+
+    def pictures() -> Iterator[Picture]:
+        for part, dataset in zip(("train", "test"), parts, strict=True):
+            for index, (image, label) in enumerate(
+                zip(dataset.data, dataset.targets, strict=True)
+            ):
+                yield Picture(
+                    f"{part}-{index:05}",
+                    str(dataset.classes[int(label)]),
+                    official_test=part == "test",
+                    pixels=fitted(
+                        Image.fromarray(np.asarray(image)), params.size, params.channels
+                    ),
+                )
+
+    return Source(
+        pictures(),
+        origin=f"{params.dataset}, by torchvision's loader with its checksums; its own test half is "
+        "the test split",
+        licence="as the authors of the data set state",
+        label_rules="the class that the data set gives",
+    )
+
+
+@dataclass
+class Packed:
+    """What packing a source gave.
+
+    Attributes:
+        samples: a row an image of the array: row, id, label (by name), group, official_test.
+        unreadable: a row a file that could not be read: id, label, problem.
+        repeated: a row an exact repetition, left out: id, label, same_as, same_label.
+        sha256: of the array file.
+    """
+
+    samples: "pd.DataFrame"
+    unreadable: "pd.DataFrame"
+    repeated: "pd.DataFrame"
+    sha256: str = field(default="")
+
+
+def pack(pictures: Iterable[Picture], shape: tuple[int, int, int], path: Path) -> Packed:
+    """Write the readable, distinct images of a source into one .npy file, (row, channel, h, w).
+
+    Memory stays flat: images go to the file as they come; of each, only a digest is kept.
+    """
+    import pandas as pd
+
+    kept: list[tuple[str, str, str, bool]] = []
+    unreadable: list[tuple[str, str, str]] = []
+    repeated: list[tuple[str, str, str, bool]] = []
+    seen: dict[bytes, int] = {}
+    with writing(path) as file:
+        _header(file, (0, *shape))
+        for picture in pictures:
+            if picture.pixels is None:
+                unreadable.append((picture.name, picture.label, picture.problem))
+                continue
+            data = picture.pixels.tobytes()
+            first = seen.setdefault(hashlib.blake2b(data, digest_size=16).digest(), len(kept))
+            if first < len(kept):
+                other = kept[first]
+                repeated.append((picture.name, picture.label, other[0], other[1] == picture.label))
+                continue
+            file.write(data)
+            kept.append((picture.name, picture.label, picture.group, picture.official_test))
+        file.seek(0)
+        _header(file, (len(kept), *shape))
+    samples = pd.DataFrame(kept, columns=["id", "label", "group", "official_test"])
+    samples.insert(0, "row", np.arange(len(kept)))
+    return Packed(
+        samples,
+        pd.DataFrame(unreadable, columns=["id", "label", "problem"]),
+        pd.DataFrame(repeated, columns=["id", "label", "same_as", "same_label"]),
+        sha256(path),
+    )
+
+
+def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    # numpy pads the header so that the first axis can grow without moving the data.
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+
+
+def opened(path: Path) -> np.ndarray:
+    """Return the packed array by memory map, (row, channel, height, width), uint8.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
+    except (ValueError, EOFError) as error:
+        raise Refusal(f"{path} is damaged ({error}); make it again with `dvc repro`") from None

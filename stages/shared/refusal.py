@@ -1,0 +1,44 @@
+"""The one way in which the project says no: a clear line, exit status 2, no traceback."""
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+REFUSED = 2
+INTERRUPTED = 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Refusal(Exception):
+    """Bad input or a failed check; its text is the line that the user reads."""
+
+
+@contextmanager
+def refusing(who: str) -> Iterator[None]:
+    """Run a command's body; turn a `Refusal`, a full disk or Ctrl-C into one line and an exit.
+
+    Args:
+        who: what is running, put before the line: `train@image`.
+
+    Raises:
+        SystemExit: 2 for a refusal or a full disk, 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except Refusal as refusal:
+        line = " ".join(str(refusal).split())
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        line = (
+            f"no room to write {error.filename or 'an output'} ({error.strerror}); "
+            "free some disk space and run the same command again, nothing else is lost"
+        )
+    except KeyboardInterrupt:
+        print(f"{who}: stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    else:
+        return
+    print(f"{who}: {line}", file=sys.stderr)
+    raise SystemExit(REFUSED)

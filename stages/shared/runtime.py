@@ -1,0 +1,104 @@
+"""Where and how the numbers are made: threads, instructions, seeds, the machine."""
+
+import hashlib
+import os
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from stages.shared.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+    from stages.params import Runtime
+
+# Each library has a word of its own for "no instruction newer than AVX2". MKL's STRICT also makes
+# a product's bytes independent of the number of threads.
+_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "AVX2,STRICT",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def hold(runtime: "Runtime") -> None:
+    """Hold the libraries to the threads and instructions that the params name.
+
+    To be called before numpy or torch is imported: they read these variables once.
+    """
+    os.environ.update(dict.fromkeys(_THREADS, str(runtime.threads)))
+    if runtime.cpu == "avx2" and platform.machine() in {"x86_64", "AMD64"}:
+        os.environ.update(_AVX2)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+
+
+def hold_torch(runtime: "Runtime") -> None:
+    """Set torch's threads and let it use deterministic algorithms only."""
+    import torch
+
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.backends.cudnn.benchmark = False
+    # Filling new memory would only mask reads of what was never written; nothing here does that.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def device(runtime: "Runtime") -> "torch.device":
+    """Return the device on which a trained model is asked; "auto" is the GPU where there is one.
+
+    Raises:
+        Refusal: this machine has no such device.
+    """
+    import torch
+
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise Refusal(
+            f"runtime.device: given {name!r}, which this machine lacks ({reason}); set cpu or auto"
+        ) from None
+    return torch.device(name)
+
+
+def seed_for(*purpose: str | int) -> int:
+    """Return a seed for a named purpose: `seed_for(0, "shuffle", 3)`.
+
+    Each purpose has a stream of its own, the same in every process and on every machine (Python's
+    `hash` is neither), so that drawing more for one changes nothing for another.
+    """
+    text = "/".join(str(part) for part in purpose)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine(runtime: "Runtime") -> dict[str, Any]:
+    """Return what the numbers were made on: processor, system, versions, threads, device."""
+    libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "instructions": runtime.cpu,
+        "threads": runtime.threads,
+        "device": runtime.device,
+        "devices": runtime.devices,
+        "precision": runtime.precision,
+        **{name: version(name) for name in libraries},
+    }

@@ -1,0 +1,92 @@
+"""Splits by group: whoever is in one split is in no other."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from stages.shared.refusal import Refusal
+
+if TYPE_CHECKING:
+    from stages.params import Split
+
+SPLITS = ("train", "validation", "test")
+
+
+def _hold_out(
+    units: np.ndarray, labels: np.ndarray | None, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    count = max(1, round(share * len(units)))
+    if labels is not None:  # a stratified split needs room for each class on both sides
+        classes = len(np.unique(labels))
+        count = min(max(count, classes), len(units) - classes)
+    kept, held = train_test_split(units, test_size=count, random_state=seed, stratify=labels)
+    return np.sort(kept), np.sort(held)
+
+
+def split_by_group(
+    groups: np.ndarray, labels: np.ndarray, official_test: np.ndarray, params: "Split"
+) -> np.ndarray:
+    """Return the split of each sample: "train", "validation" or "test".
+
+    Groups, not samples, are drawn. Where each group holds samples of one class only (as where
+    every sample is its own group), the draw keeps the classes' shares. A group with a sample in the
+    source's own test data is test data whole.
+
+    Args:
+        groups: (n,), who or what each sample belongs to.
+        labels: (n,), its class.
+        official_test: (n,), bool; where any is set, no further test data are drawn.
+        params: the shares of groups to hold out, and the split's own seed.
+
+    Raises:
+        Refusal: there are too few groups to give each split one.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    first = np.full(len(names), -1)
+    first[member[::-1]] = np.arange(len(groups))[::-1]
+    group_label = labels[first]
+    pure = bool(np.all(group_label[member] == labels))
+    units = np.arange(len(names))
+    given = np.zeros(len(names), dtype=bool)
+    np.logical_or.at(given, member, official_test)
+    needed = 2 if given.any() else 3
+    if np.count_nonzero(~given) < needed:
+        raise Refusal(
+            f"{np.count_nonzero(~given)} groups cannot fill {needed} splits; at least {needed} are "
+            "needed (writers, or images where each stands for itself)"
+        )
+    split = np.full(len(names), "train", dtype="U10")
+    split[given] = "test"
+    rest = units[~given]
+    strata = group_label if pure else None
+    share = params.validation
+    if not given.any():
+        share = params.validation / (1 - params.test)
+        rest, test = _hold_out(
+            rest, None if strata is None else strata[rest], params.test, params.seed
+        )
+        split[test] = "test"
+    _, validation = _hold_out(rest, None if strata is None else strata[rest], share, params.seed)
+    split[validation] = "validation"
+    return split[member]
+
+
+def straddlers(split: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return which samples to leave out so that no near-duplicate pair straddles two splits.
+
+    Of such a pair the one that was to be learnt from goes: train before validation before test.
+
+    Args:
+        split: (n,), of each sample.
+        pairs: (m, 2), the near-duplicate pairs.
+
+    Returns:
+        (n,), bool.
+    """
+    rank = np.select([split == name for name in SPLITS], [0, 1, 2])
+    left, right = pairs[:, 0], pairs[:, 1]
+    out = np.zeros(len(split), dtype=bool)
+    out[left[rank[left] < rank[right]]] = True
+    out[right[rank[right] < rank[left]]] = True
+    return out

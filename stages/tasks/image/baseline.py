@@ -1,0 +1,153 @@
+"""Baselines for images: nearest prototype, and logistic regression."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.shared.classification import log_loss, scores
+from stages.shared.dataset import read_dataset
+from stages.shared.images import opened
+from stages.shared.runtime import seed_for
+
+if TYPE_CHECKING:
+    from stages.params import ImageBaseline
+    from stages.shared.files import Content
+    from stages.shared.task import Task
+
+PROTOTYPE, LOGISTIC = "nearest prototype", "logistic regression"
+_AT_ONCE = 8192
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Both baselines, fitted, with what they give for the test data.
+
+    Attributes:
+        choice: the stronger one by validation accuracy (the simpler one of equals), its
+            validation scores, and what each was fitted on.
+        arrays: what was fitted: prototypes, weights, bias.
+        probabilities: of the test data, by baseline, (n, classes) each.
+    """
+
+    choice: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
+
+    def files(self) -> "dict[str, Content]":
+        """Return what the stage writes."""
+        return {
+            "baseline.json": self.choice,
+            "models.safetensors": self.arrays,
+            "test.safetensors": self.probabilities,
+        }
+
+
+def _flat(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    part: np.ndarray = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
+    return part
+
+
+def _prototypes(images: np.ndarray, rows: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    sums = np.zeros((classes, int(np.prod(images.shape[1:]))))
+    for start in range(0, len(rows), _AT_ONCE):
+        part = _flat(images, rows[start : start + _AT_ONCE])
+        np.add.at(sums, labels[start : start + _AT_ONCE], part)
+    counts = np.bincount(labels, minlength=classes)[:, None]
+    prototypes: np.ndarray = (sums / np.maximum(counts, 1)).astype(np.float32)
+    return prototypes
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def predict(
+    name: str, arrays: dict[str, np.ndarray], images: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return a baseline's probabilities for the images at `rows`, (n, classes), float32.
+
+    A prototype's logit is minus half the squared distance to it, over the mean square distance of
+    a training image to its own: the posterior of Gaussians that share one round covariance.
+    """
+    parts = []
+    for start in range(0, len(rows), _AT_ONCE):
+        flat = _flat(images, rows[start : start + _AT_ONCE])
+        if name == PROTOTYPE:
+            prototypes = arrays["prototypes"]
+            squared = (prototypes**2).sum(axis=1) - 2 * flat @ prototypes.T
+            logits = -squared / (2 * arrays["variance"])
+        else:
+            logits = flat @ arrays["weights"].T + arrays["bias"]
+        parts.append(_softmax(logits))
+    return np.concatenate(parts)
+
+
+def fit(task: "Task") -> Baselines:
+    """Fit both baselines on the training data; the stronger on validation is the one to beat."""
+    from sklearn.linear_model import LogisticRegression
+
+    params: ImageBaseline = task.params.baseline
+    dataset = read_dataset(task.folder("prepare"))
+    images = opened(task.folder("prepare") / "images.npy")
+    rows, labels = dataset.rows("train"), dataset.labels("train")
+    classes = len(dataset.classes)
+
+    prototypes = _prototypes(images, rows, labels, classes)
+    draw = np.random.default_rng(seed_for("baseline sample")).permutation(len(rows))
+    some = np.sort(draw[: params.fit_on_at_most])
+    flat = _flat(images, rows[some])
+    variance = ((flat - prototypes[labels[some]]) ** 2).sum(axis=1).mean() / flat.shape[1]
+    model = LogisticRegression(C=params.regularisation, max_iter=params.max_iterations)
+    model.fit(flat, labels[some])
+    weights, bias = _all_classes(model, classes)
+    arrays = {
+        "prototypes": prototypes,
+        "variance": np.float32([max(variance, 1e-6)]),
+        "weights": weights,
+        "bias": bias,
+    }
+    held = dataset.labels("validation")
+    validation = {
+        name: scores(predict(name, arrays, images, dataset.rows("validation")), held, _BINS)
+        for name in (PROTOTYPE, LOGISTIC)
+    }
+    strongest = max(validation, key=lambda name: float(validation[name]["accuracy"]))
+    return Baselines(
+        {
+            "strongest": strongest,
+            "rule": "highest validation accuracy, the simpler one of equals",
+            "validation": validation,
+            "training_log_loss": {
+                name: log_loss(predict(name, arrays, images, rows[some]), labels[some])
+                for name in (PROTOTYPE, LOGISTIC)
+            },
+            "fitted_on": {PROTOTYPE: len(rows), LOGISTIC: len(some)},
+            "iterations": int(model.n_iter_.max()),
+            "converged": bool(model.n_iter_.max() < params.max_iterations),
+        },
+        arrays,
+        {
+            name: predict(name, arrays, images, dataset.rows("test"))
+            for name in (PROTOTYPE, LOGISTIC)
+        },
+    )
+
+
+def _all_classes(model: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (classes, pixels) and bias (classes,) as of a softmax over every class.
+
+    scikit-learn keeps one row for two classes (the other's logit is 0), and none for a class that
+    its sample did not hold (given so low a bias here that it is never chosen).
+    """
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # noqa: PLR2004
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercepts = np.concatenate([[0.0], intercepts])
+    weights = np.zeros((classes, coefficients.shape[1]), dtype=np.float32)
+    bias = np.full(classes, -1e9, dtype=np.float32)
+    weights[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return weights, bias

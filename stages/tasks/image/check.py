@@ -1,0 +1,75 @@
+"""Check images and their network before training."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stages.shared import checks
+from stages.shared.dataset import read_dataset
+from stages.shared.duplicates import near_pairs
+from stages.shared.images import opened
+from stages.shared.runtime import seed_for
+from stages.tasks.image.model import as_tensor, fresh_model
+
+if TYPE_CHECKING:
+    from stages.params import CheckClassifier
+    from stages.shared.files import Content
+    from stages.shared.task import Task
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Each check's result, and the shape of every layer's output."""
+
+    checks: list[checks.Check]
+    shapes: pd.DataFrame
+
+    def files(self) -> "dict[str, Content]":
+        """Return what the stage writes."""
+        return {"checks.json": list(checks.as_rows(self.checks)), "shapes.csv": self.shapes}
+
+
+def check(task: "Task") -> Checked:
+    """Return the checks of the prepared images and of a fresh network of the first seed."""
+    params: CheckClassifier = task.params.check
+    dataset = read_dataset(task.folder("prepare"))
+    images = opened(task.folder("prepare") / "images.npy")
+    kept = dataset.samples["row"].to_numpy()
+    position = np.full(len(images), -1)
+    position[kept] = np.arange(len(kept))
+    pairs = position[near_pairs(images, task.params.prepare.near_duplicate)[0]]
+    pairs = pairs[(pairs >= 0).all(axis=1)]
+    found = [
+        checks.labels(dataset),
+        checks.groups(dataset),
+        checks.duplicates(dataset, pairs),
+    ]
+    if not all(one.held for one in found):  # a network is not asked about data that are wrong
+        return Checked(found, pd.DataFrame(columns=["layer", "kind", "output_shape", "parameters"]))
+
+    seed = task.params.train.seeds[0]
+    model = fresh_model(task, dataset, images, seed)
+    rows, truth = dataset.rows("train"), dataset.labels("train")
+    order = np.random.default_rng(seed_for(seed, "check")).permutation(len(rows))
+    chosen = np.sort(order[: params.batch_size])
+    batch, answer = as_tensor(images[rows[chosen]]), torch.from_numpy(truth[chosen])
+
+    def loss(network: nn.Module) -> Tensor:
+        return functional.cross_entropy(network(batch), answer)
+
+    table = checks.shapes(model, batch)
+    classes = len(dataset.classes)
+    found += [
+        checks.output_shape(table, len(batch), classes),
+        checks.first_loss(model, loss, classes, params.first_loss_tolerance),
+        checks.gradients(model, loss),
+        checks.overfits(
+            model, loss, params.overfit_steps, params.overfit_loss, task.params.train.learning_rate
+        ),
+    ]
+    return Checked(found, table)

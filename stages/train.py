@@ -1,0 +1,98 @@
+"""Train: the model, once for each seed; the first seed's model is the headline."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.shared.task import Task, enter
+
+if TYPE_CHECKING:
+    from stages.shared.training import History, Trained
+
+
+def run(task: Task) -> None:
+    """Write each seed's weights and log, and the machine."""
+    import pandas as pd
+
+    from stages.shared.files import write, write_all
+    from stages.shared.runtime import hold_torch, machine
+    from stages.shared.training import (
+        fingerprint,
+        fit,
+        forget,
+        launched,
+        only_trainer,
+        resume_folder,
+    )
+    from stages.shared.weights import write_weights
+
+    hold_torch(task.runtime)
+    cell = task.cell("train")
+    fabric = launched(task.runtime)
+    seeds: list[int] = task.params.train.seeds
+    code = sorted([*Path("stages/shared").glob("*.py"), *Path("stages/tasks", task.name).glob("*.py")])
+    mark = fingerprint(task.params.train, task.runtime, *code, *cell.inputs(task))
+    folder = task.folder("train")
+    results: list[Trained] = []
+    with only_trainer(task.name, fabric):
+        if fabric.is_global_zero:
+            shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
+        states = resume_folder(task.name, mark)
+        for seed in seeds:
+            epochs = task.params.train.epochs if fabric.is_global_zero else 0
+            with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
+                state = states / f"{seed}.safetensors"
+                results.append(fit(cell.job(task, seed, fabric), fabric, state, log))
+        if not fabric.is_global_zero:
+            return
+        for seed, trained in zip(seeds, results, strict=True):
+            write_weights(folder / f"weights-{seed}.safetensors", trained.weights)
+        rows = [
+            {"seed": seed, **row, "epoch": int(row["epoch"])}
+            for seed, trained in zip(seeds, results, strict=True)
+            for row in trained.history
+        ]
+        chosen = {str(s): t.chosen_epoch for s, t in zip(seeds, results, strict=True)}
+        write_all(
+            folder,
+            {
+                "log.csv": pd.DataFrame(rows),
+                "chosen.json": {"rule": "lowest validation loss, the first of equals", "epoch": chosen},
+                "machine.json": machine(task.runtime),
+            },
+        )
+        forget(task.name)
+
+
+@contextmanager
+def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History], None]]":
+    """Yield what takes the history after each epoch, to a progress bar and DVCLive's files.
+
+    After a resume it is given the epochs before as well and writes them again, so that the log of
+    a killed run ends in the same bytes. Without epochs (a process that is not the first) it drops
+    all.
+    """
+    if not epochs:
+        yield lambda _: None
+        return
+    from dvclive import Live
+    from tqdm import tqdm
+
+    live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    with live, tqdm(total=epochs, desc=title, unit="epoch", disable=None) as bar:
+
+        def log(history: "History") -> None:
+            for row in history[bar.n :]:
+                for name, value in row.items():
+                    live.log_metric(name, round(value, 6))
+                live.next_step()
+                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
+                bar.update()
+
+        yield log
+
+
+if __name__ == "__main__":
+    enter("train", run)
