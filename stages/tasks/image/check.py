@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.shared import checks
+from stages.shared.augmentation import augment
 from stages.shared.dataset import read_dataset
 from stages.shared.duplicates import near_pairs
 from stages.shared.images import opened
@@ -22,16 +23,24 @@ if TYPE_CHECKING:
     from stages.shared.task import Task
 
 
+SHOWN = 8
+
+
 @dataclass(frozen=True)
 class Checked:
-    """Each check's result, and the shape of every layer's output."""
+    """Each check's result, the shape of every layer's output, images before and after augmentation."""
 
     checks: list[checks.Check]
     shapes: pd.DataFrame
+    augmentation: dict[str, np.ndarray]
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes."""
-        return {"checks.json": list(checks.as_rows(self.checks)), "shapes.csv": self.shapes}
+        return {
+            "checks.json": list(checks.as_rows(self.checks)),
+            "shapes.csv": self.shapes,
+            "augmentation.safetensors": self.augmentation,
+        }
 
 
 def check(task: "Task") -> Checked:
@@ -50,7 +59,7 @@ def check(task: "Task") -> Checked:
         checks.duplicates(dataset, pairs),
     ]
     if not all(one.held for one in found):  # a network is not asked about data that are wrong
-        return Checked(found, pd.DataFrame(columns=["layer", "kind", "output_shape", "parameters"]))
+        return Checked(found, pd.DataFrame(columns=["layer", "kind", "output_shape", "parameters"]), {})
 
     seed = task.params.train.seeds[0]
     model = fresh_model(task, dataset, images, seed)
@@ -72,4 +81,12 @@ def check(task: "Task") -> Checked:
             model, loss, params.overfit_steps, params.overfit_loss, task.params.train.learning_rate
         ),
     ]
-    return Checked(found, table)
+    some = batch[:SHOWN]
+    random = torch.Generator().manual_seed(seed_for(seed, "augment", 0))
+    changed = augment(some, task.params.train.augment, random)
+    return Checked(found, table, {"before": _as_uint8(some), "after": _as_uint8(changed)})
+
+
+def _as_uint8(images: Tensor) -> np.ndarray:
+    pixels: np.ndarray = (images * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    return pixels

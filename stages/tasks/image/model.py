@@ -167,6 +167,9 @@ def _imagenet() -> Mapping[str, Tensor]:
 def _transfer(model: Classifier, weights: Mapping[str, Tensor], name: str) -> None:
     """Load what fits; the head and the normalisation may differ, all else must fit."""
     own = model.state_dict()
+    if not own.keys() & weights.keys():  # a bare network's file, as torchvision names its tensors
+        grey = any(isinstance(module, _GreyToColour) for module in model.features.children())
+        weights = {f"features.{'1.' if grey else ''}{key}": value for key, value in weights.items()}
     fresh = ("head.", "mean", "std")
     fitting = {
         key: value

@@ -1,0 +1,169 @@
+"""The evidence pack of the image classifier: the shared sections, with pictures."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.shared import evidence, pictures
+from stages.shared.document import Card, Command, Document, Facts, Figure, Gallery, Section, Text
+from stages.shared.evidence import Findings, Pack, percent
+from stages.shared.files import read_arrays, read_csv
+from stages.shared.images import opened
+
+if TYPE_CHECKING:
+    from stages.shared.task import Task
+
+DEMO = "demo.png"
+BESIDE = 3
+
+
+def _right(found: Findings, images: np.ndarray) -> Gallery:
+    cards = []
+    for number, row in enumerate(found.successes.to_dict("records"), start=1):
+        cards.append(
+            Card(
+                f"right-{number:02}.png",
+                pictures.strip(images[row["row"]], []),
+                f"Test image {row['id']}, class {row['true']}.",
+                f"{row['true']} → {row['predicted']}",
+                [f"confidence {percent(row['confidence'])}", f"baseline says {row['baseline']}", row["id"]],
+            )
+        )
+    return Gallery(f"{len(cards)} right predictions, evenly from the surest to the least sure.", cards)
+
+
+def _wrong(found: Findings, images: np.ndarray) -> Gallery:
+    cards = []
+    shown = found.cases.head(found.task.params.failures.show)
+    for number, row in enumerate(shown.to_dict("records"), start=1):
+        near = [images[int(place)] for place in row["neighbour_rows"].split()[:BESIDE]]
+        classes = " | ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
+        cards.append(
+            Card(
+                f"case-{number:02}.png",
+                pictures.strip(images[row["row"]], near),
+                f"Test image {row['id']}, class {row['true']}, and beside it its nearest training images, "
+                f"of classes {classes}.",
+                f"{row['true']} → {row['predicted']} ({row['kind']})",
+                [*evidence.case_lines(row), row["id"]],
+            )
+        )
+    more = f" of {len(found.cases)}" if len(found.cases) > len(cards) else ""
+    return Gallery(
+        f"{len(cards)}{more} failure cases, the surest mistake first: the test image, and beside it the "
+        f"{BESIDE} nearest training images in the features of the headline model.",
+        cards,
+    )
+
+
+def _augmentation(found: Findings, arrays: Mapping[str, np.ndarray]) -> Figure:
+    before, after = arrays["before"], arrays["after"]
+    given = found.task.params.train.augment
+    said = ", ".join(f"{name} {value}" for name, value in given)
+    return Figure(
+        "augmentation.png",
+        pictures.rows([list(before), list(after)]),
+        f"{len(before)} training images above, the same after augmentation below.",
+        f"Training images before (above) and after (below) augmentation: {said}.",
+    )
+
+
+def _risks(found: Findings) -> Facts:
+    note, baseline = found.dataset.note, found.baseline
+    counts = [row["train"] for row in note["class_counts"]]
+    near = note["near_duplicates"]
+    return Facts(
+        [
+            (
+                "Class imbalance",
+                f"the largest class has {max(counts)} training images, the smallest {min(counts)}",
+            ),
+            (
+                "Background leakage",
+                f"the outermost ring of pixels alone gives {percent(baseline['border_accuracy'])} on "
+                f"validation data by nearest prototype (chance is {percent(1 / len(counts))})",
+            ),
+            (
+                "Label noise",
+                f"{found.summary['suspect_labels']} suspect labels among the failure cases, "
+                f"{note['exact_duplicates_with_another_label']} exact duplicates with another label",
+            ),
+            (
+                "Similar images across splits",
+                f"{near['pairs']} near-duplicate pairs, {near['straddling_left_out']} images left out so "
+                "that none straddles two splits",
+            ),
+        ]
+    )
+
+
+def pack(task: "Task") -> Pack:
+    """Return the evidence pack."""
+    found = evidence.gather(task)
+    images = opened(task.folder("prepare") / "images.npy")
+    evaluated = task.folder("evaluate")
+    curves = {
+        "model": read_csv(task.plots / "reliability.csv"),
+        found.metrics["strongest_baseline"]: read_csv(evaluated / "baseline" / "reliability.csv"),
+    }
+    demo = f"python -m stages.predict {task.name} {task.evidence / 'data' / DEMO}"
+    trained = task.params.train
+    model = (
+        f"{trained.model}, channels {' and '.join(map(str, trained.channels))}"
+        if trained.model == "residual"
+        else trained.model
+    )
+    document = Document(
+        f"Evidence: {task.name} classification",
+        evidence.verdict_line(found),
+        evidence.summary_line(found),
+        [
+            evidence.at_a_glance(found),
+            evidence.prepare(found),
+            evidence.check(found, _augmentation(found, read_arrays(task.folder("check") / "augmentation.safetensors"))),
+            evidence.baseline(found),
+            evidence.train(
+                found,
+                Text(
+                    f"Model: {model}; {trained.epochs} epochs of batches of {trained.batch_size}, AdamW, "
+                    f"peak learning rate {trained.learning_rate:g}, weight decay {trained.weight_decay:g}, "
+                    f"label smoothing {trained.label_smoothing:g}."
+                ),
+            ),
+            evidence.evaluate(found, _right(found, images), curves),
+            evidence.failures(found, _wrong(found, images)),
+            evidence.next_section(found),
+            Section("limits", "Risks and limits", [_risks(found)]),
+            Section("demo", "Try it", [Text("Ask the model about an image file:"), Command(demo)]),
+        ],
+    )
+    return Pack(
+        document,
+        evidence.record(found, _named(found)),
+        {
+            **evidence.data_files(found),
+            DEMO: pictures.png(pictures.plain(images[found.successes.iloc[0]["row"]])),
+        },
+        task.params.pack.page_limit_mb,
+    )
+
+
+def _named(found: Findings) -> dict[str, Any]:
+    note, first = found.dataset.note, found.cases.iloc[0]
+    return {
+        "label_rules": note["label_rules"],
+        "split_rule": note["split_rule"],
+        "class_counts": note["class_counts"],
+        "metric": {
+            "accuracy": found.metrics["current"]["accuracy"],
+            "confusion_matrix": "data/confusion_matrix.csv",
+        },
+        "error_case": {
+            "id": first["id"],
+            "true": first["true"],
+            "predicted": first["predicted"],
+            "likely_cause": first["cause"],
+        },
+        "next_action": found.next_step["command"],
+    }
