@@ -48,7 +48,10 @@ def baseline_files(found: dict[str, Task], metrics: dict[str, Any]) -> dict[str,
 
     declared = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))
     lists = {"metrics": [METRICS.as_posix()], "plots": declared["plots"]}
-    files = {PIPELINE.as_posix(): yaml.safe_dump(lists).encode(), METRICS.as_posix(): as_json(metrics)}
+    files = {
+        PIPELINE.as_posix(): yaml.safe_dump(lists).encode(),
+        METRICS.as_posix(): as_json(metrics),
+    }
     for task in found.values():
         for file in sorted((task.folder("evaluate") / "baseline").iterdir()):
             files[(task.plots / file.name).as_posix()] = file.read_bytes()
@@ -62,7 +65,7 @@ def offline_page() -> str:
     """
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
     return _PAGE.format(scripts=bundle.replace("</script", "<\\/script"))
 
 

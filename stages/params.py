@@ -137,7 +137,9 @@ class TrainImages(Section):
     @classmethod
     def _each_once(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("must name each seed once: a repeated one would count as evidence twice")
+            raise ValueError(
+                "must name each seed once: a repeated one would count as evidence twice"
+            )
         return seeds
 
     @model_validator(mode="after")
@@ -238,7 +240,8 @@ def _explain(error: ValidationError) -> str:
 
 
 def _sentence(error: Any) -> str:
-    kind, given = error["type"], error["input"]
+    kind: str = error["type"]
+    given: object = error["input"]
     if kind == "missing":
         return "this key is missing; add it (params.yaml in git shows its default)"
     if kind == "extra_forbidden":
@@ -246,7 +249,7 @@ def _sentence(error: Any) -> str:
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0)
         nearest = f"; the nearest known key is {near[0]!r}" if near else ""
         return f"unknown key{nearest} (known: {', '.join(known)})"
-    allowed = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    allowed: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if kind in {"model_type", "model_attributes_type"}:
         return "must be a section with keys of its own"
     if not isinstance(given, dict):

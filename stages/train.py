@@ -1,7 +1,6 @@
 """Train: the model, once for each seed; the first seed's model is the headline."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING
 from stages.shared.task import Task, enter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from stages.shared.training import History, Trained
 
 
@@ -16,7 +17,7 @@ def run(task: Task) -> None:
     """Write each seed's weights and log, and the machine."""
     import pandas as pd
 
-    from stages.shared.files import write, write_all
+    from stages.shared.files import write_all
     from stages.shared.runtime import hold_torch, machine
     from stages.shared.training import (
         fingerprint,
@@ -32,7 +33,9 @@ def run(task: Task) -> None:
     cell = task.cell("train")
     fabric = launched(task.runtime)
     seeds: list[int] = task.params.train.seeds
-    code = sorted([*Path("stages/shared").glob("*.py"), *Path("stages/tasks", task.name).glob("*.py")])
+    code = sorted(
+        [*Path("stages/shared").glob("*.py"), *Path("stages/tasks", task.name).glob("*.py")]
+    )
     mark = fingerprint(task.params.train, task.runtime, *code, *cell.inputs(task))
     folder = task.folder("train")
     results: list[Trained] = []
@@ -59,7 +62,10 @@ def run(task: Task) -> None:
             folder,
             {
                 "log.csv": pd.DataFrame(rows),
-                "chosen.json": {"rule": "lowest validation loss, the first of equals", "epoch": chosen},
+                "chosen.json": {
+                    "rule": "lowest validation loss, the first of equals",
+                    "epoch": chosen,
+                },
                 "machine.json": machine(task.runtime),
             },
         )
@@ -77,7 +83,7 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
     if not epochs:
         yield lambda _: None
         return
-    from dvclive import Live
+    from dvclive.live import Live
     from tqdm import tqdm
 
     live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
@@ -87,7 +93,7 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
             for row in history[bar.n :]:
                 for name, value in row.items():
                     live.log_metric(name, round(value, 6))
-                live.next_step()
+                live.next_step()  # type: ignore[no-untyped-call]
                 bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
                 bar.update()
 

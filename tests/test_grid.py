@@ -63,7 +63,9 @@ def test_a_stage_names_exactly_the_files_that_its_cells_use(stage: str) -> None:
         named = declared(stage, task)
         assert mine <= named, f"{stage}@{task} uses {sorted(mine - named)}"
         both |= {file.replace(f"/tasks/{task}/", "/tasks/${key}/") for file in mine}
-    generic = {file for file in PIPELINE["stages"][stage]["do"]["deps"] if file.startswith("stages/")}
+    generic = {
+        file for file in PIPELINE["stages"][stage]["do"]["deps"] if file.startswith("stages/")
+    }
     assert generic == both, f"{stage} names but does not use {sorted(generic - both)}"
 
 

@@ -25,7 +25,10 @@ def augment(images: Tensor, params: "Augment", random: torch.Generator) -> Tenso
     angle = uniform(math.radians(params.rotate))
     shear = uniform(params.shear)
     scale = 1 + uniform(params.scale)
-    across, down = uniform(2 * params.translate), uniform(2 * params.translate)  # the side is 2 here
+    across, down = (
+        uniform(2 * params.translate),
+        uniform(2 * params.translate),
+    )  # the side is 2 here
     mirror = torch.ones(count)
     if params.flip:
         mirror = torch.where(torch.rand(count, generator=random) < 0.5, -1.0, 1.0)  # noqa: PLR2004

@@ -56,9 +56,7 @@ class Cases:
         }
 
 
-def nearest(
-    queries: np.ndarray, features: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the `count` nearest of `features` to each query, nearest first, and their distances.
 
     Args:
@@ -136,7 +134,12 @@ def find(
     headline, guesses = stack[0], stack.argmax(axis=2)
     wrong = guesses[0] != labels
     chosen = _choose(wrong, headline.max(axis=1), params.at_least)
-    labels, stack, guesses, wrong = labels[chosen], stack[:, chosen], guesses[:, chosen], wrong[chosen]
+    labels, stack, guesses, wrong = (
+        labels[chosen],
+        stack[:, chosen],
+        guesses[:, chosen],
+        wrong[chosen],
+    )
     headline = stack[0]
     everyone = np.arange(len(chosen))
     second = np.argsort(-headline, axis=1, kind="stable")[:, 1]
@@ -186,7 +189,9 @@ def find(
     )
 
 
-def successes(dataset: Dataset, predictions: pd.DataFrame, headline: str, count: int) -> pd.DataFrame:
+def successes(
+    dataset: Dataset, predictions: pd.DataFrame, headline: str, count: int
+) -> pd.DataFrame:
     """Return right predictions, evenly spaced from the surest to the least sure."""
     right = predictions[predictions[headline] == predictions["label"]]
     right = right.sort_values(["confidence", "id"], ascending=[False, True])

@@ -94,7 +94,7 @@ def confusion(matrix: pd.DataFrame) -> bytes:
                     "share",
                     "quantitative",
                     "",
-                    scale={"scheme": "greens", "domain": [0, 1]},
+                    scale={"range": ["#ffffff", _GREEN], "domain": [0, 1]},
                     legend=None,
                 ),
             },
@@ -128,9 +128,7 @@ def confusion(matrix: pd.DataFrame) -> bytes:
 def reliability(curves: dict[str, pd.DataFrame]) -> bytes:
     """Return accuracy over confidence for each named reliability curve, and the ideal line."""
     rows = [
-        {**row, "which": name}
-        for name, curve in curves.items()
-        for row in curve.to_dict("records")
+        {**row, "which": name} for name, curve in curves.items() for row in curve.to_dict("records")
     ]
     x = _field("confidence", "quantitative", "mean confidence", scale={"domain": [0, 1]})
     y = _field("accuracy", "quantitative", "accuracy", scale={"domain": [0, 1]})

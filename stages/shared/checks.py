@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from stages.shared.dataset import Dataset
-from stages.shared.splits import SPLITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,14 +162,12 @@ def overfits(model: nn.Module, loss: Loss, steps: int, target: float, rate: floa
         start = found if step == 1 else start
         if found <= target or not math.isfinite(found):
             break
-        gradient = torch.autograd.grad(value, parameters, allow_unused=True)
+        gradient = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
             for p, g, m, v in zip(parameters, gradient, first, second, strict=True):
-                if g is None:
-                    continue
                 m.lerp_(g, 0.1)
                 v.lerp_(g * g, 0.001)
-                p -= rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+                p.sub_(rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8))
     saw = f"loss {start:.4f} → {found:.4f} in {step} steps on one batch (at most {target:g} asked for)"
     return Check("one small batch can be overfitted", found <= target, saw)
 

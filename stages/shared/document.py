@@ -111,14 +111,18 @@ class Document:
         return found
 
 
+def printable(text: str) -> str:
+    """Return text on one line without what a terminal or a reader would act on."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def escaped(text: str) -> str:
     """Return plain text as Markdown that shows it as it is, on one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = re.sub(r"([\\`*_\[\]<>#|~&!$])", r"\\\1", line)
-    line = re.sub(r"^([-+=]|\d+[.)])", lambda match: "\\" + match[1] if match[1] in "-+=" else
-                  match[1][:-1] + "\\" + match[1][-1], line)
-    return re.sub(r"(?i)\b(https?|ftp)://|\b(www)\.|@", lambda m: m[0].replace(":", "\\:").replace(
-        ".", "\\.").replace("@", "\\@"), line)
+    line = re.sub(r"([\\`*_\[\]<>#|~&!$@])", r"\\\1", printable(text))
+    line = re.sub(r"^([-+=])", r"\\\1", line)  # a list or a heading
+    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # a numbered list
+    line = re.sub(r"(?i)\b(https?|ftp):", r"\1\\:", line)  # GitHub makes links of bare addresses
+    return re.sub(r"(?i)\b(www)\.", r"\1\\.", line)
 
 
 def _code(text: str) -> str:
@@ -224,6 +228,7 @@ def _plain_block(block: Block) -> dict[str, Any]:
     shown = {key: value for key, value in vars(block).items() if key != "data"}
     if isinstance(block, Gallery):
         shown["cards"] = [
-            {key: value for key, value in vars(card).items() if key != "data"} for card in block.cards
+            {key: value for key, value in vars(card).items() if key != "data"}
+            for card in block.cards
         ]
     return {"kind": type(block).__name__, **shown}

@@ -74,7 +74,7 @@ def gather(task: "Task") -> Findings:
     Raises:
         Refusal: something is missing or damaged.
     """
-    text = {name: str for name in TEXT_COLUMNS}
+    text = dict.fromkeys(TEXT_COLUMNS, str)
     check, baseline, train, evaluate, failures = (
         task.folder(stage) for stage in ("check", "baseline", "train", "evaluate", "failures")
     )
@@ -91,7 +91,9 @@ def gather(task: "Task") -> Findings:
         read_csv(evaluate / "per_class.csv", dtype={"class": str}),
         read_csv(evaluate / "confusion.csv", dtype={"true / predicted": str}),
         read_csv(evaluate / "predictions.csv", dtype={"id": str, "group": str}),
-        read_csv(failures / "cases.csv", dtype=text | {"neighbour_labels": str, "neighbour_rows": str}),
+        read_csv(
+            failures / "cases.csv", dtype=text | {"neighbour_labels": str, "neighbour_rows": str}
+        ),
         read_csv(failures / "successes.csv", dtype=text),
         read_json(failures / "summary.json"),
         read_json(failures / "next_step.json"),
@@ -117,6 +119,11 @@ def of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: s
         if rows and all(isinstance(row[key], int | float) for row in rows)
     ]
     return Table(caption, list(columns.values()), cells, numeric)
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows by column name."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _cell(value: Any) -> str:
@@ -207,16 +214,22 @@ def prepare(found: Findings) -> Section:
         ("Unreadable", f"{note['unreadable']} files left out"),
         (
             "Exact duplicates",
-            f"{note['exact_duplicates']} left out, "
-            f"{note['exact_duplicates_with_another_label']} of them with another label",
+            (
+                f"{note['exact_duplicates']} left out, "
+                f"{note['exact_duplicates_with_another_label']} of them with another label"
+            ),
         ),
         (
             "Near duplicates",
-            f"{near['pairs']} pairs ({near['rule']}); {near['straddling_left_out']} training samples "
-            "left out because they nearly repeat a held-out one",
+            (
+                f"{near['pairs']} pairs ({near['rule']}); {near['straddling_left_out']} training samples "
+                "left out because they nearly repeat a held-out one"
+            ),
         ),
     ]
-    facts += [(f"Groups in {split}", ", ".join(names)) for split, names in note["groups"].items() if names]
+    facts += [
+        (f"Groups in {split}", ", ".join(names)) for split, names in note["groups"].items() if names
+    ]
     blocks: list[Block] = [Facts(facts)]
     if note["unreadable_files"]:
         blocks.append(
@@ -238,8 +251,13 @@ def check(found: Findings, *more: Block) -> Section:
         found.checks, {"check": "check", "held": "held", "saw": "what it saw"}, "Before training"
     )
     shapes = of(
-        found.shapes.to_dict("records"),
-        {"layer": "layer", "kind": "kind", "output_shape": "output shape", "parameters": "parameters"},
+        rows_of(found.shapes),
+        {
+            "layer": "layer",
+            "kind": "kind",
+            "output_shape": "output shape",
+            "parameters": "parameters",
+        },
         f"Shapes through the model, {int(found.shapes['parameters'].sum()):,} parameters in all",
     )
     return Section("check", "Check", [checks, shapes, *more])
@@ -342,8 +360,10 @@ def _verdict_facts(found: Findings) -> Facts:
             ("Verdict", gain["verdict"]),
             (
                 "Gain",
-                f"{points(gain['gain'])}, {level} interval {points(gain['gain_low'])} to "
-                f"{points(gain['gain_high'])} (paired bootstrap, {params.resamples:,} resamples)",
+                (
+                    f"{points(gain['gain'])}, {level} interval {points(gain['gain_low'])} to "
+                    f"{points(gain['gain_high'])} (paired bootstrap, {params.resamples:,} resamples)"
+                ),
             ),
             (
                 "Exact McNemar test",
@@ -351,15 +371,19 @@ def _verdict_facts(found: Findings) -> Facts:
             ),
             (
                 f"Over {gain['seeds']} seeds",
-                f"mean gain {points(gain['seed_gain_mean'])}, {points(gain['seed_gain_min'])} to "
-                f"{points(gain['seed_gain_max'])}, standard deviation "
-                f"{100 * gain['seed_gain_sd']:.2f} points",
+                (
+                    f"mean gain {points(gain['seed_gain_mean'])}, {points(gain['seed_gain_min'])} to "
+                    f"{points(gain['seed_gain_max'])}, standard deviation "
+                    f"{100 * gain['seed_gain_sd']:.2f} points"
+                ),
             ),
             (
                 "Smallest detectable gain",
-                f"{points(gain['smallest_detectable_gain'])} with 80% power, were "
-                f"{percent(params.assumed_regressions)} of samples broken; a worthwhile one is "
-                f"{points(params.worthwhile_gain)}",
+                (
+                    f"{points(gain['smallest_detectable_gain'])} with 80% power, were "
+                    f"{percent(params.assumed_regressions)} of samples broken; a worthwhile one is "
+                    f"{points(params.worthwhile_gain)}"
+                ),
             ),
             (
                 "What it does not say",
@@ -387,7 +411,7 @@ def evaluate(found: Findings, right: Gallery, curves: dict[str, pd.DataFrame]) -
         f"On the same {found.metrics['n']} test samples (Wilson intervals)",
     )
     classes = of(
-        found.per_class.to_dict("records"),
+        rows_of(found.per_class),
         {
             "class": "class",
             "count": "count",
@@ -403,7 +427,10 @@ def evaluate(found: Findings, right: Gallery, curves: dict[str, pd.DataFrame]) -
         "confusion.svg",
         charts.confusion(found.confusion),
         "Confusion matrix, true class by predicted class. "
-        + ("Failure cases by pair: " + ", ".join(f"{k}: {v}" for k, v in found.summary["buckets"].items())),
+        + (
+            "Failure cases by pair: "
+            + ", ".join(f"{k}: {v}" for k, v in found.summary["buckets"].items())
+        ),
         "Confusion matrix of the headline model, counts; colour is the share of the true class.",
     )
     current, simple = found.metrics["current"], found.metrics["baseline"]
@@ -442,7 +469,9 @@ def failures(found: Findings, wrong: Gallery, *more: Block) -> Section:
     buckets = of(
         [
             {"bucket": name, "cases": number}
-            for name, number in sorted(summary["buckets"].items(), key=lambda item: (-item[1], item[0]))
+            for name, number in sorted(
+                summary["buckets"].items(), key=lambda item: (-item[1], item[0])
+            )
         ],
         {"bucket": "true → predicted", "cases": "cases"},
         "By confused pair",
@@ -452,7 +481,9 @@ def failures(found: Findings, wrong: Gallery, *more: Block) -> Section:
 
 def next_section(found: Findings) -> Section:
     """Return the one change to try next, and its command."""
-    return Section("next", "Next step", [Text(found.next_step["why"]), Command(found.next_step["command"])])
+    return Section(
+        "next", "Next step", [Text(found.next_step["why"]), Command(found.next_step["command"])]
+    )
 
 
 def case_lines(case: Mapping[str, Any]) -> list[str]:
@@ -507,7 +538,9 @@ def record(found: Findings, more: Mapping[str, Any]) -> dict[str, Any]:
             **metrics["current"],
             "n": metrics["n"],
             "seed": metrics["headline_seed"],
-            "success_samples": found.successes[["id", "true", "predicted", "confidence"]].to_dict("records"),
+            "success_samples": found.successes[["id", "true", "predicted", "confidence"]].to_dict(
+                "records"
+            ),
         },
         "failure_cases": found.cases[columns].to_dict("records"),
         "next_step": found.next_step,

@@ -144,11 +144,12 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
+        table: pd.DataFrame = pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
     except FileNotFoundError:
         raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise Refusal(f"{path} is damaged ({error}); make it again with `dvc repro`") from None
+    return table
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":

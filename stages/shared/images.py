@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.shared.files import read_csv, sha256, writing
 from stages.shared.refusal import Refusal
@@ -66,7 +66,9 @@ def source(params: "PrepareImages") -> Source:
     Raises:
         Refusal: it is not there, is empty, or cannot be downloaded.
     """
-    return {"digits": _digits, "folder": _folder, "torchvision": _torchvision}[params.source](params)
+    return {"digits": _digits, "folder": _folder, "torchvision": _torchvision}[params.source](
+        params
+    )
 
 
 def fitted(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -103,7 +105,9 @@ def read_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarr
                     raise ValueError(f"claims {width} x {height} pixels, more than {max_pixels}")
                 image.load()
                 return fitted(image, size, channels)
-    except Image.UnidentifiedImageError:
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except UnidentifiedImageError:
         empty = path.stat().st_size == 0
         raise ValueError("empty file" if empty else "not an image") from None
     except Image.DecompressionBombError:
@@ -154,7 +158,9 @@ def _folder(params: "PrepareImages") -> Source:
     where = f"image.prepare.path {params.path!r}"
     if not root.is_dir():
         raise Refusal(f"{where} is not a folder; name one with a sub-folder of images a class")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    classes = sorted(
+        entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."
+    )
     if len(classes) < 2:  # noqa: PLR2004
         raise Refusal(
             f"{where} holds {len(classes)} sub-folders; at least 2 classes are needed, a sub-folder "
@@ -215,16 +221,12 @@ def _torchvision(params: "PrepareImages") -> Source:
 
     def pictures() -> Iterator[Picture]:
         for part, dataset in zip(("train", "test"), parts, strict=True):
-            for index, (image, label) in enumerate(
-                zip(dataset.data, dataset.targets, strict=True)
-            ):
+            for index, (image, label) in enumerate(zip(dataset.data, dataset.targets, strict=True)):
                 yield Picture(
                     f"{part}-{index:05}",
                     str(dataset.classes[int(label)]),
                     official_test=part == "test",
-                    pixels=fitted(
-                        Image.fromarray(np.asarray(image)), params.size, params.channels
-                    ),
+                    pixels=fitted(Image.fromarray(np.asarray(image)), params.size, params.channels),
                 )
 
     return Source(
@@ -304,8 +306,9 @@ def opened(path: Path) -> np.ndarray:
         Refusal: it is missing or damaged.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
     except (ValueError, EOFError) as error:
         raise Refusal(f"{path} is damaged ({error}); make it again with `dvc repro`") from None
+    return array

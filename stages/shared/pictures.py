@@ -25,9 +25,7 @@ def tile(pixels: np.ndarray) -> Image.Image:
     longest = max(image.size)
     if longest <= TILE:
         factor = TILE // longest
-        return image.resize(
-            (image.width * factor, image.height * factor), Image.Resampling.NEAREST
-        )
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     share = TILE / longest
     return image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
 

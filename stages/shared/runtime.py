@@ -43,7 +43,7 @@ def hold_torch(runtime: "Runtime") -> None:
     torch.use_deterministic_algorithms(mode=True)
     torch.backends.cudnn.benchmark = False
     # Filling new memory would only mask reads of what was never written; nothing here does that.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def device(runtime: "Runtime") -> "torch.device":
@@ -80,7 +80,9 @@ def seed_for(*purpose: str | int) -> int:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()

@@ -74,7 +74,9 @@ class Trained:
     step: int = 0
 
 
-def fit(job: Job, fabric: "Fabric", state_file: Path, on_epoch: Callable[[History], None]) -> Trained:
+def fit(
+    job: Job, fabric: "Fabric", state_file: Path, on_epoch: Callable[[History], None]
+) -> Trained:
     """Train, and return the weights of the epoch with the lowest validation loss.
 
     Args:

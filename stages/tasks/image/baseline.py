@@ -49,7 +49,9 @@ def _flat(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return part
 
 
-def _prototypes(images: np.ndarray, rows: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def _prototypes(
+    images: np.ndarray, rows: np.ndarray, labels: np.ndarray, classes: int
+) -> np.ndarray:
     sums = np.zeros((classes, int(np.prod(images.shape[1:]))))
     for start in range(0, len(rows), _AT_ONCE):
         part = _flat(images, rows[start : start + _AT_ONCE])
@@ -104,9 +106,9 @@ def fit(task: "Task") -> Baselines:
     model = LogisticRegression(C=params.regularisation, max_iter=params.max_iterations)
     model.fit(flat, labels[some])
     weights, bias = _all_classes(model, classes)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "prototypes": prototypes,
-        "variance": np.float32([max(variance, 1e-6)]),
+        "variance": np.array([max(variance, 1e-6)], dtype=np.float32),
         "weights": weights,
         "bias": bias,
     }

@@ -59,7 +59,9 @@ def check(task: "Task") -> Checked:
         checks.duplicates(dataset, pairs),
     ]
     if not all(one.held for one in found):  # a network is not asked about data that are wrong
-        return Checked(found, pd.DataFrame(columns=["layer", "kind", "output_shape", "parameters"]), {})
+        return Checked(
+            found, pd.DataFrame(columns=["layer", "kind", "output_shape", "parameters"]), {}
+        )
 
     seed = task.params.train.seeds[0]
     model = fresh_model(task, dataset, images, seed)

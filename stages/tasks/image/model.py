@@ -53,6 +53,10 @@ class Classifier(nn.Module):
     is all that a prediction needs.
     """
 
+    mean: Tensor
+    std: Tensor
+    features: nn.Module
+
     def __init__(self, features: nn.Module, width: int, classes: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
@@ -79,7 +83,9 @@ def residual(channels: list[int], inputs: int) -> nn.Sequential:
     """Return a stem and a block for each of `channels`, the first at full size, each next at half."""
     blocks = [
         ResidualBlock(before, after, 1 if index == 0 else 2)
-        for index, (before, after) in enumerate(zip([channels[0], *channels], channels, strict=False))
+        for index, (before, after) in enumerate(
+            zip([channels[0], *channels], channels, strict=False)
+        )
     ]
     return nn.Sequential(
         nn.Conv2d(inputs, channels[0], 3, padding=1, bias=False),
@@ -112,7 +118,9 @@ def in_parts(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
 def build(params: "TrainImages", channels: int, classes: int) -> Classifier:
     """Return the network that the params name, freshly initialised from torch's current seed."""
     if params.model == "residual":
-        return Classifier(residual(params.channels, channels), params.channels[-1], classes, channels)
+        return Classifier(
+            residual(params.channels, channels), params.channels[-1], classes, channels
+        )
     from torchvision.models import resnet18
 
     network = resnet18(weights=None)
@@ -172,9 +180,7 @@ def _transfer(model: Classifier, weights: Mapping[str, Tensor], name: str) -> No
         weights = {f"features.{'1.' if grey else ''}{key}": value for key, value in weights.items()}
     fresh = ("head.", "mean", "std")
     fitting = {
-        key: value
-        for key, value in weights.items()
-        if key in own and own[key].shape == value.shape
+        key: value for key, value in weights.items() if key in own and own[key].shape == value.shape
     }
     missing = [key for key in own if key not in fitting and not key.startswith(fresh)]
     if missing:

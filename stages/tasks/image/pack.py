@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.shared import evidence, pictures
 from stages.shared.document import Card, Command, Document, Facts, Figure, Gallery, Section, Text
-from stages.shared.evidence import Findings, Pack, percent
+from stages.shared.evidence import Findings, Pack, percent, rows_of
 from stages.shared.files import read_arrays, read_csv
 from stages.shared.images import opened
 
@@ -20,23 +20,29 @@ BESIDE = 3
 
 def _right(found: Findings, images: np.ndarray) -> Gallery:
     cards = []
-    for number, row in enumerate(found.successes.to_dict("records"), start=1):
+    for number, row in enumerate(rows_of(found.successes), start=1):
         cards.append(
             Card(
                 f"right-{number:02}.png",
                 pictures.strip(images[row["row"]], []),
                 f"Test image {row['id']}, class {row['true']}.",
                 f"{row['true']} → {row['predicted']}",
-                [f"confidence {percent(row['confidence'])}", f"baseline says {row['baseline']}", row["id"]],
+                [
+                    f"confidence {percent(row['confidence'])}",
+                    f"baseline says {row['baseline']}",
+                    row["id"],
+                ],
             )
         )
-    return Gallery(f"{len(cards)} right predictions, evenly from the surest to the least sure.", cards)
+    return Gallery(
+        f"{len(cards)} right predictions, evenly from the surest to the least sure.", cards
+    )
 
 
 def _wrong(found: Findings, images: np.ndarray) -> Gallery:
     cards = []
     shown = found.cases.head(found.task.params.failures.show)
-    for number, row in enumerate(shown.to_dict("records"), start=1):
+    for number, row in enumerate(rows_of(shown), start=1):
         near = [images[int(place)] for place in row["neighbour_rows"].split()[:BESIDE]]
         classes = " | ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
         cards.append(
@@ -81,18 +87,24 @@ def _risks(found: Findings) -> Facts:
             ),
             (
                 "Background leakage",
-                f"the outermost ring of pixels alone gives {percent(baseline['border_accuracy'])} on "
-                f"validation data by nearest prototype (chance is {percent(1 / len(counts))})",
+                (
+                    f"the outermost ring of pixels alone gives {percent(baseline['border_accuracy'])} on "
+                    f"validation data by nearest prototype (chance is {percent(1 / len(counts))})"
+                ),
             ),
             (
                 "Label noise",
-                f"{found.summary['suspect_labels']} suspect labels among the failure cases, "
-                f"{note['exact_duplicates_with_another_label']} exact duplicates with another label",
+                (
+                    f"{found.summary['suspect_labels']} suspect labels among the failure cases, "
+                    f"{note['exact_duplicates_with_another_label']} exact duplicates with another label"
+                ),
             ),
             (
                 "Similar images across splits",
-                f"{near['pairs']} near-duplicate pairs, {near['straddling_left_out']} images left out so "
-                "that none straddles two splits",
+                (
+                    f"{near['pairs']} near-duplicate pairs, {near['straddling_left_out']} images left out "
+                    "so that none straddles two splits"
+                ),
             ),
         ]
     )
@@ -121,7 +133,12 @@ def pack(task: "Task") -> Pack:
         [
             evidence.at_a_glance(found),
             evidence.prepare(found),
-            evidence.check(found, _augmentation(found, read_arrays(task.folder("check") / "augmentation.safetensors"))),
+            evidence.check(
+                found,
+                _augmentation(
+                    found, read_arrays(task.folder("check") / "augmentation.safetensors")
+                ),
+            ),
             evidence.baseline(found),
             evidence.train(
                 found,

@@ -103,7 +103,9 @@ def _refuse_unusable(packed: Packed, params: "PrepareImages") -> None:
 
 
 def _left_out(packed: Packed, straddling: pd.DataFrame) -> pd.DataFrame:
-    unreadable = packed.unreadable[["id"]].assign(reason="unreadable", detail=packed.unreadable["problem"])
+    unreadable = packed.unreadable[["id"]].assign(
+        reason="unreadable", detail=packed.unreadable["problem"]
+    )
     repeated = packed.repeated[["id"]].assign(
         reason="exact duplicate", detail="same as " + packed.repeated["same_as"]
     )
@@ -149,5 +151,7 @@ def _note(
         "unreadable": len(packed.unreadable),
         "unreadable_files": packed.unreadable.head(_NAMED).to_dict("records"),
         "exact_duplicates": len(packed.repeated),
-        "exact_duplicates_with_another_label": int((~packed.repeated["same_label"].astype(bool)).sum()),
+        "exact_duplicates_with_another_label": int(
+            (~packed.repeated["same_label"].astype(bool)).sum()
+        ),
     }

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.shared.augmentation import augment
 from stages.shared.dataset import read_dataset
 from stages.shared.images import opened
 from stages.shared.runtime import seed_for
 from stages.shared.training import Job, one_cycle
-from stages.shared.augmentation import augment
 from stages.tasks.image.model import as_tensor, fresh_model, in_parts
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def job(task: "Task", seed: int, fabric: "Fabric") -> Job:
     images = opened(task.folder("prepare") / "images.npy")
     model = fresh_model(task, dataset, images, seed)
     rows, labels = dataset.rows("train"), dataset.labels("train")
-    held_rows, held_labels = dataset.rows("validation"), torch.from_numpy(dataset.labels("validation"))
+    held_rows, held_labels = (
+        dataset.rows("validation"),
+        torch.from_numpy(dataset.labels("validation")),
+    )
     size = min(params.batch_size, len(rows))
     steps = len(rows) // size  # the last, smaller batch is left out; another one each epoch
 

@@ -1,0 +1,58 @@
+# `make help` lists what there is. Everything runs in .venv, which is made from the lock in
+# requirements/ with hashes; PYTHON chooses the interpreter (3.11 to 3.13).
+
+PYTHON ?= python3
+# The index of a CPU-only build of torch, where the registry's CUDA build is not wanted.
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' requirements/torch.txt)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv repro test lint bench lock clean
+
+help: ## say what each target does
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+venv: $(READY) ## make the virtual environment from the lock
+
+$(READY): requirements/base.txt requirements/torch.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "$(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+ifeq ($(TORCH_INDEX),)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements/base.txt -r requirements/torch.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) $(TORCH_PINS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt
+endif
+	@touch $@
+
+repro: $(READY) ## run the pipeline, print the record, say where to look
+	@dvc repro
+	@python -m stages.record
+	@echo "see: evidence/image/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
+
+test: $(READY) ## run the tests
+	@python -m pytest -n 2
+
+lint: $(READY) ## check style and types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+bench: $(READY) ## measure accuracy over draws of writers, and time; print a report
+	@python -m stages.bench
+
+lock: $(READY) ## write the lock anew from pyproject.toml
+	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --quiet -o requirements/all.txt >/dev/null
+	@python requirements/split.py
+	@rm requirements/all.txt
+
+clean: ## remove the environment and what the pipeline can make again
+	rm -rf .venv data/params data/prepare data/check data/baseline data/train data/evaluate \
+	  data/failures data/pack data/compare data/resume dvc_plots

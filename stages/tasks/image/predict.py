@@ -1,0 +1,43 @@
+"""Predict the class of image files with the headline model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.shared.dataset import read_dataset
+from stages.shared.images import read_file
+from stages.shared.refusal import Refusal
+from stages.shared.runtime import device
+from stages.tasks.image.evaluate import asked, load
+
+if TYPE_CHECKING:
+    from stages.shared.task import Task
+
+
+def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, str, float]]:
+    """Yield for each file its name, the predicted class and the confidence in it.
+
+    Files are fitted to the network's input as prepare fits them. As in the digits, strokes are
+    expected light on dark.
+
+    Raises:
+        Refusal: a file cannot be read, or there are no trained weights.
+    """
+    params = task.params.prepare
+    dataset = read_dataset(task.folder("prepare"))
+    pixels = []
+    for name in files:
+        try:
+            pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
+        except ValueError as error:
+            raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
+    model = load(task, dataset, task.params.train.seeds[0])
+    images = np.stack(pixels)
+    logits = asked(model, images, np.arange(len(images)), device(task.runtime))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    for name, row in zip(files, probabilities, strict=True):
+        best = int(row.argmax())
+        yield name, dataset.classes[best], float(row[best])
