@@ -1,0 +1,158 @@
+"""Bench: accuracy over draws of held-out groups, and time. `make bench`; Markdown to the screen.
+
+Everything runs the committed code in scratch clones; this folder is not touched. Figures are
+medians over repetitions, and hold for the machine named above them.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from stages.params import FILE, load
+from stages.shared.files import read_json
+from stages.shared.refusal import Refusal, refusing
+from stages.shared.runtime import machine
+from stages.shared.task import STAGES, tasks
+
+GOAL_CHAIN, GOAL_NOTHING = 60, 1.5
+_MEGABYTE = 1024
+
+
+def _run(*command: str, where: Path) -> float:
+    """Run a command in a scratch clone; return its seconds."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": ""}
+    start = time.perf_counter()
+    done = subprocess.run(
+        command, cwd=where, env=environment, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
+        raise Refusal(f"{' '.join(command)} failed in the scratch clone: {last}")
+    return seconds
+
+
+def _stage(stage: str, task: str, where: Path) -> float:
+    return _run("python", "-m", f"stages.{stage}", task, where=where)
+
+
+def _clone(scratch: str) -> Path:
+    where = Path(scratch) / "clone"
+    _run("git", "clone", "--quiet", str(Path.cwd()), str(where), where=Path(scratch))
+    return where
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def draws(task: str, count: int) -> str:
+    """Return accuracy against the baselines over `count` draws of held-out groups, one seed each."""
+    import numpy as np
+
+    rows, gains = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        where = _clone(scratch)
+        params = yaml.safe_load((where / FILE).read_text())
+        params[task]["train"]["seeds"] = params[task]["train"]["seeds"][:1]
+        for draw in range(count):
+            params[task]["prepare"]["split"]["seed"] = draw
+            (where / FILE).write_text(yaml.safe_dump(params))
+            for stage in ("prepare", "check", "baseline", "train", "evaluate"):
+                _stage(stage, task, where)
+            metrics = read_json(where / "data" / "evaluate" / task / "metrics.json")
+            model = metrics["current"]["accuracy"]
+            others = [scores["accuracy"] for scores in metrics["baselines"].values()]
+            best = metrics["baselines"][metrics["strongest_baseline"]]["accuracy"]
+            gains.append(100 * (model - best))
+            verdict = metrics["current"]["improvement"]["verdict"]
+            rows.append(
+                [
+                    draw,
+                    metrics["n"],
+                    *(f"{a:.4f}" for a in others),
+                    f"{model:.4f}",
+                    f"{gains[-1]:+.1f}",
+                    verdict,
+                ]
+            )
+        names = list(metrics["baselines"])
+    table = _table(["split seed", "n", *names, "model", "gain (points)", "verdict"], rows)
+    return (
+        f"{table}\n\nGain over the strongest baseline: mean {np.mean(gains):+.2f} points, standard "
+        f"deviation {np.std(gains, ddof=1):.2f}, least {min(gains):+.1f}, most {max(gains):+.1f}, over "
+        f"{count} draws (the draws share groups, so they are not independent)."
+    )
+
+
+def times(task: str, repetitions: int) -> str:
+    """Return the seconds of a `dvc repro` from nothing, of one with nothing to do, and of stages."""
+    chain, nothing = [], []
+    for _ in range(repetitions):
+        with tempfile.TemporaryDirectory() as scratch:
+            where = _clone(scratch)
+            chain.append(_run("dvc", "repro", where=where))
+            nothing += [_run("dvc", "repro", where=where) for _ in range(3)]
+    stages = []
+    with tempfile.TemporaryDirectory() as scratch:
+        where = _clone(scratch)
+        _run("python", "-m", "stages.params", where=where)
+        for stage in STAGES:
+            # What a stage imports is most of what it costs before it starts to work.
+            imports = f"import stages.{stage}, stages.tasks.{task}.{stage}"
+            start = _run("python", "-c", imports, where=where)
+            whole = _stage(stage, task, where)
+            stages.append((stage, start, whole))
+    starts, wholes = sum(s for _, s, _ in stages), sum(w for _, _, w in stages)
+    rows = [
+        ["`dvc repro` from nothing", f"{median(chain):.1f}", f"at most {GOAL_CHAIN}", len(chain)],
+        [
+            "`dvc repro` with nothing to do",
+            f"{median(nothing):.2f}",
+            f"at most {GOAL_NOTHING}",
+            len(nothing),
+        ],
+    ]
+    each = [[name, f"{start:.1f}", f"{whole:.1f}"] for name, start, whole in stages]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak_mb = peak / _MEGABYTE / (_MEGABYTE if sys.platform == "darwin" else 1)
+    return (
+        _table(["what", "median s", "asked for", "n"], rows)
+        + "\n\n"
+        + _table(["stage", "start-up s", "all s"], [*each, ["sum", f"{starts:.1f}", f"{wholes:.1f}"]])
+        + f"\n\nLargest memory of a process: {peak_mb:.0f} MB."
+    )
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(prog="python -m stages.bench", description=__doc__)
+    parser.add_argument("--draws", type=int, default=6, help="draws of held-out groups (2 or more)")
+    parser.add_argument("--repetitions", type=int, default=3, help="of the chain from nothing")
+    given = parser.parse_args()
+    with refusing("bench"):
+        params = load()
+        facts = machine(params.runtime)
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        print(f"# Bench\n\nCommit {commit}. " + ", ".join(f"{k} {v}" for k, v in facts.items()) + ".")
+        for name in tasks(params):
+            print(f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}", flush=True)
+            print(f"\n## {name}: time\n\n{times(name, given.repetitions)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
