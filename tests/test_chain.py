@@ -1,0 +1,266 @@
+"""The whole chain, as a user runs it: `dvc repro`, compare, read, ask, break."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, change_params, commit, copied, refused, run
+
+pytestmark = pytest.mark.xdist_group("chain")
+
+PACK = """README.md index.html record.json data/run_command.txt data/dataset_note.json
+data/checks.json data/model_summary.csv data/training_log.csv data/machine.json data/metrics.json
+data/metric_table.csv data/per_class.csv data/confusion_matrix.csv data/predictions.csv
+data/prediction_samples.csv data/failure_cases.csv data/next_step.json data/demo.png
+pictures/loss.svg pictures/confusion.svg pictures/reliability.svg pictures/augmentation.png"""
+
+
+def test_the_pack_holds_what_it_must_by_name(chain: Path) -> None:
+    for name in PACK.split():
+        assert (chain / "evidence/image" / name).stat().st_size > 0, name
+    record = json.loads((chain / "evidence/image/record.json").read_text())
+    shared = "task improvement failure_case_count run_command dataset_note baseline current_result"
+    own = (
+        "label_rules split_rule metric error_case next_action class_counts failure_cases next_step"
+    )
+    assert set(record) == {*shared.split(), *own.split(), "questions"}
+    asked = {"baseline", "metric", "sample_success", "sample_failure", "debug_next"}
+    assert set(record["questions"]) == asked
+    assert len(record["failure_cases"]) >= 3
+    assert 6 <= len(record["current_result"]["success_samples"]) <= 12
+    cards = list((chain / "evidence/image/pictures").glob("case-*.png"))
+    assert 6 <= len(cards) <= 12
+
+
+def test_the_figures_follow_from_the_stored_predictions(chain: Path) -> None:
+    predictions = pd.read_csv(chain / "evidence/image/data/predictions.csv")
+    metrics = json.loads((chain / "metrics/metrics.json").read_text())["image"]
+    right = predictions["seed_0"] == predictions["label"]
+    before = predictions["baseline"] == predictions["label"]
+    assert metrics["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert metrics["improvement"]["gain"] == pytest.approx(right.mean() - before.mean(), abs=1e-6)
+    assert metrics["improvement"]["fixed"] == int((right & ~before).sum())
+    cases = pd.read_csv(chain / "evidence/image/data/failure_cases.csv")
+    assert (cases["kind"] == "wrong").sum() == int((~right).sum())
+    page = (chain / "evidence/image/index.html").read_text()
+    assert f"{100 * right.mean():.1f}%" in page
+    plots = pd.read_csv(chain / "plots/image/confusion.csv")
+    assert (plots["actual"] == plots["predicted"]).mean() == pytest.approx(right.mean())
+
+
+def test_the_record_prints_four_lines(chain: Path) -> None:
+    lines = run(chain, "python", "-m", "stages.record").stdout.strip().split("\n")
+    keys = [line.split(":")[0] for line in lines]
+    assert keys == ["task", "improvement", "failure_case_count", "next_step"]
+    assert re.fullmatch(r"improvement: [+-]\d\.\d{3}", lines[1])
+    assert lines[3].startswith("next_step: dvc exp run -S 'image.train.")
+
+
+def test_the_next_step_is_a_change_that_params_allow(chain: Path) -> None:
+    step = json.loads((chain / "evidence/image/data/next_step.json").read_text())
+    ((key, value),) = step["change"].items()
+    section, *path, name = key.split(".")
+    params = yaml.safe_load((chain / "params.yaml").read_text())
+    place = params[section]
+    for part in path:
+        place = place[part]
+    assert place[name] != value
+    assert f"{key}=" in step["command"]
+
+
+def test_metrics_diff_shows_baseline_current_and_change(chain: Path) -> None:
+    told = json.loads(run(chain, "dvc", "metrics", "diff", "baseline", "--json").stdout)
+    accuracy = told["metrics/metrics.json"]["image.accuracy"]
+    fitted = json.loads((chain / "evidence/image/data/metrics.json").read_text())
+    assert accuracy["old"] == fitted["baseline"]["accuracy"]
+    assert accuracy["new"] == fitted["current"]["accuracy"]
+    assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
+
+
+def test_the_plots_open_without_a_network(prepared: Path) -> None:
+    for command in (["show"], ["diff", "baseline"]):
+        run(prepared, "dvc", "plots", *command)
+        page = (prepared / "dvc_plots/index.html").read_text()
+        assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", page)
+        for name in ("loss", "confusion", "confidence"):
+            assert name in page
+    assert '"rev": "baseline"' in page
+
+
+def test_a_shallow_clone_gives_the_same_bytes_and_a_clean_status(
+    chain: Path, tmp_path: Path
+) -> None:
+    run(tmp_path, "git", "clone", "--quiet", "--depth", "1", f"file://{chain}", "clone")
+    clone = tmp_path / "clone"
+    lock = (clone / "dvc.lock").read_bytes()
+    run(clone, "dvc", "repro")
+    assert run(clone, "git", "status", "--short").stdout == ""
+    assert (clone / "dvc.lock").read_bytes() == lock
+    told = run(clone, "dvc", "metrics", "diff", "baseline").stdout
+    assert "image.accuracy " in told
+    same = run(chain, "git", "rev-parse", "baseline").stdout
+    assert run(clone, "git", "rev-parse", "baseline").stdout == same
+
+
+def test_with_nothing_to_do_nothing_runs(chain: Path) -> None:
+    told = run(chain, "dvc", "repro").stdout
+    assert "Running stage" not in told
+    assert "up to date" in told
+    assert run(chain, "git", "status", "--short").stdout == ""
+
+
+def test_a_wrong_param_stops_the_pipeline_before_an_output_is_lost(prepared: Path) -> None:
+    before = {p: p.read_bytes() for p in (prepared / "data/train").rglob("*") if p.is_file()}
+    change_params(prepared, lambda params: params["image"]["train"].update(epochs="many"))
+    done = run(prepared, "dvc", "repro", status=255)
+    assert "image.train.epochs: given 'many'; must be a valid integer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {p: p.read_bytes() for p in before} == before
+    assert (prepared / "evidence/image/index.html").exists()
+
+
+def test_a_change_re_runs_only_what_uses_it(prepared: Path) -> None:
+    change_params(prepared, lambda params: params["image"]["failures"].update(neighbours=3))
+    told = run(prepared, "dvc", "repro").stdout
+    ran = re.findall(r"Running stage '(\w+)", told)
+    assert ran == ["params", "failures", "pack"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
+        (lambda path: path.write_bytes(b"\x80\x04K\x01."), "not a whole safetensors file"),
+    ],
+    ids=["missing", "cut short", "a pickle"],
+)
+def test_damaged_weights_get_one_line(prepared: Path, damage: object, said: str) -> None:
+    path = prepared / "data/train/image/weights-0.safetensors"
+    path.chmod(0o644)
+    damage(path)  # type: ignore[operator]
+    line = refused(prepared, "python", "-m", "stages.evaluate", "image")
+    assert line.startswith("evaluate@image: data/train/image/weights-0.safetensors")
+    assert said in line
+
+
+def test_weights_of_another_model_get_one_line(prepared: Path) -> None:
+    change_params(prepared, lambda params: params["image"]["train"].update(channels=[4, 4]))
+    line = refused(prepared, "python", "-m", "stages.evaluate", "image")
+    assert "does not fit the model that params.yaml describes" in line
+
+
+def test_a_trained_model_starts_another(prepared: Path) -> None:
+    weights = (prepared / "data/train/image/weights-0.safetensors").read_bytes()
+    (prepared / "start.safetensors").write_bytes(weights)
+    change_params(
+        prepared,
+        lambda params: params["image"]["train"].update(
+            start_from="start.safetensors", epochs=1, seeds=[5], learning_rate=1e-9
+        ),
+    )
+    run(prepared, "python", "-m", "stages.train", "image")
+    log = pd.read_csv(prepared / "data/train/image/log.csv")
+    old = pd.read_csv(prepared / "evidence/image/data/training_log.csv")
+    best = old.loc[old["seed"] == 0, "validation_accuracy"].iloc[-1]
+    assert log["validation_accuracy"].iloc[0] == pytest.approx(best, abs=0.1)
+    change_params(prepared, lambda params: params["image"]["train"].update(channels=[8, 16]))
+    line = refused(prepared, "python", "-m", "stages.train", "image")
+    assert "start.safetensors does not fit the model" in line
+
+
+def test_imagenet_weights_that_cannot_be_fetched_get_one_line(prepared: Path) -> None:
+    change_params(
+        prepared,
+        lambda params: params["image"]["train"].update(model="resnet18", start_from="imagenet"),
+    )
+    blocked = ["env", "https_proxy=http://127.0.0.1:9", "TORCH_HOME=empty"]
+    line = refused(prepared, *blocked, "python", "-m", "stages.check", "image")
+    assert "image.train.start_from: imagenet: the weights could not be fetched" in line
+    assert "set start_from: null" in line
+
+
+def test_resnet18_goes_through_the_checks(prepared: Path) -> None:
+    change_params(
+        prepared,
+        lambda params: params["image"]["train"].update(model="resnet18", learning_rate=0.001),
+    )
+    run(prepared, "python", "-m", "stages.check", "image")
+    shapes = pd.read_csv(prepared / "data/check/image/shapes.csv")
+    assert shapes["parameters"].sum() == pytest.approx(11.2e6, rel=0.01)
+
+
+def test_a_failed_check_stops_the_chain_and_its_result_is_there(prepared: Path) -> None:
+    change_params(prepared, lambda params: params["image"]["check"].update(overfit_steps=1))
+    line = refused(prepared, "python", "-m", "stages.check", "image")
+    assert line.startswith("check@image: one small batch can be overfitted: loss ")
+    checks = json.loads((prepared / "data/check/image/checks.json").read_text())
+    assert [check["held"] for check in checks].count(False) == 1
+
+
+def test_a_writer_in_two_splits_is_found(prepared: Path) -> None:
+    path = prepared / "data/prepare/image/samples.csv"
+    path.chmod(0o644)
+    samples = pd.read_csv(path)
+    samples.loc[0, "split"] = "test" if samples.loc[0, "split"] == "train" else "train"
+    path.write_text(samples.to_csv(index=False))
+    line = refused(prepared, "python", "-m", "stages.check", "image")
+    assert line.startswith("check@image: no group across splits: 1 groups are in more than one")
+
+
+def test_predict_names_label_and_confidence(chain: Path) -> None:
+    name, label, confidence = (
+        run(chain, "python", "-m", "stages.predict", "image", "evidence/image/data/demo.png")
+        .stdout.strip()
+        .split("\t")
+    )
+    shown = pd.read_csv(chain / "evidence/image/data/prediction_samples.csv").iloc[0]
+    assert name == "evidence/image/data/demo.png"
+    assert label == str(shown["predicted"])
+    assert float(confidence) == pytest.approx(shown["confidence"], abs=2e-3)
+
+
+def test_predict_refuses_what_is_no_image(chain: Path) -> None:
+    line = refused(chain, "python", "-m", "stages.predict", "image", "dvc.yaml")
+    assert line == "predict@image: dvc.yaml: not an image; give an image file (PNG, JPEG, ...)"
+    line = refused(chain, "python", "-m", "stages.predict", "image", "nowhere.png")
+    assert line.startswith("predict@image: nowhere.png: no such file")
+
+
+def test_stored_weights_give_the_stored_predictions_again(prepared: Path) -> None:
+    stored = (prepared / "data/evaluate/image/predictions.csv").read_bytes()
+    shutil.rmtree(prepared / "data/evaluate")
+    run(prepared, "python", "-m", "stages.evaluate", "image")
+    assert (prepared / "data/evaluate/image/predictions.csv").read_bytes() == stored
+
+
+def test_a_tag_of_the_users_own_is_left_alone(prepared: Path) -> None:
+    run(prepared, "git", "update-ref", "-d", "refs/tags/baseline")
+    run(prepared, "git", "tag", "baseline", "HEAD")
+    mine = run(prepared, "git", "rev-parse", "baseline").stdout
+    line = refused(prepared, "python", "-m", "stages.compare")
+    assert "refs/tags/baseline is a name of yours" in line
+    assert run(prepared, "git", "rev-parse", "baseline").stdout == mine
+
+
+def test_the_default_run_agrees_with_the_committed_figures(tmp_path: Path) -> None:
+    """Bit for bit on the machine that made them; within what seeds spread on another."""
+    where = copied(tmp_path)
+    committed = json.loads((ROOT / "metrics/metrics.json").read_text())["image"]
+    made_on = json.loads((ROOT / "evidence/image/data/machine.json").read_text())
+    run(where, "dvc", "repro")
+    commit(where, "again")
+    found = json.loads((where / "metrics/metrics.json").read_text())["image"]
+    here = json.loads((where / "evidence/image/data/machine.json").read_text())
+    if here == made_on:
+        assert run(where, "git", "diff", "--stat", "HEAD~1").stdout == ""
+    count = len(pd.read_csv(where / "evidence/image/data/predictions.csv"))
+    band = 3 * committed["improvement"]["seed_gain_sd"] + 2 / count
+    assert np.isclose(found["accuracy"], committed["accuracy"], atol=band)
+    assert found["improvement"]["verdict"] == committed["improvement"]["verdict"]
+    assert found["improvement"]["seed_gain_mean"] >= 0.04
