@@ -90,7 +90,7 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
     with live, tqdm(total=epochs, desc=title, unit="epoch", disable=None) as bar:
 
         def log(history: "History") -> None:
-            for row in history[bar.n :]:
+            for row in history[live.step :]:
                 for name, value in row.items():
                     live.log_metric(name, round(value, 6))
                 live.next_step()  # type: ignore[no-untyped-call]

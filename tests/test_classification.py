@@ -1,0 +1,163 @@
+"""Scores agree with scikit-learn, and calibration with what can be worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from stages.shared.classification import (
+    calibration_error,
+    confusion,
+    log_loss,
+    per_class,
+    reliability,
+    scores,
+)
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (n, classes) and labels (n,) that may leave classes out."""
+    count, classes = draw(st.integers(1, 60)), draw(st.integers(2, 6))
+    present = draw(st.sets(st.integers(0, classes - 1), min_size=1))
+    random = np.random.default_rng(draw(st.integers(0, 10_000)))
+    labels = random.choice(sorted(present), count)
+    spread = draw(st.sampled_from([0.1, 1.0, 10.0]))
+    probabilities = np.clip(random.dirichlet(np.full(classes, spread), count), 1e-9, None)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), labels
+
+
+def two_classes(confidence: list[float], right: list[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities whose first class is predicted, and labels that make it so or not."""
+    first = np.array(confidence)
+    return np.column_stack([first, 1 - first]), np.where(right, 0, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(predictions())
+def test_scores_are_those_of_scikit_learn(given_: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, labels = given_
+    predicted = probabilities.argmax(axis=1)
+    found = scores(probabilities, labels, 10)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert found["log_loss"] == pytest.approx(
+        metrics.log_loss(labels, probabilities, labels=range(probabilities.shape[1]))
+    )
+    assert found["macro_f1"] == pytest.approx(
+        metrics.f1_score(
+            labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
+        )
+    )
+    curve = reliability(probabilities, labels, 10)
+    assert found["calibration_error"] == pytest.approx(calibration_error(curve))
+
+
+@settings(max_examples=30, deadline=None)
+@given(predictions())
+def test_the_tables_are_those_of_scikit_learn(given_: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, labels = given_
+    predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    counts = confusion(labels, predicted, classes)
+    expected = metrics.confusion_matrix(labels, predicted, labels=range(classes))
+    np.testing.assert_array_equal(counts, expected)
+    table = per_class(counts, [f"class {index}" for index in range(classes)])
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=0
+    )
+    np.testing.assert_allclose(table["precision"], precision)
+    np.testing.assert_allclose(table["recall"], recall)
+    np.testing.assert_allclose(table["f1"], f1)
+    np.testing.assert_array_equal(table["count"], support)
+    np.testing.assert_array_equal(table["predicted"], np.bincount(predicted, minlength=classes))
+    np.testing.assert_array_equal(table["right"], np.diag(expected))
+    assert table["class"].tolist() == [f"class {index}" for index in range(classes)]
+
+
+def test_a_row_of_the_confusion_matrix_is_the_true_class() -> None:
+    counts = confusion(np.array([0, 0, 2]), np.array([1, 1, 2]), 3)
+    assert counts.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_macro_f1_leaves_out_a_class_that_no_sample_has() -> None:
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.8, 0.1, 0.1]])
+    found = scores(probabilities, np.array([0, 1, 1, 0]), 10)
+    # Class 0: F1 1; class 1: precision 1, recall 1/2, F1 2/3; class 2 is predicted, never true.
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_the_log_loss_of_a_label_held_impossible_is_large_but_finite() -> None:
+    assert log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-12))
+
+
+def test_the_log_loss_of_even_odds_is_the_logarithm_of_the_number_of_classes() -> None:
+    probabilities = np.full((5, 4), 0.25, dtype=np.float32)
+    assert log_loss(probabilities, np.array([0, 1, 2, 3, 0])) == pytest.approx(np.log(4))
+
+
+def test_confidence_that_is_always_as_high_as_accuracy_has_no_calibration_error() -> None:
+    probabilities, labels = two_classes([0.75] * 8 + [1.0] * 3, [True] * 6 + [False] * 2 + [True] * 3)
+    assert calibration_error(reliability(probabilities, labels, 10)) == 0.0
+
+
+def test_full_confidence_with_half_right_has_a_calibration_error_of_one_half() -> None:
+    probabilities, labels = two_classes([1.0] * 10, [True, False] * 5)
+    curve = reliability(probabilities, labels, 10)
+    assert calibration_error(curve) == 0.5
+    assert curve.to_dict("records") == [
+        {"bin_low": 0.9, "confidence": 1.0, "accuracy": 0.5, "count": 10}
+    ]
+
+
+def test_too_little_confidence_is_as_much_of_an_error_as_too_much() -> None:
+    probabilities, labels = two_classes([0.6] * 4, [True] * 4)
+    assert calibration_error(reliability(probabilities, labels, 5)) == pytest.approx(0.4)
+
+
+def test_two_bins_give_the_curve_and_the_error_worked_out_by_hand() -> None:
+    # Three classes, so that confidence can lie below one half.
+    probabilities = np.array(
+        [[0.4, 0.3, 0.3], [0.2, 0.48, 0.32], [0.7, 0.2, 0.1], [0.1, 0.0, 0.9], [0.8, 0.1, 0.1]]
+    )
+    curve = reliability(probabilities, np.array([0, 0, 0, 2, 1]), 2)
+    assert curve["bin_low"].tolist() == [0.0, 0.5]
+    assert curve["count"].tolist() == [2, 3]
+    assert curve["confidence"].tolist() == pytest.approx([0.44, 0.8])
+    assert curve["accuracy"].tolist() == pytest.approx([1 / 2, 2 / 3])
+    # (2 x |0.5 - 0.44| + 3 x |2/3 - 0.8|) / 5
+    assert calibration_error(curve) == pytest.approx((2 * 0.06 + 3 * (0.8 - 2 / 3)) / 5)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "bin_low"),
+    [(0.5, 0.25), (0.5000001, 0.5), (0.75, 0.5), (0.7500001, 0.75), (1.0, 0.75)],
+)
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(
+    confidence: float, bin_low: float
+) -> None:
+    probabilities, labels = two_classes([confidence], [True])
+    assert reliability(probabilities, labels, 4)["bin_low"].tolist() == [bin_low]
+
+
+def test_tenths_lie_on_the_edges_of_ten_bins() -> None:
+    for tenth in range(5, 11):
+        probabilities, labels = two_classes([tenth / 10], [True])
+        found = reliability(probabilities, labels, 10)["bin_low"].tolist()
+        assert found == pytest.approx([(tenth - 1) / 10])
+
+
+@settings(max_examples=40, deadline=None)
+@given(predictions(), st.integers(2, 100))
+def test_a_reliability_curve_counts_every_sample_once_and_in_its_bin(
+    given_: tuple[np.ndarray, np.ndarray], bins: int
+) -> None:
+    probabilities, labels = given_
+    curve: pd.DataFrame = reliability(probabilities, labels, bins)
+    assert curve["count"].sum() == len(labels)
+    assert (curve["count"] > 0).all()
+    assert (curve["confidence"] > curve["bin_low"] - 1e-9).all()
+    assert (curve["confidence"] <= curve["bin_low"] + 1 / bins + 1e-9).all()
+    right = (probabilities.argmax(axis=1) == labels).sum()
+    assert (curve["accuracy"] * curve["count"]).sum() == pytest.approx(right)
+    assert 0 <= calibration_error(curve) <= 1

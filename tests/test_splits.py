@@ -1,0 +1,217 @@
+"""No one is in two splits, every split has someone, and no near-duplicate pair straddles."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.params import Split
+from stages.shared.refusal import Refusal
+from stages.shared.splits import SPLITS, split_by_group, straddlers
+
+RANK = {name: rank for rank, name in enumerate(SPLITS)}
+Samples = tuple[np.ndarray, np.ndarray]
+
+
+def shares(test: float = 0.3, validation: float = 0.15, seed: int = 0) -> Split:
+    return Split(test=test, validation=validation, seed=seed)
+
+
+def drawn() -> st.SearchStrategy[Split]:
+    return st.builds(shares, st.floats(0.02, 0.3), st.floats(0.02, 0.3), st.integers(0, 1000))
+
+
+@st.composite
+def mixed(draw: st.DrawFn, least: int = 3) -> Samples:
+    """Return groups and labels where at least one group holds samples of two classes."""
+    sizes = draw(st.lists(st.integers(1, 5), min_size=least, max_size=25))
+    sizes[0] += 1
+    names = draw(st.permutations([f"writer-{index}" for index in range(len(sizes))]))
+    groups = np.repeat(np.array(names), sizes)
+    random = np.random.default_rng(draw(st.integers(0, 1000)))
+    labels = random.integers(0, 3, len(groups))
+    labels[0], labels[1] = 0, 1
+    order = random.permutation(len(groups))
+    return groups[order], labels[order]
+
+
+@st.composite
+def pure(draw: st.DrawFn) -> Samples:
+    """Return groups of one class each, at least six groups a class."""
+    counts = draw(st.lists(st.integers(6, 30), min_size=2, max_size=4))
+    random = np.random.default_rng(draw(st.integers(0, 1000)))
+    label_of = random.permutation(np.repeat(np.arange(len(counts)), counts))
+    sizes = random.integers(1, draw(st.sampled_from([2, 4])), len(label_of))
+    member = random.permutation(np.repeat(np.arange(len(label_of)), sizes))
+    return np.array([f"patient-{index:03}" for index in member]), label_of[member]
+
+
+def none_official(groups: np.ndarray) -> np.ndarray:
+    return np.zeros(len(groups), dtype=bool)
+
+
+def by_group(groups: np.ndarray, split: np.ndarray) -> dict[str, set[str]]:
+    return {name: set(split[groups == name].tolist()) for name in np.unique(groups).tolist()}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.one_of(mixed(), pure()), drawn())
+def test_no_group_is_in_two_splits_and_no_split_is_empty(samples: Samples, params: Split) -> None:
+    groups, labels = samples
+    split = split_by_group(groups, labels, none_official(groups), params)
+    assert len(split) == len(groups)
+    assert all(len(found) == 1 for found in by_group(groups, split).values())
+    assert set(split.tolist()) == set(SPLITS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(mixed(least=4), drawn(), st.data())
+def test_a_group_with_official_test_data_is_test_data_whole_and_no_other_is(
+    samples: Samples, params: Split, data: st.DataObject
+) -> None:
+    groups, labels = samples
+    names = np.unique(groups)
+    chosen = data.draw(
+        st.lists(
+            st.sampled_from(names.tolist()), min_size=1, max_size=len(names) - 2, unique=True
+        )
+    )
+    official = none_official(groups)
+    for name in chosen:  # one sample is enough to mark its group
+        official[np.flatnonzero(groups == name)[-1]] = True
+    split = split_by_group(groups, labels, official, params)
+    assert set(groups[split == "test"].tolist()) == set(chosen)
+    assert all(len(found) == 1 for found in by_group(groups, split).values())
+    assert set(split.tolist()) == set(SPLITS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(mixed(), pure()), drawn(), st.integers(0, 1000))
+def test_the_order_of_the_samples_does_not_change_where_a_group_goes(
+    samples: Samples, params: Split, seed: int
+) -> None:
+    groups, labels = samples
+    split = split_by_group(groups, labels, none_official(groups), params)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    again = split_by_group(groups[order], labels[order], none_official(groups), params)
+    np.testing.assert_array_equal(again, split[order])
+
+
+@pytest.mark.parametrize("per_group", [1, 3])
+def test_the_seed_alone_decides_the_draw(per_group: int) -> None:
+    groups = np.repeat(np.arange(40).astype(str), per_group)
+    labels = np.arange(len(groups)) % 2
+    first = split_by_group(groups, labels, none_official(groups), shares(seed=3))
+    again = split_by_group(groups, labels, none_official(groups), shares(seed=3))
+    other = split_by_group(groups, labels, none_official(groups), shares(seed=4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_the_shares_are_shares_of_groups() -> None:
+    sizes = np.arange(1, 21)
+    groups = np.repeat([f"writer-{index:02}" for index in range(20)], sizes)
+    labels = np.arange(len(groups)) % 2
+    split = split_by_group(groups, labels, none_official(groups), shares(0.3, 0.15))
+    counted = {name: len(np.unique(groups[split == name])) for name in SPLITS}
+    assert counted == {"train": 11, "validation": 3, "test": 6}
+
+
+def test_with_official_test_data_validation_is_a_share_of_what_is_left() -> None:
+    groups = np.repeat([f"writer-{index:02}" for index in range(30)], 2)
+    labels = np.arange(60) % 2
+    split = split_by_group(groups, labels, np.arange(60) < 20, shares(0.5, 0.15))
+    counted = {name: len(np.unique(groups[split == name])) for name in SPLITS}
+    assert counted == {"train": 17, "validation": 3, "test": 10}
+
+
+@pytest.mark.parametrize("per_group", [1, 2])
+def test_where_groups_are_of_one_class_the_draw_keeps_the_classes_shares(per_group: int) -> None:
+    label_of = np.repeat([0, 1, 2], [60, 30, 10])
+    groups = np.repeat(np.arange(100).astype(str), per_group)
+    labels = np.repeat(label_of, per_group)
+    split = split_by_group(groups, labels, none_official(groups), shares(0.3, 0.2))
+    for name, expected in {"test": [18, 9, 3], "validation": [12, 6, 2]}.items():
+        assert np.bincount(labels[split == name]).tolist() == [per_group * n for n in expected]
+
+
+@settings(max_examples=40, deadline=None)
+@given(pure(), st.floats(0.2, 0.3), st.integers(0, 1000))
+def test_each_class_has_its_share_of_test_groups_to_within_one(
+    samples: Samples, test: float, seed: int
+) -> None:
+    groups, labels = samples
+    split = split_by_group(groups, labels, none_official(groups), shares(test, 0.2, seed))
+    held = len(np.unique(groups[split == "test"])) / len(np.unique(groups))
+    for label in np.unique(labels):
+        of_class = len(np.unique(groups[labels == label]))
+        in_test = len(np.unique(groups[(labels == label) & (split == "test")]))
+        assert abs(in_test - held * of_class) < 1
+        assert in_test >= 1
+
+
+def test_three_images_a_class_put_one_of_each_class_into_each_split() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    for seed in range(5):
+        split = split_by_group(
+            np.arange(9).astype(str), labels, none_official(labels), shares(seed=seed)
+        )
+        for name in SPLITS:
+            assert sorted(labels[split == name].tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_groups_are_refused(count: int) -> None:
+    groups = np.repeat(np.arange(count).astype(str), 6)
+    with pytest.raises(Refusal, match=rf"{count} groups cannot fill 3 splits"):
+        split_by_group(groups, np.arange(6 * count) % 2, none_official(groups), shares())
+
+
+def test_one_group_beside_the_official_test_data_is_refused() -> None:
+    groups = np.repeat(["a", "b", "c"], 4)
+    official = np.isin(groups, ["a", "b"])
+    with pytest.raises(Refusal, match="1 groups cannot fill 2 splits"):
+        split_by_group(groups, np.arange(12) % 2, official, shares())
+
+
+@st.composite
+def paired(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Return the split of each sample, and pairs of samples."""
+    split = draw(st.lists(st.sampled_from(SPLITS), min_size=2, max_size=20))
+    index = st.integers(0, len(split) - 1)
+    pairs = draw(st.lists(st.tuples(index, index).filter(lambda pair: pair[0] != pair[1])))
+    return np.array(split), np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(paired())
+def test_once_the_straddlers_are_out_no_pair_straddles(
+    given_: tuple[np.ndarray, np.ndarray],
+) -> None:
+    split, pairs = given_
+    out = straddlers(split, pairs)
+    assert out.shape == split.shape
+    for left, right in pairs.tolist():
+        assert split[left] == split[right] or out[left] or out[right]
+
+
+@settings(max_examples=50, deadline=None)
+@given(paired())
+def test_only_the_sample_to_learn_from_goes_out_and_never_one_of_test(
+    given_: tuple[np.ndarray, np.ndarray],
+) -> None:
+    split, pairs = given_
+    rank = [RANK[name] for name in split.tolist()]
+    expected = {min(pair, key=lambda place: rank[place]) for pair in pairs.tolist()
+                if rank[pair[0]] != rank[pair[1]]}  # fmt: skip
+    out = straddlers(split, pairs)
+    assert set(np.flatnonzero(out).tolist()) == expected
+    assert not out[split == "test"].any()
+
+
+def test_a_pair_is_resolved_the_same_way_whichever_side_is_named_first() -> None:
+    split = np.array(["train", "validation", "test", "train"])
+    for pairs in ([[0, 1], [1, 2]], [[1, 0], [2, 1]]):
+        assert straddlers(split, np.array(pairs)).tolist() == [True, True, False, False]
+    assert not straddlers(split, np.array([[0, 3]])).any()
+    assert not straddlers(split, np.empty((0, 2), dtype=np.int64)).any()
