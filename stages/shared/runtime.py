@@ -30,6 +30,9 @@ def hold(runtime: "Runtime") -> None:
     To be called before numpy or torch is imported: they read these variables once.
     """
     os.environ.update(dict.fromkeys(_THREADS, str(runtime.threads)))
+    # A thread that waits sleeps. Spinning saves little on an idle machine, and on one that runs
+    # anything else beside it made training twenty times slower (docs/bench.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if runtime.cpu == "avx2" and platform.machine() in {"x86_64", "AMD64"}:
         os.environ.update(_AVX2)
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
