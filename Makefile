@@ -37,7 +37,7 @@ repro: $(READY) ## run the pipeline, print the record, say where to look
 	@echo "see: evidence/image/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
 
 test: $(READY) ## run the tests
-	@python -m pytest -n 2
+	@python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY) ## check style and types
 	@ruff check .

@@ -131,7 +131,9 @@ def times(task: str, repetitions: int) -> str:
     return (
         _table(["what", "median s", "asked for", "n"], rows)
         + "\n\n"
-        + _table(["stage", "start-up s", "all s"], [*each, ["sum", f"{starts:.1f}", f"{wholes:.1f}"]])
+        + _table(
+            ["stage", "start-up s", "all s"], [*each, ["sum", f"{starts:.1f}", f"{wholes:.1f}"]]
+        )
         + f"\n\nLargest memory of a process: {peak_mb:.0f} MB."
     )
 
@@ -148,9 +150,13 @@ def main() -> None:
         commit = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
         ).stdout.strip()
-        print(f"# Bench\n\nCommit {commit}. " + ", ".join(f"{k} {v}" for k, v in facts.items()) + ".")
+        print(
+            f"# Bench\n\nCommit {commit}. " + ", ".join(f"{k} {v}" for k, v in facts.items()) + "."
+        )
         for name in tasks(params):
-            print(f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}", flush=True)
+            print(
+                f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}", flush=True
+            )
             print(f"\n## {name}: time\n\n{times(name, given.repetitions)}", flush=True)
 
 

@@ -21,11 +21,9 @@ def main() -> None:
         if given.task not in found:
             parser.error(f"task: given {given.task!r}; must be one of {', '.join(found)}")
         from stages.shared.document import printable
-        from stages.shared.runtime import hold_torch
 
-        hold_torch(params.runtime)
-        for name, label, confidence in found[given.task].cell("predict").predict(
-            found[given.task], given.input
+        for name, label, confidence in (
+            found[given.task].cell("predict").predict(found[given.task], given.input)
         ):
             print(f"{printable(name)}\t{printable(label)}\t{confidence:.3f}")
 

@@ -1,7 +1,6 @@
 """Scores agree with scikit-learn, and calibration with what can be worked out by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,7 +96,9 @@ def test_the_log_loss_of_even_odds_is_the_logarithm_of_the_number_of_classes() -
 
 
 def test_confidence_that_is_always_as_high_as_accuracy_has_no_calibration_error() -> None:
-    probabilities, labels = two_classes([0.75] * 8 + [1.0] * 3, [True] * 6 + [False] * 2 + [True] * 3)
+    probabilities, labels = two_classes(
+        [0.75] * 8 + [1.0] * 3, [True] * 6 + [False] * 2 + [True] * 3
+    )
     assert calibration_error(reliability(probabilities, labels, 10)) == 0.0
 
 
@@ -153,7 +154,7 @@ def test_a_reliability_curve_counts_every_sample_once_and_in_its_bin(
     given_: tuple[np.ndarray, np.ndarray], bins: int
 ) -> None:
     probabilities, labels = given_
-    curve: pd.DataFrame = reliability(probabilities, labels, bins)
+    curve = reliability(probabilities, labels, bins)
     assert curve["count"].sum() == len(labels)
     assert (curve["count"] > 0).all()
     assert (curve["confidence"] > curve["bin_low"] - 1e-9).all()

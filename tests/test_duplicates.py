@@ -39,7 +39,8 @@ def pictures(draw: st.DrawFn) -> np.ndarray:
     noise = draw(st.sampled_from([0, 3, 30, 255]))
     shape = (count, channels, height, width)
     moved = base + random.integers(-noise, noise + 1, shape)
-    return np.clip(moved, 0, 255).astype(np.uint8)
+    images: np.ndarray = np.clip(moved, 0, 255).astype(np.uint8)
+    return images
 
 
 @settings(max_examples=50, deadline=None)

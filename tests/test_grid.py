@@ -63,9 +63,8 @@ def test_a_stage_names_exactly_the_files_that_its_cells_use(stage: str) -> None:
         named = declared(stage, task)
         assert mine <= named, f"{stage}@{task} uses {sorted(mine - named)}"
         both |= {file.replace(f"/tasks/{task}/", "/tasks/${key}/") for file in mine}
-    generic = {
-        file for file in PIPELINE["stages"][stage]["do"]["deps"] if file.startswith("stages/")
-    }
+    deps = PIPELINE["stages"][stage]["do"]["deps"]
+    generic = {file for file in deps if file.startswith("stages/") and file.endswith(".py")}
     assert generic == both, f"{stage} names but does not use {sorted(generic - both)}"
 
 

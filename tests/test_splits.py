@@ -72,13 +72,11 @@ def test_a_group_with_official_test_data_is_test_data_whole_and_no_other_is(
     groups, labels = samples
     names = np.unique(groups)
     chosen = data.draw(
-        st.lists(
-            st.sampled_from(names.tolist()), min_size=1, max_size=len(names) - 2, unique=True
-        )
+        st.lists(st.sampled_from(names.tolist()), min_size=1, max_size=len(names) - 2, unique=True)
     )
     official = none_official(groups)
     for name in chosen:  # one sample is enough to mark its group
-        official[np.flatnonzero(groups == name)[-1]] = True
+        official[data.draw(st.sampled_from(np.flatnonzero(groups == name).tolist()))] = True
     split = split_by_group(groups, labels, official, params)
     assert set(groups[split == "test"].tolist()) == set(chosen)
     assert all(len(found) == 1 for found in by_group(groups, split).values())

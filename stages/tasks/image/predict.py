@@ -9,8 +9,7 @@ import numpy as np
 from stages.shared.dataset import read_dataset
 from stages.shared.images import read_file
 from stages.shared.refusal import Refusal
-from stages.shared.runtime import device
-from stages.tasks.image.evaluate import asked, load
+from stages.shared.runtime import device, hold_torch
 
 if TYPE_CHECKING:
     from stages.shared.task import Task
@@ -33,6 +32,9 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, str, float]]:
             pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
         except ValueError as error:
             raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
+    from stages.tasks.image.evaluate import asked, load  # torch, once there is something to ask
+
+    hold_torch(task.runtime)
     model = load(task, dataset, task.params.train.seeds[0])
     images = np.stack(pixels)
     logits = asked(model, images, np.arange(len(images)), device(task.runtime))
