@@ -3,7 +3,7 @@
 import argparse
 
 from stages.params import load
-from stages.shared.refusal import refusing
+from stages.shared.refusal import printable, refusing
 from stages.shared.runtime import hold
 from stages.shared.task import tasks
 
@@ -20,8 +20,6 @@ def main() -> None:
         found = tasks(params)
         if given.task not in found:
             parser.error(f"task: given {given.task!r}; must be one of {', '.join(found)}")
-        from stages.shared.document import printable
-
         for name, label, confidence in (
             found[given.task].cell("predict").predict(found[given.task], given.input)
         ):

@@ -342,3 +342,12 @@ def test_a_needed_file_is_refused_with_the_command_that_makes_it(tmp_path: Path)
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert sha256(old(tmp_path)) == hashlib.sha256(OLD).hexdigest()
+
+
+def test_a_file_name_that_is_no_text_can_be_written() -> None:
+    assert json.loads(as_json({"id": "bad-\udcff.png"})) == {"id": "bad-\udcff.png"}
+
+
+def test_rounding_noise_leaves_no_negative_zero() -> None:
+    assert b"-0.0" not in as_json([-1e-9])
+    assert b"-0.0" not in as_csv(pd.DataFrame({"x": [-1e-9]}))

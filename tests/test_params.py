@@ -103,7 +103,7 @@ def test_the_stage_writes_the_same_bytes_whatever_the_params(project: Path) -> N
     assert (project / "data/params/sound.txt").read_bytes() == first != b"of an earlier run"
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(path=st.sampled_from(sorted(LEAVES)))
 def test_whichever_key_is_missing_is_named(
     tmp_path_factory: pytest.TempPathFactory, path: str
@@ -116,7 +116,7 @@ def test_whichever_key_is_missing_is_named(
     assert re.match(rf"{re.escape(path)}: this key is missing; add it", line(file))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_whichever_key_has_the_wrong_type_is_named(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -213,3 +213,26 @@ def test_a_pair_is_resolved_the_same_way_whichever_side_is_named_first() -> None
         assert straddlers(split, np.array(pairs)).tolist() == [True, True, False, False]
     assert not straddlers(split, np.array([[0, 3]])).any()
     assert not straddlers(split, np.empty((0, 2), dtype=np.int64)).any()
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 2), (5, 1), (4, 4)])
+def test_few_groups_of_one_class_each_are_split_without_a_crash(sizes: tuple[int, int]) -> None:
+    names = [f"{label}{number}" for label, count in enumerate(sizes) for number in range(count)]
+    groups = np.repeat(names, 5)
+    labels = np.array([int(name[0]) for name in groups])
+    params = Split(test=0.3, validation=0.15, seed=0)
+    split = split_by_group(groups, labels, np.zeros(len(groups), dtype=bool), params)
+    assert set(split) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("count", "test", "validation"), [(3, 0.5, 0.25), (4, 0.7, 0.15), (14, 0.6, 0.38)]
+)
+def test_large_shares_leave_a_group_for_each_split(
+    count: int, test: float, validation: float
+) -> None:
+    groups = np.repeat(np.arange(count).astype(str), 6)
+    labels = np.tile([0, 1], 3 * count)
+    params = Split(test=test, validation=validation, seed=0)
+    split = split_by_group(groups, labels, np.zeros(len(groups), dtype=bool), params)
+    assert set(split) == {"train", "validation", "test"}

@@ -58,7 +58,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> "pd
 
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
     count = np.bincount(index, minlength=bins)
     full = count > 0
     return pd.DataFrame(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.shared.refusal import Refusal
+from stages.shared.refusal import Refusal, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MEGABYTE = 1_000_000
@@ -111,18 +111,13 @@ class Document:
         return found
 
 
-def printable(text: str) -> str:
-    """Return text on one line without what a terminal or a reader would act on."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def escaped(text: str) -> str:
     """Return plain text as Markdown that shows it as it is, on one line."""
     line = re.sub(r"([\\`*_\[\]<>#|~&!$@])", r"\\\1", printable(text))
     line = re.sub(r"^([-+=])", r"\\\1", line)  # a list or a heading
     line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # a numbered list
-    line = re.sub(r"(?i)\b(https?|ftp):", r"\1\\:", line)  # GitHub makes links of bare addresses
-    return re.sub(r"(?i)\b(www)\.", r"\1\\.", line)
+    line = re.sub(r"(?i)(https?|ftp):", r"\1\\:", line)  # GitHub makes links of bare addresses
+    return re.sub(r"(?i)(www)\.", r"\1\\.", line)
 
 
 def _code(text: str) -> str:

@@ -1,30 +1,46 @@
 """Near duplicates: images that differ by less than a stated amount."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-_SIDE = 4
+_SIDE = 8
+_COMPONENTS = 12
+_SAMPLE = 5000
 _AT_ONCE = 8192
+_CANDIDATES = 2_000_000
 
 
 def _sketches(images: np.ndarray) -> np.ndarray:
-    """Return block means, scaled so that no distance grows: (n, channels x 16), float32, 0 to 1.
+    """Return each image's main components, no two further apart than their images: (n, at most 12).
 
-    The mean over a block of b pixels, times sqrt(b), is an orthogonal projection of the image: two
-    sketches are never further apart than their images, so a search among sketches misses none.
+    The mean over a block of b pixels, times sqrt(b), is an orthogonal projection of the image, and
+    so are principal components of those: a search among sketches misses no near pair. Few
+    components, and those of the widest spread, are what a k-d tree can search.
     """
-    count, channels, height, width = images.shape
-    rows = np.linspace(0, height, _SIDE + 1).astype(int)
-    columns = np.linspace(0, width, _SIDE + 1).astype(int)
+    count, _, height, width = images.shape
+    rows = np.linspace(0, height, min(_SIDE, height) + 1).astype(int)
+    columns = np.linspace(0, width, min(_SIDE, width) + 1).astype(int)
     areas = np.sqrt(np.outer(np.diff(rows), np.diff(columns)))
-    sketches = np.empty((count, channels, _SIDE, _SIDE), dtype=np.float32)
-    for start in range(0, count, _AT_ONCE):
-        part = images[start : start + _AT_ONCE].astype(np.float32) / 255
+
+    def blocks(some: np.ndarray) -> np.ndarray:
+        part = some.astype(np.float32) / 255
         sums = np.add.reduceat(np.add.reduceat(part, rows[:-1], axis=2), columns[:-1], axis=3)
-        sketches[start : start + _AT_ONCE] = sums / areas
-    return sketches.reshape(count, -1)
+        means: np.ndarray = (sums / areas).reshape(len(some), -1)
+        return means
+
+    sample = blocks(images[:: max(1, count // _SAMPLE)])
+    centre = sample.mean(axis=0)
+    _, directions = np.linalg.eigh((sample - centre).T @ (sample - centre))
+    main = directions[:, ::-1][:, :_COMPONENTS]
+    sketches = [
+        (blocks(images[start : start + _AT_ONCE]) - centre) @ main
+        for start in range(0, count, _AT_ONCE)
+    ]
+    return np.concatenate(sketches).astype(np.float32)
 
 
 def near_pairs(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -40,18 +56,42 @@ def near_pairs(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nda
     """
     if threshold <= 0 or len(images) < 2:  # noqa: PLR2004
         return np.empty((0, 2), dtype=np.int64), np.empty(0)
-    pixels = int(np.prod(images.shape[1:]))
-    reach = threshold * np.sqrt(pixels) * (1 + 1e-6)
-    pairs = cKDTree(_sketches(images)).query_pairs(reach, output_type="ndarray")
-    differences = np.empty(len(pairs))
-    for start in range(0, len(pairs), _AT_ONCE):
-        part = pairs[start : start + _AT_ONCE]
-        change = (images[part[:, 0]].astype(np.float32) - images[part[:, 1]]) / 255
-        differences[start : start + _AT_ONCE] = np.sqrt((change**2).mean(axis=(1, 2, 3)))
-    near = differences <= threshold
-    pairs, differences = pairs[near], differences[near]
+    reach = threshold * np.sqrt(np.prod(images.shape[1:])) * (1 + 1e-5)  # float32
+    sketches = _sketches(images)
+    tree = cKDTree(sketches)
+    # Count first: where many sketches lie close together, so many candidates fit in a part only.
+    counts = tree.query_ball_point(sketches, reach, return_length=True, workers=-1)
+    found = []
+    for start, stop in _parts(counts):
+        lists = tree.query_ball_point(sketches[start:stop], reach, workers=-1)
+        left = np.repeat(np.arange(start, stop), counts[start:stop])
+        right = np.concatenate([np.asarray(one, dtype=np.int64) for one in lists])
+        once = right > left
+        found.append(_verified(images, left[once], right[once], threshold))
+    pairs = np.concatenate([one for one, _ in found])
+    differences = np.concatenate([one for _, one in found])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return pairs[order].astype(np.int64), differences[order]
+    return pairs[order], differences[order]
+
+
+def _parts(counts: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield runs of queries that have at most about 2 million candidates together."""
+    edges = np.flatnonzero(np.diff(np.cumsum(counts) // _CANDIDATES)) + 1
+    yield from zip([0, *edges], [*edges, len(counts)], strict=True)
+
+
+def _verified(
+    images: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    differences = np.empty(len(left))
+    for start in range(0, len(left), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        change = images[left[part]].astype(np.float32)
+        change -= images[right[part]]
+        change *= change
+        differences[part] = np.sqrt(change.mean(axis=(1, 2, 3))) / 255
+    near = differences <= threshold
+    return np.stack([left[near], right[near]], axis=1), differences[near]
 
 
 def families(count: int, pairs: np.ndarray) -> np.ndarray:

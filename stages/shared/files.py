@@ -61,18 +61,20 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise Refusal(f"a result is {value}; every figure must be finite")
-        return round(value, DIGITS)
+        return round(value, DIGITS) + 0.0  # no negative zero
     return value
 
 
 def as_json(content: Mapping[str, Any] | list[Any]) -> bytes:
     """Return `content` as JSON: keys sorted, floats rounded, a newline at the end."""
     text = json.dumps(rounded(content), indent=2, sort_keys=True, ensure_ascii=False)
-    return (text + "\n").encode()
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def as_csv(table: "pd.DataFrame") -> bytes:
     """Return `table` as CSV without its index, floats with 6 digits, lines ending in a newline."""
+    floats = table.select_dtypes("float64")
+    table = table.assign(**{name: column.round(DIGITS) + 0.0 for name, column in floats.items()})
     text: str = table.to_csv(index=False, float_format=f"%.{DIGITS}f", lineterminator="\n")
     return text.encode("utf-8", "backslashreplace")
 

@@ -190,6 +190,7 @@ def _read_folder(
     def picture(file: Path, label: str) -> Picture:
         name = file.relative_to(root).as_posix()
         match = pattern.search(name) if pattern else None
+        name, label = _printed(name), _printed(label)
         if pattern and not match:
             return Picture(name, label, problem="no group: group_pattern does not match its path")
         group = (match[1] or "") if match else ""
@@ -202,6 +203,11 @@ def _read_folder(
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         for start in range(0, len(files), 512):  # so that few decoded images wait to be packed
             yield from pool.map(picture, *zip(*files[start : start + 512], strict=True))
+
+
+def _printed(name: str) -> str:
+    """Return a file's name with what cannot be printed (a newline, a stray byte) written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _torchvision(params: "PrepareImages") -> Source:

@@ -14,6 +14,11 @@ class Refusal(Exception):
     """Bad input or a failed check; its text is the line that the user reads."""
 
 
+def printable(text: str) -> str:
+    """Return text on one line without what a terminal or a reader would act on."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 @contextmanager
 def refusing(who: str) -> Iterator[None]:
     """Run a command's body; turn a `Refusal`, a full disk or Ctrl-C into one line and an exit.
@@ -27,7 +32,7 @@ def refusing(who: str) -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        line = " ".join(str(refusal).split())
+        line = str(refusal)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
@@ -40,5 +45,5 @@ def refusing(who: str) -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
     else:
         return
-    print(f"{who}: {line}", file=sys.stderr)
+    print(f"{who}: {printable(line)}", file=sys.stderr)
     raise SystemExit(REFUSED)

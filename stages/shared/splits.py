@@ -14,13 +14,19 @@ SPLITS = ("train", "validation", "test")
 
 
 def _hold_out(
-    units: np.ndarray, labels: np.ndarray | None, share: float, seed: int
+    units: np.ndarray, labels: np.ndarray, share: float, seed: int, still_to_fill: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    count = max(1, round(share * len(units)))
-    if labels is not None:  # a stratified split needs room for each class on both sides
-        classes = len(np.unique(labels))
-        count = min(max(count, classes), len(units) - classes)
-    kept, held = train_test_split(units, test_size=count, random_state=seed, stratify=labels)
+    """Return the units kept and those held out.
+
+    Each class keeps its share where every class has units for all sides; where one has too few,
+    units are drawn without regard to class.
+    """
+    names, sizes = np.unique(labels, return_counts=True)
+    least, strata = 1, None
+    if len(names) > 1 and sizes.min() > still_to_fill:
+        least, strata = len(names), labels
+    count = min(max(least, round(share * len(units))), len(units) - still_to_fill * least)
+    kept, held = train_test_split(units, test_size=count, random_state=seed, stratify=strata)
     return np.sort(kept), np.sort(held)
 
 
@@ -59,15 +65,13 @@ def split_by_group(
     split = np.full(len(names), "train", dtype="U10")
     split[given] = "test"
     rest = units[~given]
-    strata = group_label if pure else None
+    strata = group_label if pure else np.zeros_like(group_label)
     share = params.validation
     if not given.any():
         share = params.validation / (1 - params.test)
-        rest, test = _hold_out(
-            rest, None if strata is None else strata[rest], params.test, params.seed
-        )
+        rest, test = _hold_out(rest, strata[rest], params.test, params.seed, still_to_fill=2)
         split[test] = "test"
-    _, validation = _hold_out(rest, None if strata is None else strata[rest], share, params.seed)
+    _, validation = _hold_out(rest, strata[rest], share, params.seed, still_to_fill=1)
     split[validation] = "validation"
     return split[member]
 
