@@ -213,7 +213,7 @@ def test_a_writer_in_two_splits_is_found(prepared: Path) -> None:
     samples.loc[0, "split"] = "test" if samples.loc[0, "split"] == "train" else "train"
     path.write_text(samples.to_csv(index=False))
     line = refused(prepared, "python", "-m", "stages.check", "image")
-    assert line.startswith("check@image: no group across splits: 1 groups are in more than one")
+    assert line.startswith("check@image: no group across splits: groups in more than one split: 1")
 
 
 def test_predict_names_label_and_confidence(chain: Path) -> None:

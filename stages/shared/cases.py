@@ -26,7 +26,7 @@ CAUSES = {
     DRAWN: "its nearest training samples are not of its own class",
 }
 _REFERENCE = 2000
-_AT_ONCE = 512
+_DISTANCES = 16_000_000  # held at once
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
     count = min(count, len(features))
     squares = np.einsum("ij,ij->i", features, features)
     places, distances = [], []
-    for start in range(0, len(queries), _AT_ONCE):
-        part = queries[start : start + _AT_ONCE]
+    at_once = max(1, _DISTANCES // len(features))
+    for start in range(0, len(queries), at_once):
+        part = queries[start : start + at_once]
         squared = squares - 2 * part @ features.T + np.einsum("ij,ij->i", part, part)[:, None]
         some = np.argpartition(squared, count - 1, axis=1)[:, :count]
         found = np.take_along_axis(squared, some, axis=1)

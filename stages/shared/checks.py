@@ -47,7 +47,7 @@ def groups(dataset: Dataset) -> Check:
     per_group = dataset.samples.groupby("group")["split"].nunique()
     shared = per_group[per_group > 1].index
     saw = (
-        f"{len(shared)} groups are in more than one split, the first {shared[0]!r}"
+        f"groups in more than one split: {len(shared)}, the first {shared[0]!r}"
         if len(shared)
         else f"{len(per_group)} groups, each in one split"
     )
@@ -63,10 +63,10 @@ def duplicates(dataset: Dataset, pairs: np.ndarray) -> Check:
     """
     split = dataset.samples["split"].astype(str).to_numpy()
     across = pairs[split[pairs[:, 0]] != split[pairs[:, 1]]]
-    saw = f"{len(pairs)} pairs nearly the same, none across splits"
+    saw = f"near-duplicate pairs: {len(pairs)}, across splits: 0"
     if len(across):
         one, other = (dataset.samples.iloc[int(index)]["id"] for index in across[0])
-        saw = f"{len(across)} pairs straddle two splits, the first {one} and {other}"
+        saw = f"near-duplicate pairs across splits: {len(across)}, the first {one} and {other}"
     return Check("no duplicate across splits", not len(across), saw)
 
 

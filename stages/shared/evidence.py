@@ -116,7 +116,7 @@ def of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: s
     numeric = [
         index
         for index, key in enumerate(columns)
-        if rows and all(isinstance(row[key], int | float) for row in rows)
+        if rows and all(_is_number(row[key]) for row in rows)
     ]
     return Table(caption, list(columns.values()), cells, numeric)
 
@@ -124,6 +124,10 @@ def of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: s
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a table's rows by column name."""
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: Any) -> str:
@@ -166,6 +170,7 @@ def answers(found: Findings) -> dict[str, str]:
     counts, gain = found.metrics, found.gain
     right = found.successes
     first = found.cases.iloc[0]
+    kinds = ", ".join(f"{number} {kind}" for kind, number in found.summary["kinds"].items())
     return {
         "baseline": f"{counts['strongest_baseline']}: {percent(counts['baseline']['accuracy'])} on the "
         "same test samples, the strongest simple method on validation data",
@@ -173,7 +178,7 @@ def answers(found: Findings) -> dict[str, str]:
         "sample_success": f"{len(right)} shown, evenly from the surest ({right.iloc[0]['id']}, "
         f"confidence {percent(right.iloc[0]['confidence'])}) to the least sure "
         f"({right.iloc[-1]['id']}, {percent(right.iloc[-1]['confidence'])})",
-        "sample_failure": f"{found.summary['failure_case_count']} cases; the first, {first['id']}: "
+        "sample_failure": f"{len(found.cases)} cases ({kinds}); the first, {first['id']}: "
         f"true {first['true']}, predicted {first['predicted']} with confidence "
         f"{percent(first['confidence'])} ({first['cause']})",
         "debug_next": found.next_step["why"],
@@ -222,8 +227,8 @@ def prepare(found: Findings) -> Section:
         (
             "Near duplicates",
             (
-                f"{near['pairs']} pairs ({near['rule']}); {near['straddling_left_out']} training samples "
-                "left out because they nearly repeat a held-out one"
+                f"pairs found: {near['pairs']} ({near['rule']}); {near['straddling_left_out']} "
+                "training samples left out because they nearly repeat a held-out one"
             ),
         ),
     ]
@@ -492,7 +497,7 @@ def case_lines(case: Mapping[str, Any]) -> list[str]:
         f"confidence {percent(case['confidence'])}, true class {percent(case['probability_of_true'])}",
         f"{case['cause']}; {case['change']} (baseline says {case['baseline']})",
         f"wrong for {percent(case['failure_rate'], 0)} of seeds",
-        f"nearest training samples: {case['neighbour_labels']}",
+        f"nearest training samples: {case['neighbour_labels'].replace(' | ', ', ')}",
     ]
     if str(case["suspect_label"]) == "True":
         lines.append("look at its label")

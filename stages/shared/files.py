@@ -74,7 +74,9 @@ def as_json(content: Mapping[str, Any] | list[Any]) -> bytes:
 def as_csv(table: "pd.DataFrame") -> bytes:
     """Return `table` as CSV without its index, floats with 6 digits, lines ending in a newline."""
     floats = table.select_dtypes("float64")
-    table = table.assign(**{str(name): column.round(DIGITS) + 0.0 for name, column in floats.items()})
+    table = table.assign(
+        **{str(name): column.round(DIGITS) + 0.0 for name, column in floats.items()}
+    )
     text: str = table.to_csv(index=False, float_format=f"%.{DIGITS}f", lineterminator="\n")
     return text.encode("utf-8", "backslashreplace")
 

@@ -44,7 +44,7 @@ def _wrong(found: Findings, images: np.ndarray) -> Gallery:
     shown = found.cases.head(found.task.params.failures.show)
     for number, row in enumerate(rows_of(shown), start=1):
         near = [images[int(place)] for place in row["neighbour_rows"].split()[:BESIDE]]
-        classes = " | ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
+        classes = ", ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
         cards.append(
             Card(
                 f"case-{number:02}.png",
