@@ -165,7 +165,7 @@ class Failures(Section):
 
     show: Annotated[int, Field(ge=6, le=12)]
     neighbours: Annotated[int, Field(ge=1, le=50)]
-    at_least: Annotated[int, Field(ge=6)]
+    at_least: Annotated[int, Field(ge=3)]
     suspect_margin: ZeroToOne
 
 

@@ -177,7 +177,7 @@ def test_a_number_that_yaml_reads_as_text_is_refused_with_the_way_to_write_it(
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     said = line(tmp_path / "params.yaml")
     assert said.startswith(f"image.train.learning_rate: given {value!r}; must be a valid number")
-    assert "write it as 0.001, or 1.0e-3" in said
+    assert "(YAML reads this as text: write it as 0.001, or 1.0e-3)" in said
 
 
 @pytest.mark.parametrize(
