@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.shared import evidence, pictures
+from stages.shared import pictures, sections
 from stages.shared.document import Card, Command, Document, Facts, Figure, Gallery, Section, Text
-from stages.shared.evidence import Findings, Pack, percent, rows_of
+from stages.shared.evidence import Pack, data_files, record
 from stages.shared.files import read_arrays, read_csv
+from stages.shared.findings import Findings, gather
 from stages.shared.images import opened
+from stages.shared.wording import case_lines, percent, rows_of, summary_line, verdict_line
 
 if TYPE_CHECKING:
     from stages.shared.task import Task
@@ -52,7 +54,7 @@ def _wrong(found: Findings, images: np.ndarray) -> Gallery:
                 f"Test image {row['id']}, class {row['true']}, and beside it its nearest training images, "
                 f"of classes {classes}.",
                 f"{row['true']} → {row['predicted']} ({row['kind']})",
-                [*evidence.case_lines(row), row["id"]],
+                [*case_lines(row), row["id"]],
             )
         )
     more = f" of {len(found.cases)}" if len(found.cases) > len(cards) else ""
@@ -112,7 +114,7 @@ def _risks(found: Findings) -> Facts:
 
 def pack(task: "Task") -> Pack:
     """Return the evidence pack."""
-    found = evidence.gather(task)
+    found = gather(task)
     images = opened(task.folder("prepare") / "images.npy")
     evaluated = task.folder("evaluate")
     curves = {
@@ -128,19 +130,19 @@ def pack(task: "Task") -> Pack:
     )
     document = Document(
         f"Evidence: {task.name} classification",
-        evidence.verdict_line(found),
-        evidence.summary_line(found),
+        verdict_line(found),
+        summary_line(found),
         [
-            evidence.at_a_glance(found),
-            evidence.prepare(found),
-            evidence.check(
+            sections.at_a_glance(found),
+            sections.prepare(found),
+            sections.check(
                 found,
                 _augmentation(
                     found, read_arrays(task.folder("check") / "augmentation.safetensors")
                 ),
             ),
-            evidence.baseline(found),
-            evidence.train(
+            sections.baseline(found),
+            sections.train(
                 found,
                 Text(
                     f"Model: {model}; {trained.epochs} epochs of batches of {trained.batch_size}, AdamW, "
@@ -148,18 +150,18 @@ def pack(task: "Task") -> Pack:
                     f"label smoothing {trained.label_smoothing:g}."
                 ),
             ),
-            evidence.evaluate(found, _right(found, images), curves),
-            evidence.failures(found, _wrong(found, images)),
-            evidence.next_section(found),
+            sections.evaluate(found, _right(found, images), curves),
+            sections.failures(found, _wrong(found, images)),
+            sections.next_section(found),
             Section("limits", "Risks and limits", [_risks(found)]),
             Section("demo", "Try it", [Text("Ask the model about an image file:"), Command(demo)]),
         ],
     )
     return Pack(
         document,
-        evidence.record(found, _named(found)),
+        record(found, _named(found)),
         {
-            **evidence.data_files(found),
+            **data_files(found),
             DEMO: pictures.png(pictures.plain(images[found.successes.iloc[0]["row"]])),
         },
         task.params.pack.page_limit_mb,

@@ -1,0 +1,305 @@
+"""The sections of a classifier's evidence pack, one a stage; a task adds what only it can show."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from stages.shared import charts
+from stages.shared.cases import CAUSES
+from stages.shared.document import (
+    Block,
+    Command,
+    Facts,
+    Figure,
+    Gallery,
+    Section,
+    Text,
+)
+from stages.shared.wording import answers, method_rows, of, p_value, percent, points, rows_of
+
+if TYPE_CHECKING:
+    from stages.shared.findings import Findings
+
+
+def at_a_glance(found: "Findings") -> Section:
+    """Return the run command and the five answers."""
+    asked = {
+        "baseline": "What simple method did this beat?",
+        "metric": "What number proves it?",
+        "sample_success": "Which predictions look right?",
+        "sample_failure": "Which still fail?",
+        "debug_next": "What would you change first, and why?",
+    }
+    return Section(
+        "glance",
+        "At a glance",
+        [
+            Facts([(asked[key], said) for key, said in answers(found).items()]),
+            Text("Run it again:"),
+            Command(found.run_command),
+        ],
+    )
+
+
+def prepare(found: "Findings") -> Section:
+    """Return the dataset note."""
+    note = found.dataset.note
+    near = note["near_duplicates"]
+    facts = [
+        ("Where from", note["origin"]),
+        ("Licence", note["licence"]),
+        ("Label rules", note["label_rules"]),
+        ("Split rule", note["split_rule"]),
+        ("Size", note["size_rule"]),
+        ("SHA-256", f"{note['raw_sha256']} ({note['raw_sha256_of']})"),
+        ("Unreadable", f"{note['unreadable']} files left out"),
+        (
+            "Exact duplicates",
+            (
+                f"{note['exact_duplicates']} left out, "
+                f"{note['exact_duplicates_with_another_label']} of them with another label"
+            ),
+        ),
+        (
+            "Near duplicates",
+            (
+                f"pairs found: {near['pairs']} ({near['rule']}); {near['straddling_left_out']} "
+                "training samples left out because they nearly repeat a held-out one"
+            ),
+        ),
+    ]
+    facts += [
+        (f"Groups in {split}", ", ".join(names)) for split, names in note["groups"].items() if names
+    ]
+    blocks: list[Block] = [Facts(facts)]
+    if note["unreadable_files"]:
+        blocks.append(
+            of(
+                note["unreadable_files"],
+                {"id": "file", "label": "class", "problem": "problem"},
+                f"Unreadable files (the first {len(note['unreadable_files'])} of {note['unreadable']})",
+            )
+        )
+    total = {"class": "all", **note["counts"]}
+    columns = {"class": "class", "train": "train", "validation": "validation", "test": "test"}
+    blocks.append(of([*note["class_counts"], total], columns, "Samples by class and split"))
+    return Section("prepare", "Prepare", blocks)
+
+
+def check(found: "Findings", *more: Block) -> Section:
+    """Return the checks and the shape of every layer's output."""
+    checks = of(
+        found.checks, {"check": "check", "held": "held", "saw": "what it saw"}, "Before training"
+    )
+    shapes = of(
+        rows_of(found.shapes),
+        {
+            "layer": "layer",
+            "kind": "kind",
+            "output_shape": "output shape",
+            "parameters": "parameters",
+        },
+        f"Shapes through the model, {int(found.shapes['parameters'].sum()):,} parameters in all",
+    )
+    return Section("check", "Check", [checks, shapes, *more])
+
+
+def baseline(found: "Findings", *more: Block) -> Section:
+    """Return the baselines, and how the one to beat was chosen."""
+    chosen = found.baseline
+    rows = [
+        {"method": name, **scores, "fitted_on": chosen["fitted_on"][name]}
+        for name, scores in chosen["validation"].items()
+    ]
+    table = of(
+        rows,
+        {
+            "method": "method",
+            "accuracy": "accuracy",
+            "macro_f1": "macro F1",
+            "log_loss": "log loss",
+            "fitted_on": "fitted on",
+        },
+        "Baselines on validation data",
+    )
+    line = Text(f"The one to beat is {chosen['strongest']} ({chosen['rule']}).")
+    return Section("baseline", "Baseline", [table, line, *more])
+
+
+def train(found: "Findings", *more: Block) -> Section:
+    """Return the loss curves, the chosen epochs, the machine."""
+    headline = found.metrics["headline_seed"]
+    strongest = found.baseline["strongest"]
+    floor = found.baseline["validation"][strongest]["log_loss"]
+    epochs = found.chosen["epoch"]
+    rows = []
+    for seed, epoch in epochs.items():
+        at = found.log[(found.log["seed"] == int(seed)) & (found.log["epoch"] == epoch)].iloc[0]
+        rows.append(
+            {
+                "seed": f"{seed}{' (headline)' if int(seed) == headline else ''}",
+                "epoch": int(epoch),
+                "train_loss": float(at["train_loss"]),
+                "validation_loss": float(at["validation_loss"]),
+                "validation_accuracy": float(at["validation_accuracy"]),
+                "test": float(found.metrics["seeds"][seed]["accuracy"]),
+            }
+        )
+    last = found.log[found.log["seed"] == headline].iloc[-1]
+    figure = Figure(
+        "loss.svg",
+        charts.loss_curves(found.log, headline, floor),
+        f"Loss by epoch. Seed {headline}: training loss ends at {last['train_loss']:.3f}, validation "
+        f"loss at {last['validation_loss']:.3f}; the baseline's validation loss is {floor:.3f}.",
+        f"Loss by epoch, {len(epochs)} seeds; the headline (seed {headline}) strong, the others faint; "
+        f"dashed: the validation loss of {strongest}. Training loss is on augmented samples and "
+        "smoothed labels where params ask for them, validation loss on neither.",
+    )
+    table = of(
+        rows,
+        {
+            "seed": "seed",
+            "epoch": "chosen epoch",
+            "train_loss": "train loss",
+            "validation_loss": "validation loss",
+            "validation_accuracy": "validation accuracy",
+            "test": "test accuracy",
+        },
+        f"The epoch taken from each seed: {found.chosen['rule']}. Test data choose nothing.",
+    )
+    machine = Facts([(name, str(value)) for name, value in found.machine.items()])
+    return Section("train", "Train", [figure, table, *more, Text("Made on:"), machine])
+
+
+def _verdict_facts(found: "Findings") -> Facts:
+    gain, params = found.gain, found.task.params.evaluate
+    level = percent(params.confidence, 0)
+    return Facts(
+        [
+            ("Verdict", gain["verdict"]),
+            (
+                "Gain",
+                (
+                    f"{points(gain['gain'])}, {level} interval {points(gain['gain_low'])} to "
+                    f"{points(gain['gain_high'])} (paired bootstrap, {params.resamples:,} resamples)"
+                ),
+            ),
+            (
+                "Exact McNemar test",
+                f"{gain['fixed']} samples fixed, {gain['broken']} broken; p {p_value(gain['mcnemar_p'])}",
+            ),
+            (
+                f"Over {gain['seeds']} seeds",
+                (
+                    f"mean gain {points(gain['seed_gain_mean'])}, {points(gain['seed_gain_min'])} to "
+                    f"{points(gain['seed_gain_max'])}, standard deviation "
+                    f"{100 * gain['seed_gain_sd']:.2f} points"
+                ),
+            ),
+            (
+                "Smallest detectable gain",
+                (
+                    f"{points(gain['smallest_detectable_gain'])} with 80% power, were "
+                    f"{percent(params.assumed_regressions)} of samples broken; a worthwhile one is "
+                    f"{points(params.worthwhile_gain)}"
+                ),
+            ),
+            (
+                "What it does not say",
+                f"the intervals are over these {found.metrics['n']} samples and these held-out groups; "
+                "other groups may be easier or harder (make bench draws others)"
+                if found.dataset.note["grouped"]
+                else f"the intervals are over samples like these {found.metrics['n']}",
+            ),
+        ]
+    )
+
+
+def evaluate(found: "Findings", right: Gallery, curves: dict[str, pd.DataFrame]) -> Section:
+    """Return scores, the verdict, confusion, calibration, and right samples."""
+    methods = of(
+        method_rows(found),
+        {
+            "method": "method",
+            "accuracy": "accuracy",
+            "interval": f"{percent(found.task.params.evaluate.confidence, 0)} interval",
+            "macro_f1": "macro F1",
+            "log_loss": "log loss",
+            "calibration_error": "calibration error",
+        },
+        f"On the same {found.metrics['n']} test samples (Wilson intervals)",
+    )
+    classes = of(
+        rows_of(found.per_class),
+        {
+            "class": "class",
+            "count": "count",
+            "right": "right",
+            "precision": "precision",
+            "recall": "recall",
+            "f1": "F1",
+            "baseline_f1": "baseline F1",
+        },
+        "By class",
+    )
+    confusion = Figure(
+        "confusion.svg",
+        charts.confusion(found.confusion),
+        "Confusion matrix, true class by predicted class. "
+        + (
+            "Failure cases by pair: "
+            + ", ".join(f"{k}: {v}" for k, v in found.summary["buckets"].items())
+        ),
+        "Confusion matrix of the headline model, counts; colour is the share of the true class.",
+    )
+    current, simple = found.metrics["current"], found.metrics["baseline"]
+    calibration = Figure(
+        "reliability.svg",
+        charts.reliability(curves),
+        "Reliability curve. Expected calibration error "
+        f"{current['calibration_error']:.3f}, baseline {simple['calibration_error']:.3f}.",
+        "Calibration: accuracy in bins of confidence, dots by count; above the dashed line the model "
+        f"is surer than it says. Expected calibration error {current['calibration_error']:.3f}, "
+        f"baseline {simple['calibration_error']:.3f}.",
+    )
+    blocks: list[Block] = [methods, _verdict_facts(found), classes, confusion, calibration, right]
+    return Section("evaluate", "Evaluate", blocks)
+
+
+def failures(found: "Findings", wrong: Gallery, *more: Block) -> Section:
+    """Return the failure cases and their counts."""
+    summary = found.summary
+    changes = Facts(
+        [
+            ("Fixed", f"{summary['changes']['fixed']} that the baseline gets wrong"),
+            ("Broken", f"{summary['changes']['broken']} that the baseline gets right"),
+            ("Persistent", f"{summary['changes']['persistent']} that both get wrong"),
+            ("Suspect labels", f"{summary['suspect_labels']} (a list to look at, not a finding)"),
+        ]
+    )
+    causes = of(
+        [
+            {"cause": name, "cases": summary["causes"].get(name, 0), "means": means}
+            for name, means in CAUSES.items()
+        ],
+        {"cause": "likely cause", "cases": "cases", "means": "when it is said"},
+        f"Likely causes of the {summary['failure_case_count']} failure cases, by rule",
+    )
+    buckets = of(
+        [
+            {"bucket": name, "cases": number}
+            for name, number in sorted(
+                summary["buckets"].items(), key=lambda item: (-item[1], item[0])
+            )
+        ],
+        {"bucket": "true → predicted", "cases": "cases"},
+        "By confused pair",
+    )
+    return Section("failures", "Failures", [changes, wrong, causes, buckets, *more])
+
+
+def next_section(found: "Findings") -> Section:
+    """Return the one change to try next, and its command."""
+    return Section(
+        "next", "Next step", [Text(found.next_step["why"]), Command(found.next_step["command"])]
+    )
