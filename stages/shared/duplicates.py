@@ -7,10 +7,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from stages.shared.images import block_edges, block_means, in_parts
+
 _SIDE = 8
 _COMPONENTS = 12
 _SAMPLE = 5000
-_AT_ONCE = 8192
 _CANDIDATES = 2_000_000
 
 
@@ -21,26 +22,24 @@ def _sketches(images: np.ndarray) -> np.ndarray:
     so are principal components of those: a search among sketches misses no near pair. Few
     components, and those of the widest spread, are what a k-d tree can search.
     """
-    count, _, height, width = images.shape
-    rows = np.linspace(0, height, min(_SIDE, height) + 1).astype(int)
-    columns = np.linspace(0, width, min(_SIDE, width) + 1).astype(int)
-    areas = np.sqrt(np.outer(np.diff(rows), np.diff(columns)))
+    _, _, height, width = images.shape
+    down, across = (np.diff(block_edges(length, _SIDE)) for length in (height, width))
+    scale = np.sqrt(np.outer(down, across))
 
-    def blocks(some: np.ndarray) -> np.ndarray:
-        part = some.astype(np.float32) / 255
-        sums = np.add.reduceat(np.add.reduceat(part, rows[:-1], axis=2), columns[:-1], axis=3)
-        means: np.ndarray = (sums / areas).reshape(len(some), -1)
-        return means
+    def blocks(rows: np.ndarray) -> np.ndarray:
+        parts = [
+            (block_means(images[part], _SIDE) * scale).reshape(len(part), -1)
+            for part in in_parts(rows, images)
+        ]
+        return np.concatenate(parts).astype(np.float32)
 
-    sample = blocks(images[:: max(1, count // _SAMPLE)])
+    everyone = np.arange(len(images))
+    sample = blocks(everyone[:: max(1, len(images) // _SAMPLE)])
     centre = sample.mean(axis=0)
     _, directions = np.linalg.eigh((sample - centre).T @ (sample - centre))
     main = directions[:, ::-1][:, :_COMPONENTS]
-    sketches = [
-        (blocks(images[start : start + _AT_ONCE]) - centre) @ main
-        for start in range(0, count, _AT_ONCE)
-    ]
-    return np.concatenate(sketches).astype(np.float32)
+    sketches = [(blocks(part) - centre) @ main for part in in_parts(everyone, images)]
+    return np.concatenate(sketches)
 
 
 def near_pairs(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -84,8 +83,7 @@ def _verified(
     images: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     differences = np.empty(len(left))
-    for start in range(0, len(left), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for part in in_parts(np.arange(len(left)), images):
         change = images[left[part]].astype(np.float32)
         change -= images[right[part]]
         change *= change

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # SHA-256 of what scikit-learn's load_digits() gives, as uint8: 1,797 images of 8 by 8, 0 to 16.
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 DIGITS_INK = 16
+_VALUES = 16_000_000  # pixels held as floats at once
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,37 @@ def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )
+
+
+def in_parts(rows: np.ndarray, images: np.ndarray, most: int = 8192) -> Iterator[np.ndarray]:
+    """Yield `rows` in parts of at most `most`, and of few enough large images to hold as floats."""
+    size = max(1, min(most, _VALUES // int(np.prod(images.shape[1:]))))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def block_means(images: np.ndarray, side: int) -> np.ndarray:
+    """Return images shrunk to at most `side` by `side` by the means of blocks, float32, 0 to 1.
+
+    Args:
+        images: (n, channel, height, width), uint8.
+        side: the most blocks across and down; images that are no larger stay as they are.
+
+    Returns:
+        (n, channel, blocks down, blocks across).
+    """
+    means = images.astype(np.float32) / 255
+    for axis in (2, 3):
+        edges = block_edges(images.shape[axis], side)
+        shape = [-1 if other == axis else 1 for other in range(4)]
+        widths = np.diff(edges).astype(np.float32).reshape(shape)
+        means = np.add.reduceat(means, edges[:-1], axis=axis) / widths
+    return means
+
+
+def block_edges(length: int, blocks: int) -> np.ndarray:
+    """Return where at most `blocks` blocks along a side of `length` pixels begin, and the end."""
+    return np.linspace(0, length, min(blocks, length) + 1).astype(int)
 
 
 def opened(path: Path) -> np.ndarray:

@@ -122,7 +122,7 @@ def baseline(found: "Findings", *more: Block) -> Section:
         },
         "Baselines on validation data",
     )
-    line = Text(f"The one to beat is {chosen['strongest']} ({chosen['rule']}).")
+    line = Text(f"The one to beat is {chosen['strongest']} ({chosen['rule']}). They see {chosen['sees']}.")
     return Section("baseline", "Baseline", [table, line, *more])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.shared.classification import log_loss, scores
 from stages.shared.dataset import Dataset, read_dataset
-from stages.shared.images import opened
+from stages.shared.images import block_means, in_parts, opened
 from stages.shared.runtime import seed_for
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from stages.shared.task import Task
 
 PROTOTYPE, LOGISTIC = "nearest prototype", "logistic regression"
-_AT_ONCE = 8192
+SIDE = 32  # the baselines see images of at most this many blocks a side
+_BORDER = 2000
 _BINS = 10
 
 
@@ -45,17 +46,21 @@ class Baselines:
 
 
 def _flat(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    part: np.ndarray = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
-    return part
+    """Return the images at `rows` as vectors, (n, values), shrunk where they are large."""
+    parts = [
+        block_means(images[part], SIDE).reshape(len(part), -1) for part in in_parts(rows, images)
+    ]
+    return np.concatenate(parts)
 
 
 def _prototypes(
     images: np.ndarray, rows: np.ndarray, labels: np.ndarray, classes: int
 ) -> np.ndarray:
-    sums = np.zeros((classes, int(np.prod(images.shape[1:]))))
-    for start in range(0, len(rows), _AT_ONCE):
-        part = _flat(images, rows[start : start + _AT_ONCE])
-        np.add.at(sums, labels[start : start + _AT_ONCE], part)
+    sums = np.zeros((classes, _flat(images, rows[:1]).shape[1]))
+    done = 0
+    for part in in_parts(rows, images):
+        np.add.at(sums, labels[done : done + len(part)], _flat(images, part))
+        done += len(part)
     counts = np.bincount(labels, minlength=classes)[:, None]
     prototypes: np.ndarray = (sums / np.maximum(counts, 1)).astype(np.float32)
     return prototypes
@@ -76,8 +81,8 @@ def predict(
     a training image to its own: the posterior of Gaussians that share one round covariance.
     """
     parts = []
-    for start in range(0, len(rows), _AT_ONCE):
-        flat = _flat(images, rows[start : start + _AT_ONCE])
+    for part in in_parts(rows, images):
+        flat = _flat(images, part)
         if name == PROTOTYPE:
             prototypes = arrays["prototypes"]
             squared = (prototypes**2).sum(axis=1) - 2 * flat @ prototypes.T
@@ -121,6 +126,7 @@ def fit(task: "Task") -> Baselines:
     return Baselines(
         {
             "strongest": strongest,
+            "sees": f"each image as block means, at most {SIDE} x {SIDE}",
             "rule": "highest validation accuracy, the simpler one of equals",
             "validation": validation,
             "training_log_loss": {
@@ -149,14 +155,14 @@ def _border_accuracy(
     """
     ring = np.ones(images.shape[1:], dtype=bool)
     ring[:, 1:-1, 1:-1] = False
-    some = np.sort(np.random.default_rng(seed_for("border")).permutation(len(rows))[:_AT_ONCE])
+    some = np.sort(np.random.default_rng(seed_for("border")).permutation(len(rows))[:_BORDER])
     edge = images[rows[some]][:, ring].astype(np.float32) / 255
-    held = images[dataset.rows("validation")[:_AT_ONCE]][:, ring].astype(np.float32) / 255
+    held = images[dataset.rows("validation")[:_BORDER]][:, ring].astype(np.float32) / 255
     given = labels[some]
     present = np.unique(given)
     prototypes = np.stack([edge[given == label].mean(axis=0) for label in present])
     nearest = ((prototypes**2).sum(axis=1) - 2 * held @ prototypes.T).argmin(axis=1)
-    return float((present[nearest] == dataset.labels("validation")[:_AT_ONCE]).mean())
+    return float((present[nearest] == dataset.labels("validation")[:_BORDER]).mean())
 
 
 def _all_classes(model: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from stages.shared.images import opened
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import device
 from stages.shared.weights import read_weights
-from stages.tasks.image.model import Classifier, build, in_parts
+from stages.tasks.image.model import Classifier, as_tensors, build
 
 if TYPE_CHECKING:
     from stages.shared.task import Task
@@ -44,7 +44,7 @@ def asked(
 ) -> np.ndarray:
     """Return `answer` for the images at `rows`, (n, ...), float32."""
     with torch.inference_mode():
-        parts = [answer(part.to(where)).float().cpu() for part in in_parts(images, rows)]
+        parts = [answer(part.to(where)).float().cpu() for part in as_tensors(images, rows)]
     result: np.ndarray = torch.cat(parts).numpy()
     return result
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.shared.images import in_parts
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import seed_for
 from stages.shared.weights import read_weights
@@ -109,10 +110,10 @@ def as_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images.astype(np.float32) / 255)
 
 
-def in_parts(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+def as_tensors(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
     """Yield the images at `rows` in order, as tensors of at most 2,048."""
-    for start in range(0, len(rows), _AT_ONCE):
-        yield as_tensor(images[rows[start : start + _AT_ONCE]])
+    for part in in_parts(rows, images, _AT_ONCE):
+        yield as_tensor(images[part])
 
 
 def build(params: "TrainImages", channels: int, classes: int) -> Classifier:
@@ -203,7 +204,7 @@ def fresh_model(task: "Task", dataset: "Dataset", images: np.ndarray, seed: int)
     model = build(task.params.train, dataset.note["shape"][0], len(dataset.classes))
     rows = dataset.rows("train")
     total = torch.zeros(2, images.shape[1], dtype=torch.float64)
-    for part in in_parts(images, rows):
+    for part in as_tensors(images, rows):
         pixels = part.double()
         total += torch.stack([pixels.mean((2, 3)).sum(0), pixels.square().mean((2, 3)).sum(0)])
     mean, square = total / len(rows)

@@ -13,7 +13,7 @@ from stages.shared.dataset import read_dataset
 from stages.shared.images import opened
 from stages.shared.runtime import seed_for
 from stages.shared.training import Job, one_cycle
-from stages.tasks.image.model import as_tensor, fresh_model, in_parts
+from stages.tasks.image.model import as_tensor, as_tensors, fresh_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,10 @@ def job(task: "Task", seed: int, fabric: "Fabric") -> Job:
 
     def validate(network: nn.Module) -> dict[str, float]:
         logits = torch.cat(
-            [network(fabric.to_device(part)).float().cpu() for part in in_parts(images, held_rows)]
+            [
+                network(fabric.to_device(part)).float().cpu()
+                for part in as_tensors(images, held_rows)
+            ]
         )
         return {
             "loss": functional.cross_entropy(logits, held_labels).item(),
