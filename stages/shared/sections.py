@@ -122,7 +122,10 @@ def baseline(found: "Findings", *more: Block) -> Section:
         },
         "Baselines on validation data",
     )
-    line = Text(f"The one to beat is {chosen['strongest']} ({chosen['rule']}). They see {chosen['sees']}.")
+    stopped = "" if chosen["converged"] else " A fit was stopped before it had converged."
+    line = Text(
+        f"The one to beat is {chosen['strongest']} ({chosen['rule']}). They see {chosen['sees']}.{stopped}"
+    )
     return Section("baseline", "Baseline", [table, line, *more])
 
 

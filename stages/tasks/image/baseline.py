@@ -1,5 +1,6 @@
 """Baselines for images: nearest prototype, and logistic regression."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,7 @@ def predict(
 
 def fit(task: "Task") -> Baselines:
     """Fit both baselines on the training data; the stronger on validation is the one to beat."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     params: ImageBaseline = task.params.baseline
@@ -109,7 +111,9 @@ def fit(task: "Task") -> Baselines:
     flat = _flat(images, rows[some])
     variance = ((flat - prototypes[labels[some]]) ** 2).sum(axis=1).mean() / flat.shape[1]
     model = LogisticRegression(C=params.regularisation, max_iter=params.max_iterations)
-    model.fit(flat, labels[some])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the pack says whether it converged
+        model.fit(flat, labels[some])
     weights, bias = _all_classes(model, classes)
     arrays: dict[str, np.ndarray] = {
         "prototypes": prototypes,
@@ -135,7 +139,6 @@ def fit(task: "Task") -> Baselines:
             },
             "fitted_on": {PROTOTYPE: len(rows), LOGISTIC: len(some)},
             "border_accuracy": _border_accuracy(images, dataset, rows, labels),
-            "iterations": int(model.n_iter_.max()),
             "converged": bool(model.n_iter_.max() < params.max_iterations),
         },
         arrays,
