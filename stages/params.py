@@ -7,16 +7,26 @@ changes, so a change of params re-runs only the stages that use it.
 
 import difflib
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stages.shared.files import write
 from stages.shared.refusal import Refusal, refusing
+from stages.shared.strict_yaml import read_yaml
 
 FILE = Path("params.yaml")
+_SHOWN = 120
 SOUND = Path("data/params/sound.txt")
 
 Count = Annotated[int, Field(ge=1)]
@@ -24,6 +34,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ZeroToOne = Annotated[float, Field(ge=0, le=1)]
+
+
+def _whole(value: Any) -> Any:
+    """Refuse what only equals a whole number: true is no 1, nor is 1.0."""
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
 
 
 class Section(BaseModel):
@@ -64,7 +81,7 @@ class PrepareImages(Section):
     dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"] | None
     group_pattern: str | None
     size: Annotated[int, Field(ge=4, le=1024)]
-    channels: Literal[1, 3]
+    channels: Annotated[Literal[1, 3], BeforeValidator(_whole)]
     unreadable: Literal["list", "refuse"]
     max_pixels: Count
     min_per_class: Annotated[int, Field(ge=3)]
@@ -76,8 +93,10 @@ class PrepareImages(Section):
     def _one_group(cls, pattern: str | None) -> str | None:
         if pattern is not None:
             try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    groups = re.compile(pattern).groups
+            except (re.error, OverflowError, RecursionError, FutureWarning) as error:
                 raise ValueError(f"must be a regular expression ({error})") from None
             if groups < 1:
                 raise ValueError("must hold a group in parentheses")
@@ -125,7 +144,7 @@ class TrainImages(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     model: Literal["residual", "resnet18"]
     channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)]
-    start_from: str | None
+    start_from: Annotated[str, Field(min_length=1)] | None
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
@@ -194,18 +213,6 @@ class Params(Section):
     image: Image
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice: the first would be dropped in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise Refusal(f"{FILE}: the key {key!r} stands twice in the section at line {line}")
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path | None = None) -> Params:
     """Return the checked params.
 
@@ -216,15 +223,7 @@ def load(path: Path | None = None) -> Params:
     """
     path = path or FILE
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}; run from the project's folder") from None
-    except UnicodeDecodeError:
-        raise Refusal(f"{path}: not UTF-8 text; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise Refusal(f"{path}: not YAML: {error}") from None
-    try:
-        return Params.model_validate(raw)
+        return Params.model_validate(read_yaml(path))
     except ValidationError as error:
         raise Refusal(f"{path}: {_explain(error)}") from None
 
@@ -232,7 +231,9 @@ def load(path: Path | None = None) -> Params:
 def _explain(error: ValidationError) -> str:
     """Return one line on the first thing that is wrong, and how many more there are."""
     # A misspelt key is both unknown and missing: the unknown one says more.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    first = min(
+        error.errors(), key=lambda found: found["type"] not in {"extra_forbidden", "invalid_key"}
+    )
     where = ".".join(str(part) for part in first["loc"]) or "the whole file"
     line = f"{where}: {_sentence(first)}"
     more = error.error_count() - 1
@@ -253,7 +254,8 @@ def _sentence(error: Any) -> str:
     if kind in {"model_type", "model_attributes_type"}:
         return "must be a section with keys of its own"
     if not isinstance(given, dict):
-        allowed = f"given {given!r}; {allowed}"
+        shown = repr(given)
+        allowed = f"given {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}; {allowed}"
     if isinstance(given, str) and re.fullmatch(r"[-+]?[\d.]+e[-+]?\d+", given, re.IGNORECASE):
         allowed += " (YAML reads this as text: write it as 0.001, or 1.0e-3)"
     return allowed
@@ -276,15 +278,18 @@ def look_at_sources(params: Params) -> None:
         Refusal: a folder is missing, is not a folder, or is empty.
     """
     prepare = params.image.prepare
-    path = Path(prepare.path).expanduser()
-    if prepare.source == "torchvision":
-        path.mkdir(parents=True, exist_ok=True)
-        return
     where = f"{FILE}: image.prepare.path: given {prepare.path!r}"
-    if not path.is_dir():
-        raise Refusal(f"{where}; must be a folder that is there (source: {prepare.source})")
-    if not any(path.iterdir()):
-        raise Refusal(f"{where}; the folder is empty (source: {prepare.source})")
+    try:
+        path = Path(prepare.path)
+        if prepare.source == "torchvision":
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        if not path.is_dir():
+            raise Refusal(f"{where}; must be a folder that is there (source: {prepare.source})")
+        if not any(path.iterdir()):
+            raise Refusal(f"{where}; the folder is empty (source: {prepare.source})")
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, no right, a NUL in it
+        raise Refusal(f"{where}; cannot be used ({error})") from None
 
 
 def main() -> None:

@@ -191,7 +191,16 @@ def test_ctrl_c_is_one_line_and_exit_status_130(capsys: pytest.CaptureFixture[st
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "denied"), ValueError("a bug")])
+def test_a_right_that_is_lacking_is_one_line_that_names_the_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped, refusing("train@image"):
+        raise PermissionError(errno.EACCES, "Permission denied", "data/x")
+    assert stopped.value.code == REFUSED
+    assert capsys.readouterr().err.startswith("train@image: data/x: Permission denied; give")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "a bad disk"), ValueError("a bug")])
 def test_any_other_error_is_not_hidden(
     capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:

@@ -45,8 +45,8 @@ def used(*entries: Path) -> set[str]:
         path = todo.pop()
         if path not in seen:
             seen.add(path)
-            todo += _imports(path)
-    return {path.relative_to(ROOT).as_posix() for path in seen} - {CHECKED_FIRST}
+            todo += _imports(path) - {ROOT / CHECKED_FIRST}
+    return {path.relative_to(ROOT).as_posix() for path in seen}
 
 
 def declared(stage: str, task: str) -> set[str]:
@@ -68,8 +68,9 @@ def test_a_stage_names_exactly_the_files_that_its_cells_use(stage: str) -> None:
     assert generic == both, f"{stage} names but does not use {sorted(generic - both)}"
 
 
-def test_compare_names_exactly_the_files_that_it_uses() -> None:
-    assert declared("compare", "") == used(ROOT / "stages/compare.py")
+@pytest.mark.parametrize("stage", ["params", "compare"])
+def test_a_stage_for_all_tasks_names_exactly_the_files_that_it_uses(stage: str) -> None:
+    assert declared(stage, "") == used(ROOT / f"stages/{stage}.py")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -474,8 +474,8 @@ def test_near_duplicates_are_found_and_stay_in_one_split(tmp_path: Path, seed: i
 
 
 def test_of_near_duplicates_in_two_groups_the_one_to_learn_from_is_left_out(tmp_path: Path) -> None:
-    _bursts(tmp_path / "raw", groups=6)
-    pattern = r"(p\d)_"
+    _bursts(tmp_path / "raw", groups=12)
+    pattern = r"(p\d+)_"
     samples, note = prepared(tmp_path / "raw", tmp_path / "out", group_pattern=pattern)
     assert whole(samples, "group")
     pairs, _ = near_pairs(np.stack(samples["pixels"].tolist()), 0.05)

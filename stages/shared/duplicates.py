@@ -8,11 +8,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from stages.shared.images import block_edges, block_means, in_parts
+from stages.shared.refusal import Refusal
 
 _SIDE = 8
 _COMPONENTS = 12
 _SAMPLE = 5000
 _CANDIDATES = 2_000_000
+_MOST = 20_000_000
 
 
 def _sketches(images: np.ndarray) -> np.ndarray:
@@ -52,6 +54,9 @@ def near_pairs(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nda
     Returns:
         pairs: (m, 2), the smaller index first, sorted.
         differences: (m,), the root mean square difference of each.
+
+    Raises:
+        Refusal: more than 20 million pairs are that near.
     """
     if threshold <= 0 or len(images) < 2:  # noqa: PLR2004
         return np.empty((0, 2), dtype=np.int64), np.empty(0)
@@ -60,13 +65,19 @@ def near_pairs(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nda
     tree = cKDTree(sketches)
     # Count first: where many sketches lie close together, so many candidates fit in a part only.
     counts = tree.query_ball_point(sketches, reach, return_length=True, workers=-1)
-    found = []
+    found, total = [], 0
     for start, stop in _parts(counts):
         lists = tree.query_ball_point(sketches[start:stop], reach, workers=-1)
         left = np.repeat(np.arange(start, stop), counts[start:stop])
         right = np.concatenate([np.asarray(one, dtype=np.int64) for one in lists])
         once = right > left
         found.append(_verified(images, left[once], right[once], threshold))
+        total += len(found[-1][0])
+        if total > _MOST:
+            raise Refusal(
+                f"more than {_MOST:,} pairs of images differ by at most {threshold:g}: that is no "
+                "longer a duplicate; lower prepare.near_duplicate"
+            )
     pairs = np.concatenate([one for one, _ in found])
     differences = np.concatenate([one for _, one in found])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))

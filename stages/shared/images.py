@@ -4,6 +4,7 @@ A source yields `Picture`s one by one, so that a million of them never lie in me
 """
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 # SHA-256 of what scikit-learn's load_digits() gives, as uint8: 1,797 images of 8 by 8, 0 to 16.
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 DIGITS_INK = 16
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _VALUES = 16_000_000  # pixels held as floats at once
+_DECODED = 2**30  # bytes of images being decoded at once
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ def fitted(image: Image.Image, size: int, channels: int) -> np.ndarray:
     ratio. 16-bit grey is scaled to 8 bits; see-through pixels are laid on black.
     """
     image = ImageOps.exif_transpose(image)
+    if image.mode in {"I", "F"}:  # their range is not known: clipping to 255 would blank them
+        raise ValueError(
+            f"32-bit grey (mode {image.mode}) has no fixed range; store it as 8 or 16 bits"
+        )
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -100,10 +107,13 @@ def read_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own limit would be 179 million
+            with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
-                    raise ValueError(f"claims {width} x {height} pixels, more than {max_pixels}")
+                    raise ValueError(  # noqa: TRY301 (its own reason, beside the decoders')
+                        f"claims {width} x {height} pixels, more than {max_pixels}"
+                    )
                 image.load()
                 return fitted(image, size, channels)
     except FileNotFoundError:
@@ -113,7 +123,9 @@ def read_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarr
         raise ValueError("empty file" if empty else "not an image") from None
     except Image.DecompressionBombError:
         raise ValueError(f"claims more than {max_pixels} pixels") from None
-    except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 (each decoder has errors of its own)
         raise ValueError(f"damaged: {error}") from None
 
 
@@ -128,9 +140,7 @@ def _digits(params: "PrepareImages") -> Source:
             f"scikit-learn's digits have SHA-256 {found}, not {DIGITS_SHA256}: another release "
             "changed them; install the pinned one with `make venv`"
         )
-    table = read_csv(Path(params.path) / "writers.csv")
-    firsts = table["first_sample"].to_numpy()
-    writers = table["writer"].to_numpy()[np.searchsorted(firsts, np.arange(len(raw)), "right") - 1]
+    writers = _writers(Path(params.path) / "writers.csv", len(raw))
     scaled = np.rint(raw * (255 / DIGITS_INK)).astype(np.uint8)
     pictures = (
         Picture(
@@ -154,8 +164,24 @@ def _digits(params: "PrepareImages") -> Source:
     )
 
 
+def _writers(path: Path, count: int) -> np.ndarray:
+    """Return who wrote each sample, (count,)."""
+    if not path.is_file():
+        raise Refusal(f"{path} is missing; get it back with `git checkout -- {path}`")
+    table = read_csv(path, dtype={"writer": str})
+    if list(table) != ["first_sample", "writer"] or table["first_sample"].dtype != np.int64:
+        raise Refusal(f"{path}: must have the columns first_sample (whole numbers) and writer")
+    firsts, names = table["first_sample"].to_numpy(), table["writer"].to_numpy(dtype=object)
+    if len(table) == 0 or firsts[0] != 0 or firsts[-1] >= count or (np.diff(firsts) <= 0).any():
+        raise Refusal(f"{path}: first_sample must rise from 0 and stay below {count}")
+    if (names == "").any():
+        raise Refusal(f"{path}: a writer has no name")
+    writers: np.ndarray = names[np.searchsorted(firsts, np.arange(count), "right") - 1]
+    return writers
+
+
 def _folder(params: "PrepareImages") -> Source:
-    root = Path(params.path).expanduser()
+    root = Path(params.path)
     where = f"image.prepare.path {params.path!r}"
     if not root.is_dir():
         raise Refusal(f"{where} is not a folder; name one with a sub-folder of images a class")
@@ -171,10 +197,13 @@ def _folder(params: "PrepareImages") -> Source:
         (file, name)
         for name in classes
         for file in sorted((root / name).rglob("*"))
-        if file.is_file() and not file.name.startswith(".")
+        if (file.is_file() or not file.exists())  # a broken link is listed as unreadable
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
     ]
     if not files:
         raise Refusal(f"{where}: its {len(classes)} sub-folders hold no file")
+    for name in sorted(set(classes) - {name for _, name in files}):
+        raise Refusal(f"class {name!r} has 0 usable images; add some, or remove its folder")
     return Source(
         _read_folder(root, files, params),
         origin=f"image files of the folder {params.path}",
@@ -192,23 +221,26 @@ def _read_folder(
         name = file.relative_to(root).as_posix()
         match = pattern.search(name) if pattern else None
         name, label = _printed(name), _printed(label)
-        if pattern and not match:
+        if pattern and not (match and match[1]):
             return Picture(name, label, problem="no group: group_pattern does not match its path")
-        group = (match[1] or "") if match else ""
+        group = _printed(match[1]) if match else ""
         try:
             pixels = read_file(file, params.size, params.channels, params.max_pixels)
         except ValueError as error:
             return Picture(name, label, group, problem=str(error))
         return Picture(name, label, group, pixels=pixels)
 
-    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+    workers = max(1, min(os.cpu_count() or 1, _DECODED // (8 * params.max_pixels)))
+    with ThreadPoolExecutor(workers) as pool:  # decoding leaves Python's lock
         for start in range(0, len(files), 512):  # so that few decoded images wait to be packed
             yield from pool.map(picture, *zip(*files[start : start + 512], strict=True))
 
 
 def _printed(name: str) -> str:
     """Return a file's name with what cannot be printed (a newline, a stray byte) written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return "".join(
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in name
+    )
 
 
 def _torchvision(params: "PrepareImages") -> Source:
@@ -220,14 +252,20 @@ def _torchvision(params: "PrepareImages") -> Source:
     for train in (True, False):
         try:
             parts.append(kind(params.path, train=train, download=True))
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError, AssertionError, EOFError, KeyError) as error:
             raise Refusal(
                 f"{params.dataset} could not be downloaded to {params.path} ({error}); connect to "
                 "the network and run again, put the files there by hand, or choose source: digits"
             ) from None
 
+    for part in parts:
+        labels = np.asarray(part.targets)
+        if len(labels) != len(part.data) or labels.min() < 0 or labels.max() >= len(part.classes):
+            raise Refusal(f"{params.dataset} in {params.path}: labels do not fit; fetch it again")
+
     def pictures() -> Iterator[Picture]:
-        for part, dataset in zip(("train", "test"), parts, strict=True):
+        # Test data first: of images that repeat, the first is kept.
+        for part, dataset in zip(("test", "train"), reversed(parts), strict=True):
             for index, (image, label) in enumerate(zip(dataset.data, dataset.targets, strict=True)):
                 yield Picture(
                     f"{part}-{index:05}",

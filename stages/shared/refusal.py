@@ -8,6 +8,7 @@ from contextlib import contextmanager
 REFUSED = 2
 INTERRUPTED = 130
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Refusal(Exception):
@@ -34,12 +35,17 @@ def refusing(who: str) -> Iterator[None]:
     except Refusal as refusal:
         line = str(refusal)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno in _NO_ROOM:
+            line = (
+                f"no room to write {error.filename or 'an output'} ({error.strerror}); "
+                "free some disk space and run the same command again, nothing else is lost"
+            )
+        elif error.errno in _NO_RIGHT:
+            line = (
+                f"{error.filename}: {error.strerror}; give yourself the right to read or write it"
+            )
+        else:
             raise
-        line = (
-            f"no room to write {error.filename or 'an output'} ({error.strerror}); "
-            "free some disk space and run the same command again, nothing else is lost"
-        )
     except KeyboardInterrupt:
         print(f"{who}: stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

@@ -48,16 +48,29 @@ def prepare(task: "Task", folder: Path) -> Prepared:
     """
     params: PrepareImages = task.params.prepare
     origin = source(params)
-    packed = pack(origin.pictures, (params.channels, params.size, params.size), folder / IMAGES)
+    fresh = folder / f".{IMAGES}.new"  # what an earlier run left stays until nothing can be refused
+    try:
+        prepared = _prepare(params, origin, fresh)
+        fresh.replace(folder / IMAGES)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return prepared
+
+
+def _prepare(params: "PrepareImages", origin: Source, images: Path) -> Prepared:
+    packed = pack(origin.pictures, (params.channels, params.size, params.size), images)
     _refuse_unusable(packed, params)
     samples = packed.samples
     classes = sorted(samples["label"].unique())
     samples["label"] = pd.Categorical(samples["label"], categories=classes).codes.astype(np.int64)
 
-    pairs, _ = near_pairs(opened(folder / IMAGES), params.near_duplicate)
+    pairs, _ = near_pairs(opened(images), params.near_duplicate)
     grouped = bool((samples["group"] != "").any())
     if not grouped:  # then near duplicates stay together: each family is a group
-        samples["group"] = [f"family-{number}" for number in families(len(samples), pairs)]
+        # The source's own test data draw nothing to them: what nearly repeats one is left out.
+        given = samples["official_test"].to_numpy(dtype=bool)
+        tied = pairs[~given[pairs].any(axis=1)]
+        samples["group"] = [f"family-{number}" for number in families(len(samples), tied)]
     samples["split"] = split_by_group(
         samples["group"].to_numpy(),
         samples["label"].to_numpy(),
@@ -67,6 +80,12 @@ def prepare(task: "Task", folder: Path) -> Prepared:
     out = straddlers(samples["split"].to_numpy(), pairs)
     left_out = _left_out(packed, samples[out])
     samples = samples[~out].reset_index(drop=True)
+    for name in SPLITS:
+        if not (samples["split"] == name).any():
+            raise Refusal(
+                f"no {name} image is left once those that nearly repeat a held-out one are gone; "
+                f"lower image.prepare.near_duplicate (it is {params.near_duplicate:g})"
+            )
     note = _note(params, origin, packed, samples, classes, grouped=grouped)
     note["near_duplicates"] = {
         "rule": f"root mean square difference at most {params.near_duplicate:g} of the range",
@@ -90,7 +109,7 @@ def _refuse_unusable(packed: Packed, params: "PrepareImages") -> None:
             f"(the first, {bad.iloc[0]['id']}: {bad.iloc[0]['problem']})"
         )
     counts = packed.samples["label"].value_counts()
-    for name in bad["label"].unique():
+    for name in sorted({*bad["label"], *packed.repeated["label"]}):
         counts[name] = counts.get(name, 0)
     if counts.min() < params.min_per_class:
         raise Refusal(

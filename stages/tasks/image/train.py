@@ -1,6 +1,7 @@
 """Train the image classifier: what the shared loop is to run."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,6 @@ from stages.shared.training import Job, one_cycle
 from stages.tasks.image.model import as_tensor, as_tensors, fresh_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lightning_fabric import Fabric
 
     from stages.params import TrainImages
@@ -26,10 +25,12 @@ if TYPE_CHECKING:
 Batch = tuple[Tensor, Tensor]
 
 
-def inputs(task: "Task") -> "list[Path]":
+def inputs(task: "Task") -> list[Path]:
     """Return the files that the result depends on."""
     folder = task.folder("prepare")
-    return [folder / "dataset.json", folder / "samples.csv"]
+    files = [folder / "dataset.json", folder / "samples.csv"]
+    start = task.params.train.start_from
+    return files + ([Path(start)] if start not in {None, "imagenet"} else [])
 
 
 def job(task: "Task", seed: int, fabric: "Fabric") -> Job:
