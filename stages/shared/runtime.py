@@ -31,7 +31,7 @@ def hold(runtime: "Runtime") -> None:
     """
     os.environ.update(dict.fromkeys(_THREADS, str(runtime.threads)))
     # A thread that waits sleeps. Spinning saves little on an idle machine, and on one that runs
-    # anything else beside it made training twenty times slower (docs/bench.md).
+    # anything else beside it made training over ten times slower (docs/log.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if runtime.cpu == "avx2" and platform.machine() in {"x86_64", "AMD64"}:
         os.environ.update(_AVX2)
