@@ -56,7 +56,7 @@ class Runtime(Section):
     cpu: Literal["avx2", "native"]
     device: Literal["cpu", "cuda", "mps", "auto"]
     devices: Count
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 
 
 class Split(Section):
@@ -163,6 +163,8 @@ class TrainImages(Section):
 
     @model_validator(mode="after")
     def _weights_fit_the_model(self) -> Self:
+        if self.start_from and Path(self.start_from).parts[:2] == ("data", "train"):
+            raise ValueError("start_from must lie outside data/train, which DVC empties first")
         if self.start_from == "imagenet" and self.model != "resnet18":
             raise ValueError("start_from: imagenet needs model: resnet18")
         return self
@@ -211,6 +213,16 @@ class Params(Section):
 
     runtime: Runtime
     image: Image
+
+    @model_validator(mode="after")
+    def _batches_can_be_shared(self) -> Self:
+        size, devices = self.image.train.batch_size, self.runtime.devices
+        if size % devices or size < 2 * devices:
+            raise ValueError(
+                f"image.train.batch_size (given {size}) must be a multiple of runtime.devices "
+                f"(given {devices}), and at least twice that"
+            )
+        return self
 
 
 def load(path: Path | None = None) -> Params:

@@ -18,7 +18,7 @@ def run(task: Task) -> None:
     import pandas as pd
 
     from stages.shared.files import write_all
-    from stages.shared.runtime import hold_torch, machine
+    from stages.shared.runtime import device_name, hold_torch, machine
     from stages.shared.training import (
         fingerprint,
         fit,
@@ -66,7 +66,7 @@ def run(task: Task) -> None:
                     "rule": "lowest validation loss, the first of equals",
                     "epoch": chosen,
                 },
-                "machine.json": machine(task.runtime),
+                "machine.json": machine(task.runtime, device_name(fabric.device)),
             },
         )
         forget(task.name)

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from stages.params import Failures
 from stages.shared.cases import (
+    AMONG,
     BETWEEN,
     CAUSES,
     DRAWN,
     LUCK,
     SUSPECT,
     UNLIKE,
+    WEAK,
     find,
     nearest,
     successes,
@@ -201,7 +203,7 @@ def test_luck_is_named_before_distance() -> None:
 def test_a_sample_far_from_all_that_was_learnt_is_unlike_it() -> None:
     assert cause(Sample(ANT, 5.0, [sure(BEE), sure(BEE)])) == UNLIKE
     assert cause(Sample(ANT, 1.05, [sure(BEE), sure(BEE)])) == UNLIKE
-    assert cause(Sample(ANT, 0.95, [sure(BEE), sure(BEE)])) == DRAWN  # 0.05 is near enough
+    assert cause(Sample(ANT, 0.95, [sure(BEE), sure(BEE)])) == AMONG  # 0.05 is near enough
 
 
 def test_a_sample_far_from_all_may_still_have_a_suspect_label() -> None:
@@ -210,7 +212,7 @@ def test_a_sample_far_from_all_may_still_have_a_suspect_label() -> None:
 
 def test_a_sample_among_both_the_true_and_the_predicted_class_is_between_them() -> None:
     assert cause(Sample(ANT, 30.1, [sure(BEE), sure(BEE)])) == BETWEEN
-    assert cause(Sample(ANT, 30.1, [sure(CAT), sure(CAT)])) == DRAWN  # no cat is near
+    assert cause(Sample(ANT, 30.1, [sure(CAT), sure(CAT)])) == AMONG  # no cat is near
 
 
 def test_a_sample_among_a_third_class_is_drawn_to_another() -> None:
@@ -218,7 +220,7 @@ def test_a_sample_among_a_third_class_is_drawn_to_another() -> None:
 
 
 def test_every_cause_given_is_one_that_is_explained() -> None:
-    assert set(CAUSES) == {SUSPECT, LUCK, UNLIKE, BETWEEN, DRAWN}
+    assert set(CAUSES) == {SUSPECT, WEAK, LUCK, UNLIKE, BETWEEN, DRAWN, AMONG}
 
 
 def test_the_label_of_a_right_sample_is_never_suspect() -> None:
@@ -368,6 +370,6 @@ def test_a_summary_counts_changes_over_all_samples_and_causes_over_the_cases() -
     assert summary["changes"] == {"fixed": 3, "broken": 2, "persistent": 1, "kept": 4}
     assert summary["failure_case_count"] == 4
     assert summary["kinds"] == {"weak": 1, "wrong": 3}
-    assert summary["causes"] == {LUCK: 2, SUSPECT: 2}  # no seed fails on the weak one
+    assert summary["causes"] == {WEAK: 1, LUCK: 1, SUSPECT: 2}  # no seed fails on the weak one
     assert summary["buckets"] == {"ant → bee": 3, "cat → ant": 1}
     assert summary["suspect_labels"] == 2

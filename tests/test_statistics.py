@@ -261,7 +261,8 @@ def test_one_seed_without_a_gain_forbids_better(place: int, seed_with: tuple[int
     seeds = np.stack([model, model, model])
     seeds[place] = poor
     assert improvement(baseline, seeds, params()).verdict == "not distinguishable"
-    assert improvement(baseline, seeds, params(0.001)).verdict == "test set too small"
+    # The test rejects, so the test set was large enough; it is the seeds that disagree.
+    assert improvement(baseline, seeds, params(0.001)).verdict == "not distinguishable"
 
 
 def test_one_seed_without_a_loss_forbids_worse() -> None:

@@ -12,18 +12,25 @@ if TYPE_CHECKING:
     from stages.params import Failures
     from stages.shared.files import Content
 
+FAR = 0.95
+
 SUSPECT = "suspect label"
+WEAK = "weak but right"
 LUCK = "luck of the seed"
 UNLIKE = "unlike the training data"
 BETWEEN = "between two classes"
 DRAWN = "drawn to another class"
+AMONG = "among its own class"
 
 CAUSES = {
-    SUSPECT: "every seed's model and most of the nearest training samples give the same other label",
+    SUSPECT: "every seed's model gives the same other label, surely enough, and so do most of the "
+    "nearest training samples",
+    WEAK: "no seed's model fails on it, but the headline is not sure",
     LUCK: "fewer than half of the seeds' models fail on it",
-    UNLIKE: "further from every training sample than 95% of these are from each other",
+    UNLIKE: f"further from its nearest training sample than {FAR:.0%} of these are from theirs",
     BETWEEN: "its nearest training samples are of both classes, the true and the predicted",
     DRAWN: "its nearest training samples are not of its own class",
+    AMONG: "its nearest training samples are of its own class, and yet most models fail",
 }
 _REFERENCE = 2000
 _DISTANCES = 16_000_000  # held at once
@@ -85,10 +92,10 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
 
 
 def _usual_distance(features: np.ndarray) -> float:
-    """Return the distance below which 95% of (at most 2,000) training samples have a neighbour."""
+    """Return the distance within which 95% of (at most 2,000) training samples have a neighbour."""
     step = max(1, len(features) // _REFERENCE)
     _, distances = nearest(features[::step], features, 2)
-    return float(np.quantile(distances[:, -1], 0.95))
+    return float(np.quantile(distances[:, -1], FAR))
 
 
 def _choose(wrong: np.ndarray, confidence: np.ndarray, at_least: int) -> np.ndarray:
@@ -110,9 +117,9 @@ def _causes(
     of_own = (neighbours == labels[:, None]).any(axis=1)
     of_other = (neighbours == others[:, None]).any(axis=1)
     return np.select(
-        [suspect, failing < 0.5, far, of_own & of_other],  # noqa: PLR2004
-        [SUSPECT, LUCK, UNLIKE, BETWEEN],
-        DRAWN,
+        [suspect, failing == 0, failing < 0.5, far, of_own & of_other, ~of_own],  # noqa: PLR2004
+        [SUSPECT, WEAK, LUCK, UNLIKE, BETWEEN, DRAWN],
+        AMONG,
     )
 
 

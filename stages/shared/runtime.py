@@ -57,9 +57,10 @@ def device(runtime: "Runtime") -> "torch.device":
     """
     import torch
 
-    name = runtime.device
+    name: str = runtime.device
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        gpu = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else gpu
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -68,6 +69,14 @@ def device(runtime: "Runtime") -> "torch.device":
             f"runtime.device: given {name!r}, which this machine lacks ({reason}); set cpu or auto"
         ) from None
     return torch.device(name)
+
+
+def device_name(where: "torch.device") -> str:
+    """Return a device by its kind, and a GPU by its name too."""
+    import torch
+
+    gpu = f" ({torch.cuda.get_device_name(where)})" if where.type == "cuda" else ""
+    return f"{where.type}{gpu}"
 
 
 def seed_for(*purpose: str | int) -> int:
@@ -91,7 +100,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def machine(runtime: "Runtime") -> dict[str, Any]:
+def machine(runtime: "Runtime", device_name: str = "") -> dict[str, Any]:
     """Return what the numbers were made on: processor, system, versions, threads, device."""
     libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
     return {
@@ -102,7 +111,7 @@ def machine(runtime: "Runtime") -> dict[str, Any]:
         "python": platform.python_version(),
         "instructions": runtime.cpu,
         "threads": runtime.threads,
-        "device": runtime.device,
+        "device": device_name or runtime.device,
         "devices": runtime.devices,
         "precision": runtime.precision,
         **{name: version(name) for name in libraries},

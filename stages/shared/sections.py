@@ -202,9 +202,9 @@ def _verdict_facts(found: "Findings") -> Facts:
             (
                 "Smallest detectable gain",
                 (
-                    f"{points(gain['smallest_detectable_gain'])} with 80% power, were "
-                    f"{percent(params.assumed_regressions)} of samples broken; a worthwhile one is "
-                    f"{points(params.worthwhile_gain)}"
+                    f"{points(gain['smallest_detectable_gain'])} with {percent(gain['power'], 0)} "
+                    f"power, were {percent(params.assumed_regressions)} of samples "
+                    f"broken; a worthwhile one is {points(params.worthwhile_gain)}"
                 ),
             ),
             (
@@ -262,7 +262,7 @@ def evaluate(found: "Findings", right: Gallery, curves: dict[str, pd.DataFrame])
         "Reliability curve. Expected calibration error "
         f"{current['calibration_error']:.3f}, baseline {simple['calibration_error']:.3f}.",
         "Calibration: accuracy in bins of confidence, dots by count; above the dashed line the model "
-        f"is surer than it says. Expected calibration error {current['calibration_error']:.3f}, "
+        f"is right more often than it says. Expected calibration error {current['calibration_error']:.3f}, "
         f"baseline {simple['calibration_error']:.3f}.",
     )
     blocks: list[Block] = [methods, _verdict_facts(found), classes, confusion, calibration, right]

@@ -135,7 +135,7 @@ def improvement(
         verdict = "better"
     elif p < alpha and high < 0 and gains.max() < 0:
         verdict = "worse"
-    elif detectable > params.worthwhile_gain:
+    elif p >= alpha and detectable > params.worthwhile_gain:
         verdict = "test set too small"
     else:
         verdict = "not distinguishable"
@@ -149,6 +149,7 @@ def improvement(
             "broken": broken,
             "mcnemar_p": p,
             "smallest_detectable_gain": detectable,
+            "power": POWER,
             "seeds": len(gains),
             "seed_gain_mean": float(gains.mean()),
             "seed_gain_min": float(gains.min()),

@@ -88,8 +88,8 @@ def fit(
     Raises:
         Refusal: the loss is no longer finite.
     """
-    trained = restore(job, state_file)
     model, optimizer = fabric.setup(job.model, job.optimizer)
+    trained = restore(job, state_file)  # after set-up, which moves and converts the parameters
     on_epoch(trained.history)
     for epoch in range(len(trained.history), job.epochs):
         model.train()
@@ -107,7 +107,9 @@ def fit(
             sums = values if batches == 0 else sums + values
             batches += 1
             trained.step += 1
-        means = dict(zip(names, (sums / batches).tolist(), strict=True))
+        shared = fabric.all_reduce(sums / batches, reduce_op="mean")  # over the processes
+        assert isinstance(shared, Tensor)  # noqa: S101 (for the type checker)
+        means = dict(zip(names, shared.tolist(), strict=True))
         model.eval()
         with torch.no_grad():
             validation = job.validate(model)
@@ -251,13 +253,14 @@ def launched(runtime: "Runtime") -> "Fabric":
         Refusal: this machine has no such device, or not so many.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     try:
         fabric = Fabric(
             accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision
         )
         fabric.launch()
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise Refusal(
             f"runtime.device {runtime.device!r}, devices {runtime.devices}, precision "
             f"{runtime.precision!r}: {error}; set runtime.device: cpu, or auto"

@@ -49,7 +49,7 @@ def _cell(value: Any) -> str:
 
 def p_value(value: float) -> str:
     """Return a p value with one digit that counts."""
-    return f"{value:.1g}" if value >= 1e-6 else "below 0.000001"  # noqa: PLR2004
+    return f"{value:.2g}" if value >= 1e-6 else "below 0.000001"  # noqa: PLR2004
 
 
 def verdict_line(found: "Findings") -> str:
@@ -82,10 +82,12 @@ def answers(found: "Findings") -> dict[str, str]:
     counts, gain = found.metrics, found.gain
     right = found.successes
     first = found.cases.iloc[0]
+    beaten = "" if gain["verdict"] == "better" else "none yet; held against "
     kinds = ", ".join(f"{number} {kind}" for kind, number in found.summary["kinds"].items())
     return {
-        "baseline": f"{counts['strongest_baseline']}: {percent(counts['baseline']['accuracy'])} on the "
-        "same test samples, the strongest simple method on validation data",
+        "baseline": f"{beaten}{counts['strongest_baseline']}: "
+        f"{percent(counts['baseline']['accuracy'])} on the same test samples, the "
+        "strongest simple method on validation data",
         "metric": f"{verdict_line(found)}; exact McNemar p {p_value(gain['mcnemar_p'])}, n {counts['n']}",
         "sample_success": f"{len(right)} shown, evenly from the surest ({right.iloc[0]['id']}, "
         f"confidence {percent(right.iloc[0]['confidence'])}) to the least sure "

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from stages.shared import cases
-from stages.shared.cases import BETWEEN, CAUSES, DRAWN, LUCK, UNLIKE, Cases
+from stages.shared.cases import BETWEEN, CAUSES, DRAWN, SUSPECT, UNLIKE, WEAK, Cases
 from stages.shared.dataset import read_dataset
 from stages.shared.files import read_arrays, read_csv
 
@@ -35,37 +35,52 @@ def failures(task: "Task") -> Cases:
     )
 
 
-def _change(cause: str, params: "TrainImages") -> tuple[str, Any, str]:
+def _changes(params: "TrainImages") -> dict[str, tuple[str, Any, str]]:
     """Return for a cause the param to change, its new value, and what that should do."""
-    if cause == LUCK:
-        return (
-            "epochs",
-            params.epochs + (params.epochs + 1) // 2,
-            "longer training lets the seeds' models agree on samples that now only some get right",
-        )
-    if cause == UNLIKE:
-        return (
+    given = params.augment
+    changes: dict[str, tuple[str, Any, str]] = {
+        UNLIKE: (
             "augment.rotate",
-            min(180.0, round(params.augment.rotate * 1.5, 3) or 10.0),
+            min(180.0, round(given.rotate * 1.5, 3) or 10.0),
             "wider changes of the training images reach further towards samples unlike any of them",
-        )
-    if cause == BETWEEN:
-        return (
+        ),
+        DRAWN: (
+            "augment.shear",
+            min(1.0, round(given.shear * 2, 3) or 0.1),
+            "other slants of the training images keep a slant from deciding the class",
+        ),
+        SUSPECT: (
+            "label_smoothing",
+            min(0.5, round(params.label_smoothing + 0.05, 3)),
+            "softer targets lessen the pull of wrong labels; look at the suspect ones by eye first",
+        ),
+        WEAK: (
+            "label_smoothing",
+            max(0.0, round(params.label_smoothing - 0.05, 3)),
+            "sharper targets let the model be as sure as it is right",
+        ),
+    }
+    if params.model == "residual" and params.start_from is None:
+        changes[BETWEEN] = (
             "channels",
             [2 * width for width in params.channels],
             "a wider network can tell apart classes whose samples lie side by side in its features",
         )
-    if cause == DRAWN:
-        return (
-            "augment.shear",
-            min(1.0, round(params.augment.shear * 2, 3) or 0.1),
-            "other slants of the training images keep a slant from deciding the class",
-        )
-    return (
-        "label_smoothing",
-        min(0.5, round(params.label_smoothing + 0.05, 3)),
-        "softer targets lessen the pull of wrong labels; look at the suspect ones by eye first",
+    return changes
+
+
+def _change(cause: str, params: "TrainImages") -> tuple[str, Any, str]:
+    """Return the change that a cause asks for; longer training where none does, or it is made."""
+    longer = (
+        "epochs",
+        params.epochs + (params.epochs + 1) // 2,
+        "longer training lets the seeds' models agree on samples that now only some get right",
     )
+    key, value, effect = _changes(params).get(cause, longer)
+    present: Any = params
+    for part in key.split("."):
+        present = getattr(present, part)
+    return longer if value == present else (key, value, effect)
 
 
 def next_step(causes: dict[str, int], params: "TrainImages") -> dict[str, Any]:

@@ -174,14 +174,16 @@ def _imagenet() -> Mapping[str, Tensor]:
 
 
 def _transfer(model: Classifier, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load what fits; the head and the normalisation may differ, all else must fit."""
+    """Load the features, which must fit; the head starts anew, the normalisation if it differs."""
     own = model.state_dict()
     if not own.keys() & weights.keys():  # a bare network's file, as torchvision names its tensors
         grey = any(isinstance(module, _GreyToColour) for module in model.features.children())
         weights = {f"features.{'1.' if grey else ''}{key}": value for key, value in weights.items()}
     fresh = ("head.", "mean", "std")
     fitting = {
-        key: value for key, value in weights.items() if key in own and own[key].shape == value.shape
+        key: value
+        for key, value in weights.items()
+        if key in own and own[key].shape == value.shape and not key.startswith("head.")
     }
     missing = [key for key in own if key not in fitting and not key.startswith(fresh)]
     if missing:

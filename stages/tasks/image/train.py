@@ -49,8 +49,10 @@ def job(task: "Task", seed: int, fabric: "Fabric") -> Job:
 
     def batches(epoch: int) -> Iterator[Batch]:
         order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(len(rows))
-        random = torch.Generator().manual_seed(seed_for(seed, "augment", epoch))
-        share = max(2, size // fabric.world_size)
+        # The first process draws what a lone one would; each further one has a stream of its own.
+        mark = ("augment", epoch, fabric.global_rank) if fabric.global_rank else ("augment", epoch)
+        random = torch.Generator().manual_seed(seed_for(seed, *mark))
+        share = size // fabric.world_size
         for step in range(steps):
             mine = order[step * size + fabric.global_rank * share :][:share]
             mine = np.sort(mine)  # the memory map is read forwards
