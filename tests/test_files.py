@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from stages.shared.files import (
     as_csv,
     as_json,
-    needed,
     read_arrays,
     read_csv,
     read_json,
@@ -340,13 +339,6 @@ def test_arrays_cut_short_are_refused_by_name(tmp_path: Path, kept: int) -> None
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(Refusal, match=r"model\.safetensors is damaged"):
         read_arrays(path)
-
-
-def test_a_needed_file_is_refused_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"writers\.csv is missing; make it with `dvc pull`"):
-        needed(tmp_path / "writers.csv", "dvc pull")
-    path = old(tmp_path)
-    assert needed(path, "dvc pull") == path
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -114,17 +114,6 @@ def write_all(folder: Path, contents: "Mapping[str, Content]") -> None:
         write(folder / name, content)
 
 
-def needed(path: Path, maker: str) -> Path:
-    """Return `path` if it is there.
-
-    Raises:
-        Refusal: it is not; `maker` is the command that makes it.
-    """
-    if not path.exists():
-        raise Refusal(f"{path} is missing; make it with `{maker}`")
-    return path
-
-
 def read_json(path: Path) -> Any:
     """Return what the JSON file `path` holds.
 
