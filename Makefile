@@ -1,5 +1,6 @@
 # `make help` lists what there is. Everything runs in .venv, which is made from the lock in
-# requirements/ with hashes; PYTHON chooses the interpreter (3.11 to 3.13).
+# requirements/ with hashes; PYTHON chooses the interpreter (3.11 to 3.13). The lock is whole, so
+# nothing is installed that it does not name (--no-deps).
 
 PYTHON ?= python3
 # The index of a CPU-only build of torch, where the registry's CUDA build is not wanted.
@@ -23,11 +24,11 @@ $(READY): requirements/base.txt requirements/torch.txt
 	  { echo "$(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 ifeq ($(TORCH_INDEX),)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  -r requirements/base.txt -r requirements/torch.txt
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) $(TORCH_PINS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/base.txt
 endif
 	@touch $@
 
@@ -37,7 +38,7 @@ repro: $(READY) ## run the pipeline, print the record, say where to look
 	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
 	  python -m stages.compare
 	@python -m stages.record
-	@echo "see: evidence/image/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
+	@echo "see: evidence/*/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
 
 test: $(READY) ## run the tests
 	@python -m pytest -n 2 --dist loadgroup
@@ -47,7 +48,7 @@ lint: $(READY) ## check style and types
 	@ruff format --check .
 	@mypy
 
-bench: $(READY) ## measure accuracy over draws of writers, and time; print a report
+bench: $(READY) ## measure accuracy over other splits, and time; print a report
 	@python -m stages.bench
 
 lock: $(READY) ## write the lock anew from pyproject.toml

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -111,6 +112,47 @@ class PrepareImages(Section):
         return self
 
 
+def _each_once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each once")
+    return names
+
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[Name], AfterValidator(_each_once)]
+
+
+class Columns(Section):
+    """Which column of a CSV file holds what."""
+
+    text: Name
+    label: Name
+    id: Name | None
+    group: Name | None
+    slices: Names
+
+    @field_validator("slices")
+    @classmethod
+    def _not_a_word_of_ours(cls, slices: list[str]) -> list[str]:
+        taken = {"row", "id", "label", "group", "split", "official_test", "length", "kind", "value"}
+        for name in slices:
+            if name in taken:
+                raise ValueError(f"must not use {name!r}, which the samples' table has already")
+        return slices
+
+
+class PrepareTexts(Section):
+    """From a CSV file to one packed array of texts, split."""
+
+    source: Literal["reviews", "csv"]
+    path: Name
+    columns: Columns
+    classes: Annotated[Names, Field(min_length=2)]
+    min_per_class: Annotated[int, Field(ge=3)]
+    near_duplicate: Annotated[float, Field(gt=0, le=1)]
+    split: Split
+
+
 class CheckClassifier(Section):
     """What must hold before a classifier is trained."""
 
@@ -128,6 +170,35 @@ class ImageBaseline(Section):
     fit_on_at_most: Count
 
 
+def _distinct_words(text: str) -> str:
+    words = text.split()
+    if len(set(words)) < len(words) or text != text.casefold():
+        raise ValueError("must be distinct words in small letters, blanks between them")
+    return text
+
+
+Words = Annotated[str, Field(min_length=1), AfterValidator(_distinct_words)]
+
+
+class Negation(Section):
+    """When a keyword counts for the other class."""
+
+    words: Words
+    reach: Count
+
+
+class TextBaseline(Section):
+    """The ladder: keywords, negation, TF-IDF, NB-SVM."""
+
+    keywords: dict[str, Words] | None
+    negation: Negation
+    regularisation: Positive
+    svm_regularisation: Positive
+    svm_interpolation: ZeroToOne
+    max_iterations: Count
+    fit_on_at_most: Count
+
+
 class Augment(Section):
     """Random change of each training image."""
 
@@ -138,19 +209,15 @@ class Augment(Section):
     flip: bool
 
 
-class TrainImages(Section):
-    """The network and its training."""
+class TrainClassifier(Section):
+    """How a classifier is trained."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    model: Literal["residual", "resnet18"]
-    channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)]
-    start_from: Annotated[str, Field(min_length=1)] | None
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    augment: Augment
 
     @field_validator("seeds")
     @classmethod
@@ -161,6 +228,15 @@ class TrainImages(Section):
             )
         return seeds
 
+
+class TrainImages(TrainClassifier):
+    """The network for images and its training."""
+
+    model: Literal["residual", "resnet18"]
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)]
+    start_from: Annotated[str, Field(min_length=1)] | None
+    augment: Augment
+
     @model_validator(mode="after")
     def _weights_fit_the_model(self) -> Self:
         if self.start_from and Path(self.start_from).parts[:2] == ("data", "train"):
@@ -168,6 +244,32 @@ class TrainImages(Section):
         if self.start_from == "imagenet" and self.model != "resnet18":
             raise ValueError("start_from: imagenet needs model: resnet18")
         return self
+
+
+class Scratch(Section):
+    """The small Transformer that is trained from nothing."""
+
+    layers: Annotated[int, Field(ge=1, le=24)]
+    width: Annotated[int, Field(ge=8, le=2048)]
+    heads: Annotated[int, Field(ge=1, le=64)]
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(
+                f"width (given {self.width}) must be a multiple of heads (given {self.heads})"
+            )
+        return self
+
+
+class TrainTexts(TrainClassifier):
+    """The network for texts and its training."""
+
+    model: Literal["minilm", "scratch"]
+    train_layers: Annotated[int, Field(ge=0, le=6)]
+    scratch: Scratch
+    max_tokens: Annotated[int, Field(ge=8, le=512)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class EvaluateClassifier(Section):
@@ -181,6 +283,20 @@ class EvaluateClassifier(Section):
     assumed_regressions: Annotated[float, Field(ge=0, lt=0.5)]
 
 
+class EvaluateTexts(EvaluateClassifier):
+    """Intervals and the verdict; by which lengths and buckets results are shown."""
+
+    lengths: Annotated[list[Count], Field(min_length=1)]
+    bucket_by: Name | None
+
+    @field_validator("lengths")
+    @classmethod
+    def _rising(cls, lengths: list[int]) -> list[int]:
+        if sorted(set(lengths)) != lengths:
+            raise ValueError("must rise: the longest text, in words, of each slice but the last")
+        return lengths
+
+
 class Failures(Section):
     """Which cases are shown, and with what."""
 
@@ -188,6 +304,13 @@ class Failures(Section):
     neighbours: Annotated[int, Field(ge=1, le=50)]
     at_least: Annotated[int, Field(ge=3)]
     suspect_margin: ZeroToOne
+
+
+class FailuresOfTexts(Failures):
+    """Which cases are shown, and of how many the words are weighed."""
+
+    per_bucket: Annotated[int, Field(ge=3, le=12)]
+    explain: Count
 
 
 class Pack(Section):
@@ -208,20 +331,55 @@ class Image(Section):
     pack: Pack
 
 
+class Sentiment(Section):
+    """The task sentiment: a section a stage."""
+
+    prepare: PrepareTexts
+    check: CheckClassifier
+    baseline: TextBaseline
+    train: TrainTexts
+    evaluate: EvaluateTexts
+    failures: FailuresOfTexts
+    pack: Pack
+
+    @model_validator(mode="after")
+    def _buckets_are_a_slice(self) -> Self:
+        by, slices = self.evaluate.bucket_by, self.prepare.columns.slices
+        if by is not None and by not in slices:
+            raise ValueError(
+                f"evaluate.bucket_by (given {by!r}) must be null, or one of prepare.columns.slices "
+                f"({', '.join(slices) or 'none'})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keywords_are_of_the_classes(self) -> Self:
+        classes = self.prepare.classes
+        if self.baseline.keywords is not None and sorted(self.baseline.keywords) != sorted(classes):
+            raise ValueError(
+                f"baseline.keywords (given for {', '.join(self.baseline.keywords) or 'none'}) must be "
+                f"null, or name words for each of prepare.classes ({', '.join(classes)})"
+            )
+        return self
+
+
 class Params(Section):
     """All of params.yaml: how the machine is used, and a section a task."""
 
     runtime: Runtime
     image: Image
+    sentiment: Sentiment
 
     @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
-        size, devices = self.image.train.batch_size, self.runtime.devices
-        if size % devices or size < 2 * devices:
-            raise ValueError(
-                f"image.train.batch_size (given {size}) must be a multiple of runtime.devices "
-                f"(given {devices}), and at least twice that"
-            )
+        devices = self.runtime.devices
+        for task in ("image", "sentiment"):
+            size = getattr(self, task).train.batch_size
+            if size % devices or size < 2 * devices:
+                raise ValueError(
+                    f"{task}.train.batch_size (given {size}) must be a multiple of runtime.devices "
+                    f"(given {devices}), and at least twice that"
+                )
         return self
 
 
@@ -287,19 +445,25 @@ def look_at_sources(params: Params) -> None:
     """Look whether each task's raw data are there, without reading them.
 
     Raises:
-        Refusal: a folder is missing, is not a folder, or is empty.
+        Refusal: a folder or file is missing, is no folder or file, or is empty.
     """
-    prepare = params.image.prepare
-    where = f"{FILE}: image.prepare.path: given {prepare.path!r}"
+    image, sentiment = params.image.prepare, params.sentiment.prepare
+    _look("image", image.path, image.source, download=image.source == "torchvision", folder=True)
+    _look("sentiment", sentiment.path, sentiment.source, download=False, folder=False)
+
+
+def _look(task: str, given: str, source: str, *, download: bool, folder: bool) -> None:
+    where = f"{FILE}: {task}.prepare.path: given {given!r}"
+    kind = "folder" if folder else "file"
     try:
-        path = Path(prepare.path)
-        if prepare.source == "torchvision":
+        path = Path(given)
+        if download:
             path.mkdir(parents=True, exist_ok=True)
             return
-        if not path.is_dir():
-            raise Refusal(f"{where}; must be a folder that is there (source: {prepare.source})")
-        if not any(path.iterdir()):
-            raise Refusal(f"{where}; the folder is empty (source: {prepare.source})")
+        if not (path.is_dir() if folder else path.is_file()):
+            raise Refusal(f"{where}; must be a {kind} that is there (source: {source})")
+        if not (any(path.iterdir()) if folder else path.stat().st_size):
+            raise Refusal(f"{where}; the {kind} is empty (source: {source})")
     except (OSError, RuntimeError, ValueError) as error:  # no such user, no right, a NUL in it
         raise Refusal(f"{where}; cannot be used ({error})") from None
 

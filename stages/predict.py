@@ -1,4 +1,7 @@
-"""Predict: what the headline model says of files. `python -m stages.predict image FILE...`."""
+"""Predict: what the headline model says of new inputs.
+
+`python -m stages.predict image FILE...`, `python -m stages.predict sentiment "TEXT"...`.
+"""
 
 import argparse
 
@@ -9,10 +12,10 @@ from stages.shared.task import tasks
 
 
 def main() -> None:
-    """Print, for each input, label and confidence."""
+    """Print, for each input, label, confidence, and what else its task says."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
     parser.add_argument("task")
-    parser.add_argument("input", nargs="+", help="image: files")
+    parser.add_argument("input", nargs="+", help="image: files; sentiment: texts, in quotes")
     given = parser.parse_args()
     with refusing(f"predict@{given.task}"):
         params = load()
@@ -20,10 +23,9 @@ def main() -> None:
         found = tasks(params)
         if given.task not in found:
             parser.error(f"task: given {given.task!r}; must be one of {', '.join(found)}")
-        for name, label, confidence in (
-            found[given.task].cell("predict").predict(found[given.task], given.input)
-        ):
-            print(f"{printable(name)}\t{printable(label)}\t{confidence:.3f}")
+        task = found[given.task]
+        for cells in task.cell("predict").predict(task, given.input):
+            print("\t".join(map(printable, cells)))
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ def run(task: Task) -> None:
         if fabric.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
         states = resume_folder(task.name, mark)
+        job = cell.jobs(task, fabric)
         for seed in seeds:
             epochs = task.params.train.epochs if fabric.is_global_zero else 0
             with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
                 state = states / f"{seed}.safetensors"
-                results.append(fit(cell.job(task, seed, fabric), fabric, state, log))
+                results.append(fit(job(seed), fabric, state, log))
         if not fabric.is_global_zero:
             return
         for seed, trained in zip(seeds, results, strict=True):

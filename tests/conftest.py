@@ -74,6 +74,13 @@ def change_params(where: Path, change: Change) -> None:
 def tiny(params: dict[str, Any]) -> None:
     """Make the chain as short as it can be and still go through everything."""
     params["image"]["train"] |= {"epochs": 3, "channels": [8, 8], "seeds": [0, 1]}
+    params["sentiment"]["train"] |= {
+        "model": "scratch",
+        "scratch": {"layers": 1, "width": 16, "heads": 2},
+        "epochs": 2,
+        "seeds": [0, 1],
+        "learning_rate": 0.01,
+    }
 
 
 @pytest.fixture(scope="session")

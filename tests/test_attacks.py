@@ -11,7 +11,7 @@ from PIL import Image
 from test_images import _digits, asked, folder, idx, left_out, mnist, noise, png, prepared
 from test_params import TEXT, line, project, written  # noqa: F401 (a fixture)
 
-from stages.shared.images import read_file, source
+from stages.shared.images.source import read_file, source
 from stages.shared.refusal import Refusal
 
 

@@ -15,56 +15,108 @@ from stages.shared.weights import read_weights
 
 pytestmark = pytest.mark.xdist_group("chain")
 
+TASKS = ["image", "sentiment"]
 PACK = """README.md index.html record.json data/run_command.txt data/dataset_note.json
 data/checks.json data/model_summary.csv data/training_log.csv data/machine.json data/metrics.json
 data/metric_table.csv data/per_class.csv data/confusion_matrix.csv data/predictions.csv
-data/prediction_samples.csv data/failure_cases.csv data/next_step.json data/demo.png
-pictures/loss.svg pictures/confusion.svg pictures/reliability.svg pictures/augmentation.png"""
+data/prediction_samples.csv data/failure_cases.csv data/next_step.json
+pictures/loss.svg pictures/confusion.svg pictures/reliability.svg"""
+OWN_FILES = {
+    "image": "data/demo.png pictures/augmentation.png",
+    "sentiment": "data/slices.csv data/error_buckets.csv data/driving_words.json "
+    "data/transformer_flow.csv",
+}
+RECORD = """task improvement failure_case_count run_command dataset_note baseline current_result
+failure_cases next_step label_rules next_action questions"""
+OWN_KEYS = {
+    "image": "split_rule metric error_case class_counts",
+    "sentiment": "known_failure fix_attempt error_buckets",
+}
 
 
-def test_the_pack_holds_what_it_must_by_name(chain: Path) -> None:
-    for name in PACK.split():
-        assert (chain / "evidence/image" / name).stat().st_size > 0, name
-    record = json.loads((chain / "evidence/image/record.json").read_text())
-    shared = "task improvement failure_case_count run_command dataset_note baseline current_result"
-    own = (
-        "label_rules split_rule metric error_case next_action class_counts failure_cases next_step"
-    )
-    assert set(record) == {*shared.split(), *own.split(), "questions"}
+@pytest.mark.parametrize("task", TASKS)
+def test_the_pack_holds_what_it_must_by_name(chain: Path, task: str) -> None:
+    for name in [*PACK.split(), *OWN_FILES[task].split()]:
+        assert (chain / "evidence" / task / name).stat().st_size > 0, name
+    record = json.loads((chain / "evidence" / task / "record.json").read_text())
+    assert set(record) == {*RECORD.split(), *OWN_KEYS[task].split()}
     asked = {"baseline", "metric", "sample_success", "sample_failure", "debug_next"}
     assert set(record["questions"]) == asked
     assert len(record["failure_cases"]) >= 3
     assert 6 <= len(record["current_result"]["success_samples"]) <= 12
+
+
+def test_failing_images_are_shown(chain: Path) -> None:
     cards = list((chain / "evidence/image/pictures").glob("case-*.png"))
     assert 6 <= len(cards) <= 12
 
 
-def test_the_figures_follow_from_the_stored_predictions(chain: Path) -> None:
-    predictions = pd.read_csv(chain / "evidence/image/data/predictions.csv")
-    metrics = json.loads((chain / "metrics/metrics.json").read_text())["image"]
+def test_failing_texts_are_shown_by_bucket_with_the_words_behind_them(chain: Path) -> None:
+    evidence = chain / "evidence/sentiment"
+    cases = pd.read_csv(evidence / "data/failure_cases.csv", keep_default_na=False)
+    words = json.loads((evidence / "data/driving_words.json").read_text())
+    page = (evidence / "index.html").read_text()
+    for bucket, some in cases.groupby("bucket"):
+        for _, case in some.head(3).iterrows():
+            assert case["id"] in page, bucket
+            assert " ".join(word for word, _ in words[case["id"]]) == case["text"]
+    assert "<mark class=" in page
+    buckets = pd.read_csv(evidence / "data/error_buckets.csv")
+    predictions = pd.read_csv(evidence / "data/predictions.csv")
+    wrong = predictions[predictions["seed_0"] != predictions["label"]]
+    assert dict(zip(buckets["bucket"], buckets["model"], strict=True)) == {
+        name: int((wrong["bucket"] == name).sum()) for name in buckets["bucket"]
+    }
+    record = json.loads((evidence / "record.json").read_text())
+    known = buckets.set_index("bucket").loc[record["known_failure"]["bucket"]]
+    assert known["model"] == record["known_failure"]["errors"]
+    enough = buckets[buckets["count"] >= 10]
+    assert known["model"] / known["count"] == (enough["model"] / enough["count"]).max()
+
+
+def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
+    predictions = pd.read_csv(chain / "evidence/sentiment/data/predictions.csv")
+    pairs = predictions.assign(right=predictions["seed_0"] == predictions["label"])
+    pairs = pairs.groupby("group").filter(lambda group: len(group) == 2)
+    whole = pairs.groupby("group")["right"].all()
+    metrics = json.loads((chain / "metrics/metrics.json").read_text())["sentiment"]
+    assert metrics["contrast_consistency"]["groups"] == len(whole) >= 30
+    assert metrics["contrast_consistency"]["share"] == pytest.approx(whole.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) -> None:
+    predictions = pd.read_csv(chain / f"evidence/{task}/data/predictions.csv")
+    metrics = json.loads((chain / "metrics/metrics.json").read_text())[task]
     right = predictions["seed_0"] == predictions["label"]
     before = predictions["baseline"] == predictions["label"]
     assert metrics["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
     assert metrics["improvement"]["gain"] == pytest.approx(right.mean() - before.mean(), abs=1e-6)
     assert metrics["improvement"]["fixed"] == int((right & ~before).sum())
-    cases = pd.read_csv(chain / "evidence/image/data/failure_cases.csv")
+    cases = pd.read_csv(chain / f"evidence/{task}/data/failure_cases.csv")
     assert (cases["kind"] == "wrong").sum() == int((~right).sum())
-    page = (chain / "evidence/image/index.html").read_text()
+    page = (chain / f"evidence/{task}/index.html").read_text()
     assert f"{100 * right.mean():.1f}%" in page
-    plots = pd.read_csv(chain / "plots/image/confusion.csv")
+    plots = pd.read_csv(chain / f"plots/{task}/confusion.csv")
     assert (plots["actual"] == plots["predicted"]).mean() == pytest.approx(right.mean())
 
 
 def test_the_record_prints_four_lines(chain: Path) -> None:
-    lines = run(chain, "python", "-m", "stages.record").stdout.strip().split("\n")
-    keys = [line.split(":")[0] for line in lines]
-    assert keys == ["task", "improvement", "failure_case_count", "next_step"]
-    assert re.fullmatch(r"improvement: [+-]\d\.\d{3}", lines[1])
-    assert lines[3].startswith("next_step: dvc exp run -S 'image.train.")
+    everyone = run(chain, "python", "-m", "stages.record").stdout
+    each = [run(chain, "python", "-m", "stages.record", task).stdout for task in TASKS]
+    assert everyone == "".join(each)
+    for task, told in zip(TASKS, each, strict=True):
+        lines = told.strip().split("\n")
+        keys = [line.split(":")[0] for line in lines]
+        assert keys == ["task", "improvement", "failure_case_count", "next_step"]
+        assert lines[0] == f"task: {task}"
+        assert re.fullmatch(r"improvement: [+-]\d\.\d{3}", lines[1])
+        assert lines[3].startswith(f"next_step: dvc exp run -S '{task}.train.")
 
 
-def test_the_next_step_is_a_change_that_params_allow(chain: Path) -> None:
-    step = json.loads((chain / "evidence/image/data/next_step.json").read_text())
+@pytest.mark.parametrize("task", TASKS)
+def test_the_next_step_is_a_change_that_params_allow(chain: Path, task: str) -> None:
+    step = json.loads((chain / f"evidence/{task}/data/next_step.json").read_text())
     ((key, value),) = step["change"].items()
     section, *path, name = key.split(".")
     params = yaml.safe_load((chain / "params.yaml").read_text())
@@ -77,11 +129,12 @@ def test_the_next_step_is_a_change_that_params_allow(chain: Path) -> None:
 
 def test_metrics_diff_shows_baseline_current_and_change(chain: Path) -> None:
     told = json.loads(run(chain, "dvc", "metrics", "diff", "baseline", "--json").stdout)
-    accuracy = told["metrics/metrics.json"]["image.accuracy"]
-    fitted = json.loads((chain / "evidence/image/data/metrics.json").read_text())
-    assert accuracy["old"] == fitted["baseline"]["accuracy"]
-    assert accuracy["new"] == fitted["current"]["accuracy"]
-    assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
+    for task in TASKS:
+        accuracy = told["metrics/metrics.json"][f"{task}.accuracy"]
+        fitted = json.loads((chain / f"evidence/{task}/data/metrics.json").read_text())
+        assert accuracy["old"] == fitted["baseline"]["accuracy"]
+        assert accuracy["new"] == fitted["current"]["accuracy"]
+        assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
 
 
 def test_the_plots_open_without_a_network(prepared: Path) -> None:
@@ -238,11 +291,36 @@ def test_predict_refuses_what_is_no_image(chain: Path) -> None:
     assert line.startswith("predict@image: nowhere.png: no such file")
 
 
-def test_stored_weights_give_the_stored_predictions_again(prepared: Path) -> None:
-    stored = (prepared / "data/evaluate/image/predictions.csv").read_bytes()
+def test_predict_names_the_words_that_drove_it(chain: Path) -> None:
+    asked = ["A drab, shoddy, joyless flat.", "=1+1 \x1b[31mred <script>alert(1)</script>"]
+    told = run(chain, "python", "-m", "stages.predict", "sentiment", *asked).stdout
+    first, second = (line.split("\t") for line in told.rstrip("\n").split("\n"))
+    assert first[0] == asked[0]
+    assert first[1] in {"negative", "positive"}
+    assert 0.5 <= float(first[2]) <= 1
+    assert first[3].startswith("words: ")
+    assert "\x1b" not in told  # what a terminal would act on is gone, the rest stays text
+    assert second[0] == "=1+1 [31mred <script>alert(1)</script>"
+    line = refused(chain, "python", "-m", "stages.predict", "sentiment", "good", " ")
+    assert line == "predict@sentiment: text 2 is empty; give one, in quotes"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_stored_weights_give_the_stored_predictions_again(prepared: Path, task: str) -> None:
+    stored = (prepared / f"data/evaluate/{task}/predictions.csv").read_bytes()
     shutil.rmtree(prepared / "data/evaluate")
-    run(prepared, "python", "-m", "stages.evaluate", "image")
-    assert (prepared / "data/evaluate/image/predictions.csv").read_bytes() == stored
+    run(prepared, "python", "-m", "stages.evaluate", task)
+    assert (prepared / f"data/evaluate/{task}/predictions.csv").read_bytes() == stored
+
+
+def test_the_sentiment_model_re_runs_nothing_of_image(prepared: Path) -> None:
+    for name in ("tasks/sentiment/model.py", "shared/texts/duplicates.py"):
+        with (prepared / "stages" / name).open("a") as file:
+            file.write("# touched\n")
+    told = run(prepared, "dvc", "status").stdout
+    assert "train@sentiment" in told
+    assert "prepare@sentiment" in told
+    assert "@image" not in told
 
 
 def test_a_tag_of_the_users_own_is_left_alone(prepared: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.shared.duplicates import families, near_pairs
+from stages.shared.images.duplicates import near_pairs
+from stages.shared.splits import families
 
 SHAPES = [(1, 4, 4), (1, 5, 7), (3, 7, 5), (1, 8, 8), (3, 4, 6), (3, 9, 9), (1, 13, 4)]
 

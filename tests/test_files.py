@@ -352,3 +352,21 @@ def test_a_file_name_that_is_no_text_can_be_written() -> None:
 def test_rounding_noise_leaves_no_negative_zero() -> None:
     assert b"-0.0" not in as_json([-1e-9])
     assert b"-0.0" not in as_csv(pd.DataFrame({"x": [-1e-9]}))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "-1+cmd|' /C calc'!A0", "\tx", "+", "'=x"])
+def test_text_that_a_spreadsheet_would_run_is_guarded_in_csv(text: str) -> None:
+    cell = as_csv(pd.DataFrame({"text": [text]})).decode().split("\n", 1)[1].strip('"\n')
+    assert cell.startswith("'")
+
+
+@pytest.mark.parametrize("text", ["-3", "+4.5", "it's", "plain", "-.5"])
+def test_numbers_and_plain_text_are_written_as_they_are(text: str) -> None:
+    assert as_csv(pd.DataFrame({"text": [text]})).decode() == f"text\n{text}\n"
+
+
+@given(st.lists(st.text("'=+-@\tab1. \n,\""), min_size=1))
+def test_guarded_text_comes_back_as_it_was(tmp_path_factory: Any, texts: list[str]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    write(path, pd.DataFrame({"text": texts, "more": "x"}))
+    assert read_csv(path, dtype=str)["text"].tolist() == texts

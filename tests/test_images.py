@@ -24,9 +24,10 @@ from sklearn.datasets import load_digits
 
 from stages.params import PrepareImages, load
 from stages.shared.dataset import read_dataset
-from stages.shared.duplicates import near_pairs
-from stages.shared.files import write_all
-from stages.shared.images import Picture, opened, pack, read_file, source
+from stages.shared.files import read_csv, write_all
+from stages.shared.images.duplicates import near_pairs
+from stages.shared.images.packed import opened, pack
+from stages.shared.images.source import Picture, read_file, source
 from stages.shared.refusal import Refusal
 from stages.shared.task import Task
 from stages.tasks.image.prepare import prepare
@@ -86,7 +87,7 @@ def prepared(root: Path, out: Path, **changes: object) -> tuple[pd.DataFrame, di
 
 def left_out(out: Path) -> dict[str, tuple[str, str]]:
     """Return what left_out.csv says of each file: the reason and the detail."""
-    table = pd.read_csv(out / "left_out.csv", keep_default_na=False, dtype=str)
+    table = read_csv(out / "left_out.csv", dtype=str)
     assert table["id"].is_unique
     return {name: (reason, detail) for name, reason, detail in table.to_numpy().tolist()}
 

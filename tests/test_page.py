@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-PAGE = ROOT / "evidence/image/index.html"
+PAGES = sorted(ROOT.glob("evidence/*/index.html"))
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 # The page is laid out in a frame of a given width; what it measures comes back in the DOM.
@@ -49,9 +50,10 @@ class _Outline(HTMLParser):
         self.scripts += tag == "script"
 
 
-def test_the_page_can_be_read_by_structure_and_by_keyboard() -> None:
+@each_page
+def test_the_page_can_be_read_by_structure_and_by_keyboard(page: Path) -> None:
     outline = _Outline()
-    outline.feed(PAGE.read_text())
+    outline.feed(page.read_text())
     assert outline.headings[0] == 1
     assert outline.headings.count(1) == 1
     steps = zip(outline.headings, outline.headings[1:], strict=False)
@@ -67,8 +69,9 @@ def test_the_page_can_be_read_by_structure_and_by_keyboard() -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason=f"no browser here ({', '.join(BROWSERS)})")
 @pytest.mark.parametrize("width", [360, 390, 1400])
-def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> None:
-    (tmp_path / "probe.html").write_text(PROBE.format(page=PAGE.as_uri(), width=width))
+@each_page
+def test_nothing_is_cut_off_at_any_width(tmp_path: Path, page: Path, width: int) -> None:
+    (tmp_path / "probe.html").write_text(PROBE.format(page=page.as_uri(), width=width))
     told = subprocess.run(
         [
             str(BROWSER),

@@ -33,7 +33,9 @@ WRONG: dict[type, list[object]] = {
 def keys(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
     """Yield the path and the value of each key that holds no section."""
     for key, value in section.items():
-        if isinstance(value, dict):
+        if key == "keywords":  # its keys are the user's own
+            yield f"{above}{key}", None
+        elif isinstance(value, dict):
             yield from keys(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
@@ -80,7 +82,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with params.yaml and raw data, in which each stage has written before."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "data/raw/digits", tmp_path / "data/raw/digits")
+    shutil.copytree(ROOT / "data/raw", tmp_path / "data/raw")
     for stage in STAGES:
         (tmp_path / "data" / stage / "image").mkdir(parents=True)
         (tmp_path / "data" / stage / "image/before.txt").write_text("of an earlier run")
@@ -161,7 +163,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(
 def test_a_misspelt_key_is_called_unknown_before_the_right_one_is_called_missing(
     tmp_path: Path,
 ) -> None:
-    text = re.sub(r"\blearning_rate:", "learnig_rate:", TEXT)
+    text = re.sub(r"\blearning_rate:", "learnig_rate:", TEXT, count=1)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     said = line(tmp_path / "params.yaml")
     assert said.startswith("image.train.learnig_rate: unknown key")

@@ -1,16 +1,20 @@
 """Failure cases: which samples fail, how surely, beside what they lie, and why that may be."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from stages.shared.dataset import Dataset
+from stages.shared.files import read_arrays, read_csv
 
 if TYPE_CHECKING:
     from stages.params import Failures
     from stages.shared.files import Content
+    from stages.shared.task import Task
 
 FAR = 0.95
 
@@ -46,12 +50,14 @@ class Cases:
         successes: right samples, evenly spaced from the surest to the least sure.
         summary: counts by change against the baseline, cause and bucket.
         next_step: one change, why, and the command that tries it.
+        more: further files.
     """
 
     cases: pd.DataFrame
     successes: pd.DataFrame
     summary: dict[str, Any]
     next_step: dict[str, Any]
+    more: "dict[str, Content]" = field(default_factory=dict)
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes."""
@@ -60,6 +66,7 @@ class Cases:
             "successes.csv": self.successes,
             "summary.json": self.summary,
             "next_step.json": self.next_step,
+            **self.more,
         }
 
 
@@ -132,6 +139,8 @@ def find(
 ) -> pd.DataFrame:
     """Return the failure cases of the headline model (the first of `probabilities`).
 
+    A case's bucket is its prediction's "bucket", where the predictions have that column.
+
     Columns: id, row, kind (wrong, weak), true, predicted, confidence, probability_of_true,
     baseline, change (broken, persistent, fixed, kept), failure_rate (share of seeds), suspect_label,
     bucket ("true → predicted"; for a weak one the second guess stands for the predicted), cause,
@@ -173,6 +182,7 @@ def find(
         np.where(base_right, "kept", "fixed"),
     )
     names = np.array(dataset.classes, dtype=object)
+    pairs = [f"{names[t]} → {names[o]}" for t, o in zip(labels, others, strict=True)]
     ids, rows = train["id"].to_numpy()[places], train["row"].to_numpy()[places]
     return pd.DataFrame(
         {
@@ -187,7 +197,7 @@ def find(
             "change": change,
             "failure_rate": failing,
             "suspect_label": suspect,
-            "bucket": [f"{names[t]} → {names[o]}" for t, o in zip(labels, others, strict=True)],
+            "bucket": kept["bucket"].to_numpy() if "bucket" in kept else pairs,
             "cause": cause,
             "neighbours": [" | ".join(map(str, one)) for one in ids],
             "neighbour_rows": [" ".join(map(str, one)) for one in rows],
@@ -240,3 +250,89 @@ def summarise(predictions: pd.DataFrame, cases: pd.DataFrame, headline: str) -> 
 def _counts(column: pd.Series) -> dict[str, int]:
     counts = column.value_counts()
     return {str(name): int(counts[name]) for name in sorted(counts.index)}
+
+
+Change = tuple[str, Any, str]
+
+
+def smoothing(params: Any) -> dict[str, Change]:
+    """Return what suspect labels and weak right answers ask of any classifier's training."""
+    given: float = params.label_smoothing
+    return {
+        SUSPECT: (
+            "label_smoothing",
+            min(0.5, round(given + 0.05, 3)),
+            "softer targets lessen the pull of wrong labels; look at the suspect ones by eye first",
+        ),
+        WEAK: (
+            "label_smoothing",
+            max(0.0, round(given - 0.05, 3)),
+            "sharper targets let the model be as sure as it is right",
+        ),
+    }
+
+
+def next_step(
+    task: str, causes: dict[str, int], params: Any, changes: Mapping[str, Change]
+) -> dict[str, Any]:
+    """Return the change that the most frequent cause asks for, and the command that tries it.
+
+    Of equally frequent causes the first in the order of `CAUSES` counts. Longer training is what a
+    cause asks for that `changes` leaves out, or whose change is made already.
+
+    Args:
+        task: the params' section.
+        causes: cases by cause.
+        params: of the stage train.
+        changes: by cause, the param below `<task>.train`, its new value, and what that should do.
+    """
+    cause = max(CAUSES, key=lambda name: causes.get(name, 0))
+    longer = (
+        "epochs",
+        params.epochs + (params.epochs + 1) // 2,
+        "longer training lets the seeds' models agree on samples that now only some get right",
+    )
+    key, value, effect = changes.get(cause, longer)
+    if value == attrgetter(key)(params):
+        key, value, effect = longer
+    key = f"{task}.train.{key}"
+    shown = str(value).replace(" ", "").lower()
+    total = sum(causes.values())
+    return {
+        "change": {key: value},
+        "cause": cause,
+        "cause_means": CAUSES[cause],
+        "cases": causes.get(cause, 0),
+        "of_cases": total,
+        "why": f"{causes.get(cause, 0)} of {total} failure cases: {cause} ({CAUSES[cause]}); {effect}",
+        "command": f"dvc exp run -S '{key}={shown}'",
+    }
+
+
+def failing(task: "Task", dataset: Dataset, changes: Mapping[str, Change]) -> Cases:
+    """Return a classifier's failure cases, some successes, and the next step.
+
+    Args:
+        task: whose evaluation has left its results.
+        dataset: the prepared samples.
+        changes: as `next_step` takes them.
+    """
+    folder = task.folder("evaluate")
+    text = {"id": str, "group": str, "bucket": str}
+    predictions = read_csv(folder / "predictions.csv", dtype=text)
+    seeds = [f"seed_{seed}" for seed in task.params.train.seeds]
+    stored = read_arrays(folder / "probabilities.safetensors")
+    table = find(
+        dataset,
+        predictions,
+        {seed: stored[seed] for seed in seeds},
+        read_arrays(folder / "features.safetensors"),
+        task.params.failures,
+    )
+    summary = summarise(predictions, table, seeds[0])
+    return Cases(
+        table,
+        successes(dataset, predictions, seeds[0], task.params.failures.show),
+        summary,
+        next_step(task.name, summary["causes"], task.params.train, changes),
+    )

@@ -6,6 +6,7 @@ import pandas as pd
 import vl_convert
 
 _GREEN, _GREY, _ORANGE = "#0b7a63", "#8a8f98", "#c4601d"
+_FEW = 4  # classes whose names need wider cells than their counts
 _CONFIG = {
     "font": "sans-serif",
     "background": "white",
@@ -22,6 +23,12 @@ def _svg(spec: dict[str, Any]) -> bytes:
 
 def _field(name: str, kind: str, title: str, **more: Any) -> dict[str, Any]:
     return {"field": name, "type": kind, "title": title, **more}
+
+
+def _ticks(epochs: pd.Series) -> list[int]:
+    """Return at most about ten whole numbers from the first epoch to the last."""
+    first, last = int(epochs.min()), int(epochs.max())
+    return list(range(first, last + 1, max(1, (last - first + 9) // 10)))
 
 
 def loss_curves(log: pd.DataFrame, headline: int, baseline: float) -> bytes:
@@ -43,7 +50,12 @@ def loss_curves(log: pd.DataFrame, headline: int, baseline: float) -> bytes:
                     "data": {"values": long.to_dict("records")},
                     "mark": {"type": "line", "interpolate": "linear"},
                     "encoding": {
-                        "x": _field("epoch", "quantitative", "epoch", axis={"tickMinStep": 1}),
+                        "x": _field(
+                            "epoch",
+                            "quantitative",
+                            "epoch",
+                            axis={"format": "d", "values": _ticks(log["epoch"])},
+                        ),
                         "y": _field("loss", "quantitative", "loss (nats)", scale={"zero": True}),
                         "color": _field(
                             "which",
@@ -80,7 +92,7 @@ def confusion(matrix: pd.DataFrame) -> bytes:
     total = long.groupby("true")["count"].transform("sum").clip(lower=1)
     long["share"] = long["count"] / total
     order = list(matrix[first])
-    side = min(44, max(14, 520 // len(order)))
+    side = min(44 if len(order) > _FEW else 88, max(14, 520 // len(order)))
     axes = {
         "x": _field("predicted", "nominal", "predicted", sort=order, axis={"labelAngle": 0}),
         "y": _field("true", "nominal", "true", sort=order),

@@ -1,20 +1,24 @@
 """What must hold before a model is trained; each check says what it saw."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stages.shared.dataset import Dataset
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from stages.params import CheckClassifier
+    from stages.shared.files import Content
 
 Loss = Callable[[nn.Module], Tensor]
+_SHAPES = ["layer", "kind", "output_shape", "parameters"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,71 @@ class Check:
     name: str
     held: bool
     saw: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Each check's result, the shape of every layer's output, and what else a task looked at."""
+
+    checks: list[Check]
+    shapes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_SHAPES))
+    more: "dict[str, Content]" = field(default_factory=dict)
+
+    def files(self) -> "dict[str, Content]":
+        """Return what the stage writes."""
+        rows = [
+            {"check": check.name, "held": check.held, "saw": check.saw} for check in self.checks
+        ]
+        return {"checks.json": rows, "shapes.csv": self.shapes, **self.more}
+
+
+def of_data(dataset: Dataset, pairs: np.ndarray) -> list[Check]:
+    """Return what must hold of prepared samples.
+
+    Args:
+        dataset: the samples.
+        pairs: (m, 2), rows of the packed array that nearly repeat each other.
+    """
+    kept = dataset.samples["row"].to_numpy()
+    position = np.full(max(kept.max(), pairs.max(initial=0)) + 1, -1)
+    position[kept] = np.arange(len(kept))
+    both = position[pairs]
+    return [
+        labels(dataset),
+        groups(dataset),
+        duplicates(dataset, both[(both >= 0).all(axis=1)]),
+    ]
+
+
+def of_classifier(
+    model: nn.Module,
+    batch: Tensor,
+    truth: Tensor,
+    classes: int,
+    params: "CheckClassifier",
+    rate: float,
+) -> tuple[list[Check], pd.DataFrame]:
+    """Return what must hold of a fresh classifier on one batch, and its layers' shapes.
+
+    Args:
+        model: gives logits (batch, classes).
+        batch: what it is given.
+        truth: (batch,), the labels.
+        classes: how many.
+        params: of the stage check.
+        rate: the peak learning rate of training.
+    """
+
+    def loss(network: nn.Module) -> Tensor:
+        return functional.cross_entropy(network(batch), truth)
+
+    table = shapes(model, batch)
+    return [
+        output_shape(table, len(batch), classes),
+        first_loss(model, loss, classes, params.first_loss_tolerance),
+        gradients(model, loss),
+        overfits(model, loss, params.overfit_steps, params.overfit_loss, rate),
+    ], table
 
 
 def labels(dataset: Dataset) -> Check:
@@ -70,10 +139,8 @@ def duplicates(dataset: Dataset, pairs: np.ndarray) -> Check:
     return Check("no duplicate across splits", not len(across), saw)
 
 
-def shapes(model: nn.Module, batch: Tensor) -> "pd.DataFrame":
+def shapes(model: nn.Module, batch: Tensor) -> pd.DataFrame:
     """Return each layer's kind, output shape and parameter count, in the order in which they run."""
-    import pandas as pd
-
     rows: list[dict[str, Any]] = [
         {"layer": "input", "kind": "", "output_shape": _shape(batch), "parameters": 0}
     ]
@@ -106,7 +173,7 @@ def _shape(tensor: Tensor) -> str:
     return "(" + ", ".join(str(size) for size in tensor.shape) + ")"
 
 
-def output_shape(table: "pd.DataFrame", batch: int, classes: int) -> Check:
+def output_shape(table: pd.DataFrame, batch: int, classes: int) -> Check:
     """Hold that the batch comes out of the last layer as (batch, classes)."""
     last = table.iloc[-1]["output_shape"]
     want = f"({batch}, {classes})"
@@ -126,17 +193,18 @@ def first_loss(model: nn.Module, loss: Loss, classes: int, tolerance: float) -> 
 
 
 def gradients(model: nn.Module, loss: Loss) -> Check:
-    """Hold that a finite gradient, not all zero, reaches every parameter."""
+    """Hold that a finite gradient, not all zero, reaches every parameter that is to be trained."""
     model.train().zero_grad()
     loss(model).backward()  # type: ignore[no-untyped-call]
-    lacking = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    lacking = [name for name, grad in trained.items() if grad is None or not grad.any()]
     wild = [
         name
-        for name, p in model.named_parameters()
-        if p.grad is not None and not torch.isfinite(p.grad).all()
+        for name, grad in trained.items()
+        if grad is not None and not torch.isfinite(grad).all()
     ]
     model.zero_grad()
-    count = sum(1 for _ in model.parameters())
+    count = len(trained)
     saw = f"{count} parameter tensors, each with a finite gradient"
     if lacking:
         saw = f"no gradient reaches {lacking[0]} ({len(lacking)} of {count} tensors)"
@@ -152,7 +220,7 @@ def overfits(model: nn.Module, loss: Loss, steps: int, target: float, rate: floa
     import on first use, more than all the checks together.
     """
     model.train()
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     first = [torch.zeros_like(p) for p in parameters]
     second = [torch.zeros_like(p) for p in parameters]
     start = found = math.nan
@@ -170,8 +238,3 @@ def overfits(model: nn.Module, loss: Loss, steps: int, target: float, rate: floa
                 p.sub_(rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8))
     saw = f"loss {start:.4f} → {found:.4f} in {step} steps on one batch (at most {target:g} asked for)"
     return Check("one small batch can be overfitted", found <= target, saw)
-
-
-def as_rows(checks: list[Check]) -> list[Mapping[str, Any]]:
-    """Return the checks as rows for JSON."""
-    return [{"check": check.name, "held": check.held, "saw": check.saw} for check in checks]

@@ -1,5 +1,6 @@
 """A classifier beside its baseline on the same test samples: scores, verdict, tables, plots."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +9,16 @@ import pandas as pd
 
 from stages.shared import classification
 from stages.shared.dataset import Dataset
+from stages.shared.files import read_arrays, read_csv, read_json
 from stages.shared.statistics import improvement, proportion_interval
 
 if TYPE_CHECKING:
     from stages.params import EvaluateClassifier
     from stages.shared.files import Content
+    from stages.shared.task import Task
+
+Embed = Callable[[str], np.ndarray]
+Judge = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,37 @@ def _plots(
     }
 
 
+def evaluated(
+    task: "Task", dataset: Dataset, load: Callable[[int], tuple[Embed, Judge]]
+) -> Evaluation:
+    """Return what the models of all seeds say of the test samples, beside the baseline.
+
+    Args:
+        task: whose stages before have left their results.
+        dataset: the prepared samples.
+        load: seed -> how its model embeds a split's samples (n, width), and the probabilities
+            (n, classes) that its head gives to such features.
+    """
+    seeds: dict[int, np.ndarray] = {}
+    features: dict[str, np.ndarray] = {}
+    for seed in task.params.train.seeds:
+        embed, judge = load(seed)
+        found = embed("test")
+        seeds[seed] = judge(found)
+        if not features:
+            features = {"train": embed("train"), "test": found}
+    folder = task.folder("baseline")
+    return compare(
+        dataset,
+        seeds,
+        features,
+        read_arrays(folder / "test.safetensors"),
+        read_json(folder / "baseline.json"),
+        read_csv(task.folder("train") / "log.csv"),
+        task.params.evaluate,
+    )
+
+
 def compare(
     dataset: Dataset,
     seeds: dict[int, np.ndarray],
@@ -90,7 +127,8 @@ def compare(
         seeds: test probabilities (n, classes) by training seed, the headline first.
         features: by the headline model, of "train" and "test" samples.
         baselines: test probabilities by baseline.
-        fitted: what the baseline stage chose: "strongest", "validation", "training_log_loss".
+        fitted: what the baseline stage chose: "methods" (the simplest first), "strongest",
+            "validation", "training_log_loss".
         log: the training log: seed, epoch, train_loss, validation_loss, ...
         params: of the stage evaluate.
     """

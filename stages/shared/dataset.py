@@ -1,5 +1,6 @@
 """What prepare leaves for the stages after it: the samples' table and the dataset note."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ class Dataset:
 
     Attributes:
         samples: a row a sample: row (in the packed array), id, label (index of its class), group,
-            split.
+            split, and the columns by which the source slices.
         note: the dataset note; its "classes" name the labels.
     """
 
@@ -43,6 +44,11 @@ class Dataset:
         """Return where one split's samples lie in the packed array, (n,), int64."""
         return self.part(split)["row"].to_numpy(dtype=np.int64, copy=True)
 
+    def draw(self, split: str, count: int, seed: int) -> np.ndarray:
+        """Return at most `count` random positions in one split, rising, (n,), int64."""
+        order = np.random.default_rng(seed).permutation(len(self.part(split)))
+        return np.sort(order[:count])
+
 
 def read_dataset(folder: Path) -> Dataset:
     """Return what prepare wrote into `folder`.
@@ -50,8 +56,9 @@ def read_dataset(folder: Path) -> Dataset:
     Raises:
         Refusal: it is missing or damaged.
     """
-    text = {"id": str, "group": str, "split": "category"}
-    return Dataset(read_csv(folder / "samples.csv", dtype=text), read_json(folder / "dataset.json"))
+    kinds: dict[str, type | str] = {"row": "int64", "label": "int64", "split": "category"}
+    table = read_csv(folder / "samples.csv", dtype=defaultdict(lambda: str, kinds))
+    return Dataset(table, read_json(folder / "dataset.json"))
 
 
 def class_counts(samples: "pd.DataFrame", classes: list[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from stages.shared.refusal import Refusal, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MEGABYTE = 1_000_000
+_STRONG, _WEAK = 0.6, 0.25  # weights from which a word is marked, strongly or at all
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -78,7 +79,30 @@ class Gallery:
     cards: Sequence[Card]
 
 
-Block = Text | Facts | Command | Table | Figure | Gallery
+@dataclass(frozen=True)
+class Quote:
+    """One text sample, word by word, and what is said of it.
+
+    Attributes:
+        title: above it.
+        words: each word and its weight, from -1 to 1; those that weigh much are marked.
+        lines: below it.
+    """
+
+    title: str
+    words: Sequence[tuple[str, float]]
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Text samples one below the other."""
+
+    caption: str
+    quotes: Sequence[Quote]
+
+
+Block = Text | Facts | Command | Table | Figure | Gallery | Quotes
 
 
 @dataclass(frozen=True)
@@ -136,7 +160,7 @@ def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
     return "\n".join([_row(header), _row(rule), *(_row(row) for row in rows)])
 
 
-def _block(block: Block) -> str:
+def _block(block: Block) -> str:  # noqa: PLR0911 (a return a kind)
     match block:
         case Text(text):
             return escaped(text)
@@ -160,6 +184,26 @@ def _block(block: Block) -> str:
                 for card in cards
             ]
             return f"{escaped(caption)}\n\n{_grid(['sample', 'said', 'more'], cells, ())}"
+        case Quotes(caption, quotes):
+            return "\n\n".join([escaped(caption), *(_quote(quote) for quote in quotes)])
+
+
+def _quote(quote: Quote) -> str:
+    words = [
+        f"**{escaped(word)}**" if strength(weight) == "for-2" else escaped(word)
+        for word, weight in quote.words
+    ]
+    said = "; ".join(escaped(line) for line in quote.lines)
+    # Words are escaped one by one, so what a line may not begin with is asked of the whole.
+    return f"> **{escaped(quote.title)}**\n>\n> {' '.join(words)}\n>\n> {said}"
+
+
+def strength(weight: float) -> str:
+    """Return how a word is marked: for-1, for-2 (speaks for the prediction), against-1, -2, or not."""
+    size = 2 if abs(weight) >= _STRONG else 1
+    if abs(weight) < _WEAK:
+        return ""
+    return f"{'for' if weight > 0 else 'against'}-{size}"
 
 
 def markdown(document: Document) -> str:
@@ -191,7 +235,10 @@ def page(document: Document, limit_mb: float) -> str:
         lstrip_blocks=True,
     )
     text = environment.get_template("page.html.j2").render(
-        document=document, kind=lambda block: type(block).__name__, inlined=_inlined
+        document=document,
+        kind=lambda block: type(block).__name__,
+        inlined=_inlined,
+        strength=strength,
     )
     size = len(text.encode("utf-8", "backslashreplace")) / _MEGABYTE
     if size > limit_mb:
@@ -226,4 +273,6 @@ def _plain_block(block: Block) -> dict[str, Any]:
             {key: value for key, value in vars(card).items() if key != "data"}
             for card in block.cards
         ]
+    elif isinstance(block, Quotes):
+        shown["quotes"] = [vars(quote) for quote in block.quotes]
     return {"kind": type(block).__name__, **shown}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,14 +72,34 @@ def as_json(content: Mapping[str, Any] | list[Any]) -> bytes:
     return (text + "\n").encode("utf-8", "backslashreplace")
 
 
+# What a spreadsheet would run as a formula, unless it is a plain number; and what such text becomes.
+_FORMULA = r"(?![+-]?\d*\.?\d+$)'*[=+\-@\t\r]"
+_GUARDED = r"'(?='*[=+\-@\t\r])"
+
+
 def as_csv(table: "pd.DataFrame") -> bytes:
-    """Return `table` as CSV without its index, floats with 6 digits, lines ending in a newline."""
+    """Return `table` as CSV without its index, floats with 6 digits, lines ending in a newline.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, as spreadsheets
+    write it themselves; `read_csv` takes it off again.
+    """
     floats = table.select_dtypes("float64")
     table = table.assign(
-        **{str(name): column.round(DIGITS) + 0.0 for name, column in floats.items()}
-    )
+        **{str(name): column.round(DIGITS) + 0.0 for name, column in floats.items()},
+        **{str(name): _guarded(column) for name, column in _texts(table)},
+    ).rename(columns=lambda name: f"'{name}" if re.match(_FORMULA, str(name)) else name)
     text: str = table.to_csv(index=False, float_format=f"%.{DIGITS}f", lineterminator="\n")
     return text.encode("utf-8", "backslashreplace")
+
+
+def _texts(table: "pd.DataFrame") -> "Iterator[tuple[Any, pd.Series[Any]]]":
+    from pandas.api.types import is_string_dtype
+
+    return ((name, table[name]) for name in table.columns if is_string_dtype(table[name]))
+
+
+def _guarded(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.mask(column.str.match(_FORMULA), "'" + column)
 
 
 def _as_safetensors(arrays: "Arrays") -> bytes:
@@ -142,6 +163,11 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
         raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise Refusal(f"{path} is damaged ({error}); make it again with `dvc repro`") from None
+    table = table.rename(columns=lambda name: re.sub(f"^{_GUARDED}", "", name))
+    for name, column in _texts(table):
+        guarded = column.str.match(_GUARDED)
+        if guarded.any():
+            table[name] = column.mask(guarded, column.str[1:])
     return table
 
 

@@ -11,7 +11,19 @@ from stages.shared.files import read_csv, read_json
 if TYPE_CHECKING:
     from stages.shared.task import Task
 
-TEXT_COLUMNS = ("id", "group", "true", "predicted", "baseline", "bucket", "cause", "neighbours")
+TEXT_COLUMNS = (
+    "id",
+    "group",
+    "true",
+    "predicted",
+    "baseline",
+    "bucket",
+    "cause",
+    "neighbours",
+    "neighbour_labels",
+    "neighbour_rows",
+    "text",
+)
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,8 @@ def gather(task: "Task") -> Findings:
         read_json(evaluate / "metrics.json"),
         read_csv(evaluate / "per_class.csv", dtype={"class": str}),
         read_csv(evaluate / "confusion.csv", dtype={"true / predicted": str}),
-        read_csv(evaluate / "predictions.csv", dtype={"id": str, "group": str}),
-        read_csv(
-            failures / "cases.csv", dtype=text | {"neighbour_labels": str, "neighbour_rows": str}
-        ),
+        read_csv(evaluate / "predictions.csv", dtype={"id": str, "group": str, "bucket": str}),
+        read_csv(failures / "cases.csv", dtype=text),
         read_csv(failures / "successes.csv", dtype=text),
         read_json(failures / "summary.json"),
         read_json(failures / "next_step.json"),

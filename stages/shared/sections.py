@@ -1,5 +1,6 @@
 """The sections of a classifier's evidence pack, one a stage; a task adds what only it can show."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,13 +10,26 @@ from stages.shared.cases import CAUSES
 from stages.shared.document import (
     Block,
     Command,
+    Document,
     Facts,
     Figure,
     Gallery,
+    Quotes,
     Section,
+    Table,
     Text,
 )
-from stages.shared.wording import answers, method_rows, of, p_value, percent, points, rows_of
+from stages.shared.wording import (
+    answers,
+    method_rows,
+    of,
+    p_value,
+    percent,
+    points,
+    rows_of,
+    summary_line,
+    verdict_line,
+)
 
 if TYPE_CHECKING:
     from stages.shared.findings import Findings
@@ -91,25 +105,28 @@ def check(found: "Findings", *more: Block) -> Section:
     checks = of(
         found.checks, {"check": "check", "held": "held", "saw": "what it saw"}, "Before training"
     )
-    shapes = of(
-        rows_of(found.shapes),
-        {
-            "layer": "layer",
-            "kind": "kind",
-            "output_shape": "output shape",
-            "parameters": "parameters",
-        },
-        f"Shapes through the model, {int(found.shapes['parameters'].sum()):,} parameters in all",
-    )
+    shapes = layers(found.shapes, "Shapes through the model")
     return Section("check", "Check", [checks, shapes, *more])
+
+
+def layers(shapes: pd.DataFrame, caption: str) -> Table:
+    """Return the table of every layer's output shape, and how many parameters there are."""
+    columns = {
+        "layer": "layer",
+        "kind": "kind",
+        "output_shape": "output shape",
+        "parameters": "parameters",
+    }
+    total = int(shapes["parameters"].sum())
+    return of(rows_of(shapes), columns, f"{caption}, {total:,} parameters in all")
 
 
 def baseline(found: "Findings", *more: Block) -> Section:
     """Return the baselines, and how the one to beat was chosen."""
     chosen = found.baseline
     rows = [
-        {"method": name, **scores, "fitted_on": chosen["fitted_on"][name]}
-        for name, scores in chosen["validation"].items()
+        {"method": name, **chosen["validation"][name], "fitted_on": chosen["fitted_on"][name]}
+        for name in chosen["methods"]
     ]
     table = of(
         rows,
@@ -218,7 +235,9 @@ def _verdict_facts(found: "Findings") -> Facts:
     )
 
 
-def evaluate(found: "Findings", right: Gallery, curves: dict[str, pd.DataFrame]) -> Section:
+def evaluate(
+    found: "Findings", right: Gallery | Quotes, curves: dict[str, pd.DataFrame], *more: Block
+) -> Section:
     """Return scores, the verdict, confusion, calibration, and right samples."""
     methods = of(
         method_rows(found),
@@ -250,7 +269,7 @@ def evaluate(found: "Findings", right: Gallery, curves: dict[str, pd.DataFrame])
         charts.confusion(found.confusion),
         "Confusion matrix, true class by predicted class. "
         + (
-            "Failure cases by pair: "
+            "Failure cases by bucket: "
             + ", ".join(f"{k}: {v}" for k, v in found.summary["buckets"].items())
         ),
         "Confusion matrix of the headline model, counts; colour is the share of the true class.",
@@ -265,11 +284,12 @@ def evaluate(found: "Findings", right: Gallery, curves: dict[str, pd.DataFrame])
         f"is right more often than it says. Expected calibration error {current['calibration_error']:.3f}, "
         f"baseline {simple['calibration_error']:.3f}.",
     )
-    blocks: list[Block] = [methods, _verdict_facts(found), classes, confusion, calibration, right]
+    blocks: list[Block] = [methods, _verdict_facts(found), classes, confusion, calibration]
+    blocks += [*more, right]
     return Section("evaluate", "Evaluate", blocks)
 
 
-def failures(found: "Findings", wrong: Gallery, *more: Block) -> Section:
+def failures(found: "Findings", wrong: Gallery | Quotes, *more: Block) -> Section:
     """Return the failure cases and their counts."""
     summary = found.summary
     changes = Facts(
@@ -295,10 +315,48 @@ def failures(found: "Findings", wrong: Gallery, *more: Block) -> Section:
                 summary["buckets"].items(), key=lambda item: (-item[1], item[0])
             )
         ],
-        {"bucket": "true → predicted", "cases": "cases"},
-        "By confused pair",
+        {"bucket": "bucket", "cases": "cases"},
+        "Failure cases by bucket",
     )
     return Section("failures", "Failures", [changes, wrong, causes, buckets, *more])
+
+
+def document(
+    found: "Findings",
+    title: str,
+    curves: dict[str, pd.DataFrame],
+    samples: Mapping[str, Gallery | Quotes],
+    more: Mapping[str, Sequence[Block]],
+    demo: Sequence[Block],
+) -> Document:
+    """Return a classifier's evidence, section by section.
+
+    Args:
+        found: what the stages before have left.
+        title: of the document.
+        curves: reliability curves by method, the headline model first.
+        samples: the "right" and the "wrong" ones.
+        more: by section ("check", "baseline", "train", "evaluate", "failures", "limits"), what the
+            task adds to it.
+        demo: how to try the model.
+    """
+    return Document(
+        title,
+        verdict_line(found),
+        summary_line(found),
+        [
+            at_a_glance(found),
+            prepare(found),
+            check(found, *more.get("check", ())),
+            baseline(found, *more.get("baseline", ())),
+            train(found, *more.get("train", ())),
+            evaluate(found, samples["right"], curves, *more.get("evaluate", ())),
+            failures(found, samples["wrong"], *more.get("failures", ())),
+            next_section(found),
+            Section("limits", "Risks and limits", more["limits"]),
+            Section("demo", "Try it", demo),
+        ],
+    )
 
 
 def next_section(found: "Findings") -> Section:

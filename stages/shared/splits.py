@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 
 from stages.shared.refusal import Refusal
@@ -60,7 +62,7 @@ def split_by_group(
     if np.count_nonzero(~given) < needed:
         raise Refusal(
             f"{np.count_nonzero(~given)} groups cannot fill {needed} splits; at least {needed} are "
-            "needed (writers, or images where each stands for itself)"
+            "needed (writers, or samples where each stands for itself)"
         )
     split = np.full(len(names), "train", dtype="U10")
     split[given] = "test"
@@ -94,3 +96,11 @@ def straddlers(split: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     out[left[rank[left] < rank[right]]] = True
     out[right[rank[right] < rank[left]]] = True
     return out
+
+
+def families(count: int, pairs: np.ndarray) -> np.ndarray:
+    """Return for each of `count` samples the family that `pairs` tie it to, (count,) of integers."""
+    ones = np.ones(len(pairs), dtype=np.int8)
+    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    labels: np.ndarray = connected_components(graph, directed=False)[1]
+    return labels

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from stages.shared.refusal import Refusal
-from stages.shared.weights import read_weights_and_metadata, write_weights
+from stages.shared.weights import learnt, read_weights_and_metadata, write_weights
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from stages.params import Runtime
+    from stages.params import Runtime, TrainClassifier
 
 Scores = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -132,7 +133,7 @@ def fit(
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in learnt(model).items()}
 
 
 def _refuse_infinite(row: Mapping[str, float]) -> None:
@@ -144,10 +145,54 @@ def _refuse_infinite(row: Mapping[str, float]) -> None:
             )
 
 
+Batch = tuple[tuple[Tensor, ...], Tensor]
+
+
+def classifier(
+    model: nn.Module,
+    batches: Callable[[int], Iterable[Batch]],
+    held: Callable[[], Iterable[Batch]],
+    steps: int,
+    params: "TrainClassifier",
+) -> Job:
+    """Return the run that trains `model` to classify, by cross entropy and AdamW.
+
+    Args:
+        model: inputs -> logits (batch, classes).
+        batches: epoch -> batches of (inputs, labels), each process its own.
+        held: the validation data, in batches.
+        steps: batches an epoch.
+        params: epochs, learning_rate (the peak of one cycle), weight_decay, label_smoothing.
+    """
+
+    def scores(network: nn.Module, batch: Batch) -> Scores:
+        inputs, truth = batch
+        logits = network(*inputs)
+        loss = functional.cross_entropy(logits, truth, label_smoothing=params.label_smoothing)
+        return {"loss": loss, "accuracy": (logits.argmax(dim=1) == truth).float().mean()}
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        parts = [(network(*inputs).float().cpu(), truth.cpu()) for inputs, truth in held()]
+        logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        return {
+            "loss": functional.cross_entropy(logits, labels).item(),
+            "accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
+        }
+
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=params.learning_rate,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+    rate = one_cycle(params.learning_rate, steps * params.epochs)
+    return Job(model, optimizer, rate, batches, scores, validate, params.epochs)
+
+
 def save_state(job: Job, trained: Trained, path: Path) -> None:
     """Write the model, the chosen weights, the optimizer and the history as one safetensors file."""
     optimizer = job.optimizer.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in job.model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in learnt(job.model).items()}
     tensors |= {f"chosen.{name}": tensor for name, tensor in trained.weights.items()}
     plain: dict[str, dict[str, Any]] = {}
     for index, values in optimizer["state"].items():
@@ -186,7 +231,7 @@ def restore(job: Job, path: Path) -> Trained:
             state.setdefault(int(index), {})[name] = tensor
         else:
             parts[part][name] = tensor
-    job.model.load_state_dict(parts["model"])
+    job.model.load_state_dict(parts["model"], strict=False)  # what is frozen was there before
     groups = job.optimizer.state_dict()["param_groups"]
     job.optimizer.load_state_dict({"state": state, "param_groups": groups})
     return Trained(parts["chosen"], notes["chosen_epoch"], notes["history"], notes["step"])

@@ -102,7 +102,7 @@ def answers(found: "Findings") -> dict[str, str]:
 def method_rows(found: "Findings") -> list[dict[str, Any]]:
     """Return the scores of each baseline and of the headline model, a row a method."""
     metrics = found.metrics
-    named = {f"{name} (baseline)": scores for name, scores in metrics["baselines"].items()}
+    named = {f"{name} (baseline)": metrics["baselines"][name] for name in found.baseline["methods"]}
     named[f"model, seed {metrics['headline_seed']} (headline)"] = metrics["current"]
     return [
         {

@@ -1,49 +1,22 @@
 """Baselines for images: nearest prototype, and logistic regression."""
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.shared.classification import log_loss, scores
+from stages.shared.baselines import Baselines, all_classes, ladder, softmax
 from stages.shared.dataset import Dataset, read_dataset
-from stages.shared.images import block_means, in_parts, opened
+from stages.shared.images.packed import block_means, in_parts, opened
 from stages.shared.runtime import seed_for
 
 if TYPE_CHECKING:
     from stages.params import ImageBaseline
-    from stages.shared.files import Content
     from stages.shared.task import Task
 
 PROTOTYPE, LOGISTIC = "nearest prototype", "logistic regression"
 SIDE = 32  # the baselines see images of at most this many blocks a side
 _BORDER = 2000
-_BINS = 10
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """Both baselines, fitted, with what they give for the test data.
-
-    Attributes:
-        choice: the stronger one by validation accuracy (the simpler one of equals), its
-            validation scores, and what each was fitted on.
-        arrays: what was fitted: prototypes, weights, bias.
-        probabilities: of the test data, by baseline, (n, classes) each.
-    """
-
-    choice: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    probabilities: dict[str, np.ndarray]
-
-    def files(self) -> "dict[str, Content]":
-        """Return what the stage writes."""
-        return {
-            "baseline.json": self.choice,
-            "models.safetensors": self.arrays,
-            "test.safetensors": self.probabilities,
-        }
 
 
 def _flat(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -67,12 +40,6 @@ def _prototypes(
     return prototypes
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities
-
-
 def predict(
     name: str, arrays: dict[str, np.ndarray], images: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
@@ -90,7 +57,7 @@ def predict(
             logits = -squared / (2 * arrays["variance"])
         else:
             logits = flat @ arrays["weights"].T + arrays["bias"]
-        parts.append(_softmax(logits))
+        parts.append(softmax(logits))
     return np.concatenate(parts)
 
 
@@ -114,38 +81,30 @@ def fit(task: "Task") -> Baselines:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the pack says whether it converged
         model.fit(flat, labels[some])
-    weights, bias = _all_classes(model, classes)
+    weights, bias = all_classes(model, classes)
     arrays: dict[str, np.ndarray] = {
         "prototypes": prototypes,
         "variance": np.array([max(variance, 1e-6)], dtype=np.float32),
         "weights": weights,
         "bias": bias,
     }
-    held = dataset.labels("validation")
-    validation = {
-        name: scores(predict(name, arrays, images, dataset.rows("validation")), held, _BINS)
-        for name in (PROTOTYPE, LOGISTIC)
-    }
-    strongest = max(validation, key=lambda name: float(validation[name]["accuracy"]))
-    return Baselines(
+    fitted_on = {PROTOTYPE: len(rows), LOGISTIC: len(some)}
+
+    def asked(name: str, split: str) -> np.ndarray:
+        where = rows[some] if split == "train" else dataset.rows(split)
+        return predict(name, arrays, images, where)
+
+    return ladder(
+        dataset,
+        fitted_on,
+        asked,
+        labels[some],
         {
-            "strongest": strongest,
             "sees": f"each image as block means, at most {SIDE} x {SIDE}",
-            "rule": "highest validation accuracy, the simpler one of equals",
-            "validation": validation,
-            "training_log_loss": {
-                name: log_loss(predict(name, arrays, images, rows[some]), labels[some])
-                for name in (PROTOTYPE, LOGISTIC)
-            },
-            "fitted_on": {PROTOTYPE: len(rows), LOGISTIC: len(some)},
             "border_accuracy": _border_accuracy(images, dataset, rows, labels),
             "converged": bool(model.n_iter_.max() < params.max_iterations),
         },
         arrays,
-        {
-            name: predict(name, arrays, images, dataset.rows("test"))
-            for name in (PROTOTYPE, LOGISTIC)
-        },
     )
 
 
@@ -166,19 +125,3 @@ def _border_accuracy(
     prototypes = np.stack([edge[given == label].mean(axis=0) for label in present])
     nearest = ((prototypes**2).sum(axis=1) - 2 * held @ prototypes.T).argmin(axis=1)
     return float((present[nearest] == dataset.labels("validation")[:_BORDER]).mean())
-
-
-def _all_classes(model: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (classes, pixels) and bias (classes,) as of a softmax over every class.
-
-    scikit-learn keeps one row for two classes (the other's logit is 0), and none for a class that
-    its sample did not hold (given so low a bias here that it is never chosen).
-    """
-    coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # noqa: PLR2004
-        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-        intercepts = np.concatenate([[0.0], intercepts])
-    weights = np.zeros((classes, coefficients.shape[1]), dtype=np.float32)
-    bias = np.full(classes, -1e9, dtype=np.float32)
-    weights[model.classes_], bias[model.classes_] = coefficients, intercepts
-    return weights, bias

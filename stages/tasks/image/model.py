@@ -1,6 +1,6 @@
 """The networks for images: a small residual CNN, and torchvision's ResNet-18."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.shared.images import in_parts
 from stages.shared.refusal import Refusal
-from stages.shared.runtime import seed_for
-from stages.shared.weights import read_weights
+from stages.shared.runtime import device, seed_for
+from stages.shared.weights import load_learnt, read_weights
+from stages.tasks.image.inputs import as_tensors
 
 if TYPE_CHECKING:
     from stages.params import TrainImages
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _HEAD_SCALE = 0.01
-_AT_ONCE = 2048
 
 
 class ResidualBlock(nn.Module):
@@ -103,17 +102,6 @@ class _GreyToColour(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.expand(-1, 3, -1, -1)
-
-
-def as_tensor(images: np.ndarray) -> Tensor:
-    """Return uint8 images as float32, 0 to 1."""
-    return torch.from_numpy(images.astype(np.float32) / 255)
-
-
-def as_tensors(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
-    """Yield the images at `rows` in order, as tensors of at most 2,048."""
-    for part in in_parts(rows, images, _AT_ONCE):
-        yield as_tensor(images[part])
 
 
 def build(params: "TrainImages", channels: int, classes: int) -> Classifier:
@@ -213,3 +201,24 @@ def fresh_model(task: "Task", dataset: "Dataset", images: np.ndarray, seed: int)
     normalise(model, mean.float(), (square - mean**2).clamp_min(0).sqrt().float())
     start_from(model, task.params.train)
     return model
+
+
+def load(task: "Task", dataset: "Dataset", seed: int) -> Classifier:
+    """Return the trained model of one seed, ready to predict.
+
+    Raises:
+        Refusal: its weights are missing, damaged, or of another model.
+    """
+    model = build(task.params.train, dataset.note["shape"][0], len(dataset.classes))
+    load_learnt(model, task.folder("train") / f"weights-{seed}.safetensors")
+    return model.eval().to(device(task.runtime))
+
+
+def asked(
+    answer: Callable[[Tensor], Tensor], images: np.ndarray, rows: np.ndarray, where: torch.device
+) -> np.ndarray:
+    """Return `answer` for the images at `rows`, (n, ...), float32."""
+    with torch.inference_mode():
+        parts = [answer(part.to(where)).float().cpu() for part in as_tensors(images, rows)]
+    result: np.ndarray = torch.cat(parts).numpy()
+    return result

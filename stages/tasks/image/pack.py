@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.shared import pictures, sections
-from stages.shared.document import Card, Command, Document, Facts, Figure, Gallery, Section, Text
+from stages.shared.document import Card, Command, Facts, Figure, Gallery, Text
 from stages.shared.evidence import Pack, data_files, record
 from stages.shared.files import read_arrays, read_csv
 from stages.shared.findings import Findings, gather
-from stages.shared.images import opened
-from stages.shared.wording import case_lines, percent, rows_of, summary_line, verdict_line
+from stages.shared.images.packed import opened
+from stages.shared.wording import case_lines, percent, rows_of
 
 if TYPE_CHECKING:
     from stages.shared.task import Task
@@ -128,34 +128,23 @@ def pack(task: "Task") -> Pack:
         if trained.model == "residual"
         else trained.model
     )
-    document = Document(
+    augmented = read_arrays(task.folder("check") / "augmentation.safetensors")
+    network = (
+        f"Model: {model}; {trained.epochs} epochs of batches of {trained.batch_size}, AdamW, peak "
+        f"learning rate {trained.learning_rate:g}, weight decay {trained.weight_decay:g}, label "
+        f"smoothing {trained.label_smoothing:g}."
+    )
+    document = sections.document(
+        found,
         f"Evidence: {task.name} classification",
-        verdict_line(found),
-        summary_line(found),
-        [
-            sections.at_a_glance(found),
-            sections.prepare(found),
-            sections.check(
-                found,
-                _augmentation(
-                    found, read_arrays(task.folder("check") / "augmentation.safetensors")
-                ),
-            ),
-            sections.baseline(found),
-            sections.train(
-                found,
-                Text(
-                    f"Model: {model}; {trained.epochs} epochs of batches of {trained.batch_size}, AdamW, "
-                    f"peak learning rate {trained.learning_rate:g}, weight decay {trained.weight_decay:g}, "
-                    f"label smoothing {trained.label_smoothing:g}."
-                ),
-            ),
-            sections.evaluate(found, _right(found, images), curves),
-            sections.failures(found, _wrong(found, images)),
-            sections.next_section(found),
-            Section("limits", "Risks and limits", [_risks(found)]),
-            Section("demo", "Try it", [Text("Ask the model about an image file:"), Command(demo)]),
-        ],
+        curves,
+        {"right": _right(found, images), "wrong": _wrong(found, images)},
+        {
+            "check": [_augmentation(found, augmented)],
+            "train": [Text(network)],
+            "limits": [_risks(found)],
+        },
+        [Text("Ask the model about an image file:"), Command(demo)],
     )
     return Pack(
         document,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.shared.dataset import read_dataset
-from stages.shared.images import read_file
+from stages.shared.images.source import read_file
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import device, hold_torch
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stages.shared.task import Task
 
 
-def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, str, float]]:
+def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
     """Yield for each file its name, the predicted class and the confidence in it.
 
     Files are fitted to the network's input as prepare fits them. As in the digits, strokes are
@@ -32,7 +32,7 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, str, float]]:
             pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
         except ValueError as error:
             raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
-    from stages.tasks.image.evaluate import asked, load  # torch, once there is something to ask
+    from stages.tasks.image.model import asked, load  # torch, once there is something to ask
 
     hold_torch(task.runtime)
     model = load(task, dataset, task.params.train.seeds[0])
@@ -42,4 +42,4 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, str, float]]:
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     for name, row in zip(files, probabilities, strict=True):
         best = int(row.argmax())
-        yield name, dataset.classes[best], float(row[best])
+        yield name, dataset.classes[best], f"{row[best]:.3f}"

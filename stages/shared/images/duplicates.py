@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from stages.shared.images import block_edges, block_means, in_parts
+from stages.shared.images.packed import block_edges, block_means, in_parts
 from stages.shared.refusal import Refusal
 
 _SIDE = 8
@@ -101,11 +99,3 @@ def _verified(
         differences[part] = np.sqrt(change.mean(axis=(1, 2, 3))) / 255
     near = differences <= threshold
     return np.stack([left[near], right[near]], axis=1), differences[near]
-
-
-def families(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Return for each of `count` images the family that `pairs` tie it to, (count,) of integers."""
-    ones = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    labels: np.ndarray = connected_components(graph, directed=False)[1]
-    return labels

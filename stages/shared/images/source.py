@@ -1,4 +1,4 @@
-"""Image sources, and the packed array that they become.
+"""Where images come from: digits, a folder, torchvision.
 
 A source yields `Picture`s one by one, so that a million of them never lie in memory together.
 """
@@ -9,26 +9,24 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.shared.files import read_csv, sha256, writing
+from stages.shared.files import read_csv
+from stages.shared.packing import Origin
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from stages.params import PrepareImages
 
 # SHA-256 of what scikit-learn's load_digits() gives, as uint8: 1,797 images of 8 by 8, 0 to 16.
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 DIGITS_INK = 16
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_VALUES = 16_000_000  # pixels held as floats at once
 _DECODED = 2**30  # bytes of images being decoded at once
 
 
@@ -55,13 +53,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """A source and what its dataset note says of it."""
+    """A source's images, and what its dataset note says of it."""
 
     pictures: Iterable[Picture]
-    origin: str
-    licence: str
-    label_rules: str
-    raw_sha256: str | None = None
+    note: Origin
 
 
 def source(params: "PrepareImages") -> Source:
@@ -155,12 +150,14 @@ def _digits(params: "PrepareImages") -> Source:
     )
     return Source(
         pictures,
-        origin="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; UCI), the "
-        "writer-independent test half, as scikit-learn's load_digits() carries it; the samples are "
-        "in the writers' order, whose limits stand in data/raw/digits/writers.csv",
-        licence="CC BY 4.0",
-        label_rules="the digit that the writer was asked to write, 0 to 9",
-        raw_sha256=found,
+        Origin(
+            origin="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; UCI), the "
+            "writer-independent test half, as scikit-learn's load_digits() carries it; the samples are "
+            "in the writers' order, whose limits stand in data/raw/digits/writers.csv",
+            licence="CC BY 4.0",
+            label_rules="the digit that the writer was asked to write, 0 to 9",
+            raw_sha256=found,
+        ),
     )
 
 
@@ -206,9 +203,11 @@ def _folder(params: "PrepareImages") -> Source:
         raise Refusal(f"class {name!r} has 0 usable images; add some, or remove its folder")
     return Source(
         _read_folder(root, files, params),
-        origin=f"image files of the folder {params.path}",
-        licence="as the owner of the files states",
-        label_rules="the name of the sub-folder in which a file lies",
+        Origin(
+            origin=f"image files of the folder {params.path}",
+            licence="as the owner of the files states",
+            label_rules="the name of the sub-folder in which a file lies",
+        ),
     )
 
 
@@ -276,115 +275,10 @@ def _torchvision(params: "PrepareImages") -> Source:
 
     return Source(
         pictures(),
-        origin=f"{params.dataset}, by torchvision's loader with its checksums; its own test half is "
-        "the test split",
-        licence="as the authors of the data set state",
-        label_rules="the class that the data set gives",
+        Origin(
+            origin=f"{params.dataset}, by torchvision's loader with its checksums; its own test half is "
+            "the test split",
+            licence="as the authors of the data set state",
+            label_rules="the class that the data set gives",
+        ),
     )
-
-
-@dataclass
-class Packed:
-    """What packing a source gave.
-
-    Attributes:
-        samples: a row an image of the array: row, id, label (by name), group, official_test.
-        unreadable: a row a file that could not be read: id, label, problem.
-        repeated: a row an exact repetition, left out: id, label, same_as, same_label.
-        sha256: of the array file.
-    """
-
-    samples: "pd.DataFrame"
-    unreadable: "pd.DataFrame"
-    repeated: "pd.DataFrame"
-    sha256: str = field(default="")
-
-
-def pack(pictures: Iterable[Picture], shape: tuple[int, int, int], path: Path) -> Packed:
-    """Write the readable, distinct images of a source into one .npy file, (row, channel, h, w).
-
-    Memory stays flat: images go to the file as they come; of each, only a digest is kept.
-    """
-    import pandas as pd
-
-    kept: list[tuple[str, str, str, bool]] = []
-    unreadable: list[tuple[str, str, str]] = []
-    repeated: list[tuple[str, str, str, bool]] = []
-    seen: dict[bytes, int] = {}
-    with writing(path) as file:
-        _header(file, (0, *shape))
-        for picture in pictures:
-            if picture.pixels is None:
-                unreadable.append((picture.name, picture.label, picture.problem))
-                continue
-            data = picture.pixels.tobytes()
-            first = seen.setdefault(hashlib.blake2b(data, digest_size=16).digest(), len(kept))
-            if first < len(kept):
-                other = kept[first]
-                repeated.append((picture.name, picture.label, other[0], other[1] == picture.label))
-                continue
-            file.write(data)
-            kept.append((picture.name, picture.label, picture.group, picture.official_test))
-        file.seek(0)
-        _header(file, (len(kept), *shape))
-    samples = pd.DataFrame(kept, columns=["id", "label", "group", "official_test"])
-    samples.insert(0, "row", np.arange(len(kept)))
-    return Packed(
-        samples,
-        pd.DataFrame(unreadable, columns=["id", "label", "problem"]),
-        pd.DataFrame(repeated, columns=["id", "label", "same_as", "same_label"]),
-        sha256(path),
-    )
-
-
-def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    # numpy pads the header so that the first axis can grow without moving the data.
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-    )
-
-
-def in_parts(rows: np.ndarray, images: np.ndarray, most: int = 8192) -> Iterator[np.ndarray]:
-    """Yield `rows` in parts of at most `most`, and of few enough large images to hold as floats."""
-    size = max(1, min(most, _VALUES // int(np.prod(images.shape[1:]))))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def block_means(images: np.ndarray, side: int) -> np.ndarray:
-    """Return images shrunk to at most `side` by `side` by the means of blocks, float32, 0 to 1.
-
-    Args:
-        images: (n, channel, height, width), uint8.
-        side: the most blocks across and down; images that are no larger stay as they are.
-
-    Returns:
-        (n, channel, blocks down, blocks across).
-    """
-    means = images.astype(np.float32) / 255
-    for axis in (2, 3):
-        edges = block_edges(images.shape[axis], side)
-        shape = [-1 if other == axis else 1 for other in range(4)]
-        widths = np.diff(edges).astype(np.float32).reshape(shape)
-        means = np.add.reduceat(means, edges[:-1], axis=axis) / widths
-    return means
-
-
-def block_edges(length: int, blocks: int) -> np.ndarray:
-    """Return where at most `blocks` blocks along a side of `length` pixels begin, and the end."""
-    return np.linspace(0, length, min(blocks, length) + 1).astype(int)
-
-
-def opened(path: Path) -> np.ndarray:
-    """Return the packed array by memory map, (row, channel, height, width), uint8.
-
-    Raises:
-        Refusal: it is missing or damaged.
-    """
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
-    except (ValueError, EOFError) as error:
-        raise Refusal(f"{path} is damaged ({error}); make it again with `dvc repro`") from None
-    return array

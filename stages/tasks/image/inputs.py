@@ -1,18 +1,37 @@
-"""Random affine change of a batch of images, another one for each image."""
+"""What the image classifier is given: tensors of pixels, changed at random in training."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stages.shared.images.packed import in_parts
+
 if TYPE_CHECKING:
     from stages.params import Augment
 
+_AT_ONCE = 2048
+
+
+def as_tensor(images: np.ndarray) -> Tensor:
+    """Return uint8 images as float32, 0 to 1."""
+    return torch.from_numpy(images.astype(np.float32) / 255)
+
+
+def as_tensors(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+    """Yield the images at `rows` in order, as tensors of at most 2,048."""
+    for part in in_parts(rows, images, _AT_ONCE):
+        yield as_tensor(images[part])
+
 
 def augment(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:
-    """Return changed images, (batch, channel, height, width); what comes in from outside is 0.
+    """Return images under a random affine change each, (batch, channel, height, width).
+
+    What comes in from outside is 0.
 
     The whole batch goes through one `grid_sample`; torchvision's transforms draw one change for a
     batch, or need a Python call for each image.

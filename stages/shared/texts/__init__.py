@@ -1,0 +1,1 @@
+"""Texts: where they come from, how they are kept, which of them repeat."""
