@@ -235,13 +235,11 @@ def test_the_line_of_a_wrong_row_is_where_it_ends_however_many_lines_stand_befor
     assert line.startswith("row 3 (line 6): given label 'neutral'")
 
 
-@pytest.mark.xfail(strict=True, reason="a row that is no CSV is told by the file's last line")
 def test_an_unclosed_quote_is_told_by_the_line_on_which_its_row_begins(tmp_path: Path) -> None:
     rows = "one,positive\n" + '"two,positive\n' + "three,negative\n" * 50
     assert refusal(tmp_path, HEADER + rows).startswith("row 2 (from line 3): unexpected end")
 
 
-@pytest.mark.xfail(strict=True, reason="the first row is called the header")
 @pytest.mark.parametrize("row", ['"x,positive', '"x" y,positive', "x" * (LONGEST + 1)])
 def test_a_first_row_that_is_no_csv_is_called_row_1(tmp_path: Path, row: str) -> None:
     assert refusal(tmp_path, f"{HEADER}{row}\n").startswith("row 1 ")
@@ -272,7 +270,6 @@ def test_a_row_without_group_or_id_is_refused_where_the_params_name_one(
     assert line.startswith(f"row 2 (line 3): {problem}")
 
 
-@pytest.mark.xfail(strict=True, reason="words.json and left_out.csv go by id, which is not unique")
 def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
     columns = {**PLAIN, "id": "id"}
     rows = [[f"r{n % 39}", *row] for n, row in enumerate(sound())]
@@ -524,7 +521,6 @@ def test_an_array_cut_anywhere_or_with_more_at_its_end_is_refused(tmp_path: Path
     assert len(Texts(path)) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="only the last end is looked at, and nothing if count is 0")
 @pytest.mark.parametrize("kind", ["cut by as much as its last text holds", "filled with zeros"])
 def test_an_array_whose_last_number_happens_to_fit_is_refused_too(
     tmp_path: Path, kind: str
@@ -629,7 +625,6 @@ def test_short_texts_are_near_only_what_says_the_same() -> None:
         assert near_pairs(texts, threshold).tolist() == [[0, 2], [1, 5]]
 
 
-@pytest.mark.xfail(strict=True, reason="texts of fewer than three words are made up to three")
 @pytest.mark.parametrize("texts", [(":)", ":("), ("good", "good good"), ("so it", "so it so")])
 def test_short_texts_that_say_another_thing_are_not_near(texts: tuple[str, str]) -> None:
     assert near_pairs(texts, 1.0).shape == (0, 2)

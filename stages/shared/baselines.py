@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.shared.classification import log_loss, scores
+from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
     from stages.shared.dataset import Dataset
@@ -41,6 +42,16 @@ class Baselines:
             "test.safetensors": self.probabilities,
             **self.more,
         }
+
+
+def refuse_lone_class(labels: np.ndarray, key: str, given: int) -> None:
+    """Refuse to fit on a sample that holds one class only.
+
+    Raises:
+        Refusal: names the param that bounds the sample.
+    """
+    if len(np.unique(labels)) < 2:  # noqa: PLR2004
+        raise Refusal(f"{key}: given {given}; a sample that small holds one class only: raise it")
 
 
 def ladder(

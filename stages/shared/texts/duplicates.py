@@ -21,11 +21,12 @@ def _runs(texts: Iterable[str]) -> csr_array:
     """
     hashes: list[np.ndarray] = []
     for text in texts:
-        codes = np.array([crc32(word.encode()) for word in words(text)] or [0], dtype=np.uint64)
-        padded = codes if len(codes) >= _RUN else np.resize(codes, _RUN)
-        runs = np.zeros(len(padded) - _RUN + 1, dtype=np.uint64)
-        for place in range(_RUN):
-            runs = runs * np.uint64(0x9E3779B97F4A7C15) + padded[place : place + len(runs)]
+        found = words(text) or [text]  # signs only
+        length = min(_RUN, len(found))
+        codes = np.array([crc32(word.encode()) for word in found], dtype=np.uint64)
+        runs = np.full(len(codes) - length + 1, length, dtype=np.uint64)
+        for place in range(length):
+            runs = runs * np.uint64(0x9E3779B97F4A7C15) + codes[place : place + len(runs)]
         hashes.append(np.unique(runs))
     lengths = np.array([len(one) for one in hashes])
     names, column, counts = np.unique(

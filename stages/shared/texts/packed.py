@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stages.shared.texts.source import Passage
 
 _WORD = 8  # bytes of a number in the file
+_MARK = int.from_bytes(b"texts 1\n", "little")  # the file's first bytes
 _WORDS = re.compile(r"\w+(?:'\w+)*")
 
 
@@ -28,7 +29,7 @@ def words(text: str) -> list[str]:
 
 
 class Texts:
-    """Packed texts: how many, their bytes, and where each ends.
+    """Packed texts: a mark, how many texts, how many bytes; the bytes; where each text ends.
 
     Args:
         path: what `pack` wrote.
@@ -40,10 +41,10 @@ class Texts:
     def __init__(self, path: Path) -> None:
         try:
             data = np.memmap(path, dtype=np.uint8, mode="r")
-            count = int(data[:_WORD].view("<u8")[0])
-            tail = len(data) - _WORD * count
-            self._bytes, self._ends = data[_WORD:tail], data[tail:].view("<u8")
-            whole = tail >= _WORD and (count == 0 or int(self._ends[-1]) == len(self._bytes))
+            mark, count, length = (int(one) for one in data[: 3 * _WORD].view("<u8"))
+            start, tail = 3 * _WORD, 3 * _WORD + length
+            whole = mark == _MARK and len(data) == tail + _WORD * count
+            self._bytes, self._ends = data[start:tail], data[tail:].view("<u8")
         except FileNotFoundError:
             raise Refusal(f"{path} is missing; make it with `dvc repro`") from None
         except (ValueError, IndexError):
@@ -75,7 +76,7 @@ def pack(passages: "Iterable[Passage]", slices: tuple[str, ...], path: Path) -> 
     ledger = Ledger(slices)
     ends = array("Q")
     with writing(path) as file:
-        file.write(bytes(_WORD))
+        file.write(bytes(3 * _WORD))
         for passage in passages:
             same = " ".join(passage.text.casefold().split()).encode()
             names = (passage.name, passage.label, passage.group)
@@ -85,5 +86,6 @@ def pack(passages: "Iterable[Passage]", slices: tuple[str, ...], path: Path) -> 
                 ends.append((ends[-1] if ends else 0) + len(data))
         file.write(np.asarray(ends, dtype="<u8").tobytes())
         file.seek(0)
-        file.write(len(ends).to_bytes(_WORD, "little"))
+        header = [_MARK, len(ends), ends[-1] if ends else 0]
+        file.write(np.array(header, dtype="<u8").tobytes())
     return ledger.closed(sha256(path))

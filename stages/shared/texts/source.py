@@ -4,6 +4,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,33 +73,51 @@ def passages(params: "PrepareTexts") -> Iterator[Passage]:
             endless text, or a label that is none of the classes; the line names file and row.
     """
     path, columns = Path(params.path), params.columns
+    rows = _rows(path)
+    where, header = next(rows, ("", []))
+    if not where:
+        raise Refusal(f"{path}: the file is empty; it must have a header and rows")
+    places = _places(path, header, columns)
+    known: dict[str, int] = {}
+    for number, (where, row) in enumerate(rows, start=1):
+        if not row:
+            continue  # an empty line
+        if len(row) != len(header):
+            raise Refusal(
+                f"{where}: given {len(row)} cells, the header has {len(header)}; put a text that "
+                "holds a comma or a line break in double quotes"
+            )
+        passage = _passage(row, number, places, params, where)
+        if columns.id is not None and known.setdefault(passage.name, number) < number:
+            raise Refusal(
+                f"{where}: the id {passage.name[:_SHOWN]!r} is that of row {known[passage.name]} "
+                "too; give each row its own, or set columns.id: null"
+            )
+        yield passage
+
+
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield where each row stands, for messages, and its cells; the header first, as row 0.
+
+    Raises:
+        Refusal: a row is no CSV.
+    """
     csv.field_size_limit(LONGEST)
     rows = csv.reader(_lines(path), strict=True)
-    places = None
-    number = 0
-    try:
-        for number, row in enumerate(rows):
-            where = f"{path}: row {number} (line {rows.line_num})"
-            if places is None:
-                places = _places(path, row, columns)
-                width = len(row)
-                continue
-            if not row:
-                continue  # an empty line
-            if len(row) != width:
-                raise Refusal(
-                    f"{where}: given {len(row)} cells, the header has {width}; put a text that holds "
-                    "a comma or a line break in double quotes"
-                )
-            yield _passage(row, number, places, params, where)
-    except csv.Error as error:
-        row_at_fault = f"row {number + 1} (from line {rows.line_num})" if number else "the header"
-        raise Refusal(
-            f"{path}: {row_at_fault}: {error}; it must be CSV with double quotes closed, and no text "
-            f"longer than {LONGEST:,} characters"
-        ) from None
-    if places is None:
-        raise Refusal(f"{path}: the file is empty; it must have a header and rows")
+    for number in count():
+        begins = rows.line_num + 1
+        where = f"{path}: row {number} (line {begins})" if number else f"{path}: the header"
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            where = where.replace("(line", "(from line")
+            raise Refusal(
+                f"{where}: {error}; it must be CSV with double quotes closed, and no text longer than "
+                f"{LONGEST:,} characters"
+            ) from None
+        yield where, row
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.shared.baselines import Baselines, all_classes, ladder, softmax
+from stages.shared.baselines import Baselines, all_classes, ladder, refuse_lone_class, softmax
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.images.packed import block_means, in_parts, opened
 from stages.shared.runtime import seed_for
@@ -75,6 +75,7 @@ def fit(task: "Task") -> Baselines:
     prototypes = _prototypes(images, rows, labels, classes)
     draw = np.random.default_rng(seed_for("baseline sample")).permutation(len(rows))
     some = np.sort(draw[: params.fit_on_at_most])
+    refuse_lone_class(labels[some], "image.baseline.fit_on_at_most", params.fit_on_at_most)
     flat = _flat(images, rows[some])
     variance = ((flat - prototypes[labels[some]]) ** 2).sum(axis=1).mean() / flat.shape[1]
     model = LogisticRegression(C=params.regularisation, max_iter=params.max_iterations)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.shared.baselines import NEVER, Baselines, all_classes, ladder, softmax
+from stages.shared.baselines import (
+    NEVER,
+    Baselines,
+    all_classes,
+    ladder,
+    refuse_lone_class,
+    softmax,
+)
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.runtime import seed_for
 from stages.shared.texts.packed import Texts, words
@@ -129,6 +136,7 @@ def fit(task: "Task") -> Baselines:
     packed = Texts(task.folder("prepare") / "texts.bin")
     some = dataset.draw("train", params.fit_on_at_most, seed_for("baseline sample"))
     labels = dataset.labels("train")
+    refuse_lone_class(labels[some], "sentiment.baseline.fit_on_at_most", params.fit_on_at_most)
     rows = {split: dataset.rows(split) for split in ("validation", "test")}
     texts = {split: packed.at(where) for split, where in rows.items()}
     texts["train"] = packed.at(dataset.rows("train")[some])

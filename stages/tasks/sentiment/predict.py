@@ -28,6 +28,8 @@ def predict(task: "Task", texts: list[str]) -> Iterator[tuple[str, ...]]:
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             raise Refusal(f"text {number} is empty; give one, in quotes")
+        if not text.isascii() and text != text.encode(errors="ignore").decode():
+            raise Refusal(f"text {number} is not UTF-8; set your terminal to UTF-8, and try again")
     dataset = read_dataset(task.folder("prepare"))
     from stages.tasks.sentiment.model import asked, load  # torch, once there is a text to judge
 
