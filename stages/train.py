@@ -33,10 +33,7 @@ def run(task: Task) -> None:
     cell = task.cell("train")
     fabric = launched(task.runtime)
     seeds: list[int] = task.params.train.seeds
-    code = sorted(
-        [*Path("stages/shared").glob("*.py"), *Path("stages/tasks", task.name).glob("*.py")]
-    )
-    mark = fingerprint(task.params.train, task.runtime, *code, *cell.inputs(task))
+    mark = fingerprint(task.params.train, task.runtime, *code(task.name), *cell.inputs(task))
     folder = task.folder("train")
     results: list[Trained] = []
     with only_trainer(task.name, fabric):
@@ -71,6 +68,12 @@ def run(task: Task) -> None:
             },
         )
         forget(task.name)
+
+
+def code(task: str) -> list[Path]:
+    """Return the files of code on which a run of `task` may depend."""
+    folders = (Path("stages/shared"), Path("stages/tasks", task))
+    return sorted(file for folder in folders for file in folder.rglob("*.py"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import yaml
 
 from stages.params import Params
 from stages.shared.task import STAGES
+from stages.train import code
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -71,6 +72,16 @@ def test_a_stage_names_exactly_the_files_that_its_cells_use(stage: str) -> None:
         assert all((ROOT / file).exists() for file in named)
         idle -= {file for file in idle if named_for(task, file) in mine}
     assert not idle, f"{stage} names what no row uses: {sorted(idle)}"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_goes_on_only_with_the_code_that_began_it(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    hallway = ROOT / "stages/train.py"  # it only carries what the rooms return
+    needed = used(hallway, ROOT / f"stages/tasks/{task}/train.py") - {"stages/train.py"}
+    assert needed <= {file.as_posix() for file in code(task)}
 
 
 @pytest.mark.parametrize("stage", ["params", "compare"])

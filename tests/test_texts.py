@@ -287,9 +287,19 @@ def test_the_note_names_the_files_bytes_and_its_columns(tmp_path: Path) -> None:
     assert note.raw_sha256 == sha256(path.read_bytes()).hexdigest()
     assert note.origin == "the file given.csv, column 'text'"
     assert "column 'label'" in note.label_rules
+
+
+@pytest.mark.parametrize("name", ["reviews.csv", "hard.csv"])
+def test_the_embedded_note_is_for_the_embedded_bytes_only(tmp_path: Path, name: str) -> None:
+    path = ROOT / "data/raw/sentiment" / name
     ours = origin(asked(path, source="reviews"))
     assert "written for this repository by a large language model" in ours.origin
-    assert (ours.licence, ours.raw_sha256) == ("CC0 1.0 (public domain)", note.raw_sha256)
+    assert ours.licence == "CC0 1.0 (public domain)"
+    assert ours.raw_sha256 == sha256(path.read_bytes()).hexdigest()
+    other = tmp_path / name
+    other.write_bytes(path.read_bytes() + b"one-more,good,positive,films,plain,alone\n")
+    with pytest.raises(Refusal, match=r"none of the embedded files.*set source: csv"):
+        origin(asked(other, source="reviews"))
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", "."])

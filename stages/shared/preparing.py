@@ -29,7 +29,7 @@ class Rules:
         noun: what a sample is: "image".
         split: shares and seed.
         min_per_class: fewest usable samples of a class.
-        near_duplicate: the param's value, for messages.
+        fewer_pairs: what to do with the param near_duplicate so that fewer samples count as near.
         near_rule: what counts as a near duplicate, for the note.
     """
 
@@ -37,7 +37,7 @@ class Rules:
     noun: str
     split: "Split"
     min_per_class: int
-    near_duplicate: float
+    fewer_pairs: str
     near_rule: str
 
 
@@ -107,7 +107,7 @@ def prepared(
         if not (samples["split"] == name).any():
             raise Refusal(
                 f"no {name} {rules.noun} is left once those that nearly repeat a held-out one are "
-                f"gone; lower {rules.task}.prepare.near_duplicate (it is {rules.near_duplicate:g})"
+                f"gone; {rules.fewer_pairs}"
             )
     near = {
         "rule": rules.near_rule,

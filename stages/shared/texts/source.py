@@ -23,6 +23,10 @@ REVIEWS = Origin(
     "reviewed; negative: clearly complains of it or rejects it; what is meant counts, not what is "
     "said",
 )
+EMBEDDED = {  # reviews.csv and hard.csv, by their bytes
+    "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
+    "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
+}
 LONGEST = 1_000_000  # characters of a text
 _SHOWN = 60
 
@@ -47,7 +51,11 @@ class Passage:
 
 
 def origin(params: "PrepareTexts") -> Origin:
-    """Return what the dataset note says of the file that the params name, with its SHA-256."""
+    """Return what the dataset note says of the file that the params name, with its SHA-256.
+
+    Raises:
+        Refusal: it cannot be read, or is said to hold the embedded reviews and holds other bytes.
+    """
     path = Path(params.path)
     try:
         with path.open("rb") as file:
@@ -55,6 +63,12 @@ def origin(params: "PrepareTexts") -> Origin:
     except OSError as error:
         raise Refusal(f"sentiment.prepare.path: {path}: {error.strerror}") from None
     if params.source == "reviews":
+        if digest not in EMBEDDED:
+            raise Refusal(
+                f"sentiment.prepare.source: given 'reviews', but {path} has SHA-256 {digest} and is "
+                "none of the embedded files, whose origin would be claimed for it; set source: csv "
+                f"for texts of your own, or get it back with `git checkout -- {path}`"
+            )
         note = REVIEWS
     else:
         note = Origin(

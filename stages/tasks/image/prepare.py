@@ -28,7 +28,7 @@ def prepare(task: "Task", folder: Path) -> Prepared:
         "image",
         params.split,
         params.min_per_class,
-        params.near_duplicate,
+        f"lower image.prepare.near_duplicate (it is {params.near_duplicate:g})",
         f"root mean square difference at most {params.near_duplicate:g} of the range",
     )
     origin = source(params)

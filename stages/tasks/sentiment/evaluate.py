@@ -120,8 +120,13 @@ def fix_attempt(before: np.ndarray, after: np.ndarray, buckets: np.ndarray) -> d
         after: (n,), bool, what they get right with the rule.
         buckets: (n,).
     """
-    inside = np.array(["negation" in str(one) for one in buckets])
-    found: dict[str, Any] = {"change": NEGATION, "instead_of": KEYWORDS, "bucket": "negation"}
+    covered = sorted({str(one) for one in buckets if "negation" in str(one)})
+    inside = np.isin(buckets.astype(str), covered)
+    found: dict[str, Any] = {
+        "change": NEGATION,
+        "instead_of": KEYWORDS,
+        "bucket": " and ".join(covered) or "negation",
+    }
     for name, part in (("in_bucket", inside), ("elsewhere", ~inside)):
         fixed = int((after & ~before & part).sum())
         broken = int((before & ~after & part).sum())

@@ -10,14 +10,13 @@ from stages.shared.dataset import read_dataset
 from stages.shared.files import read_csv, read_json
 from stages.shared.runtime import device
 from stages.shared.texts.packed import Texts
-from stages.tasks.sentiment.model import asked, load
+from stages.tasks.sentiment.model import LAYERS, asked, load
 from stages.tasks.sentiment.predict import driving_words
 
 if TYPE_CHECKING:
     from stages.params import FailuresOfTexts, TrainTexts
     from stages.shared.task import Task
 
-LAYERS = 6
 _ENOUGH = 10  # texts of a bucket before its share of errors is compared
 
 

