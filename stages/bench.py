@@ -1,4 +1,4 @@
-"""Bench: accuracy over draws of held-out groups, and time. `make bench`; Markdown to the screen.
+"""Bench: results over other splits or training seeds, and time. `make bench`; Markdown to the screen.
 
 Everything runs the committed code in scratch clones; this folder is not touched. Figures are
 medians over repetitions, and hold for the machine named above them.
@@ -24,7 +24,9 @@ from stages.shared.refusal import Refusal, refusing
 from stages.shared.runtime import machine
 from stages.shared.task import STAGES, tasks
 
-GOALS, GOAL_ALL, GOAL_NOTHING = {"image": 60, "sentiment": 150}, 300, 1.5
+GOALS = {"image": 60, "sentiment": 150, "generative": 100}  # seconds from nothing
+GOAL_ALL, GOAL_NOTHING = 300, 1.5
+DRAWN = {"generative"}  # tasks whose samples are measured, over training seeds
 _MEGABYTE = 1024
 
 
@@ -102,6 +104,48 @@ def draws(task: str, count: int) -> str:
     )
 
 
+def trainings(task: str, count: int) -> str:
+    """Return what the chosen checkpoint's samples are worth over `count` training seeds."""
+    rows, shares = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        where = _clone(scratch)
+        params = yaml.safe_load((where / FILE).read_text())
+        for stage in ("prepare", "baseline"):
+            _stage(stage, task, where)
+        for seed in range(count):
+            params[task]["train"]["seeds"] = [seed]
+            (where / FILE).write_text(yaml.safe_dump(params))
+            for stage in ("check", "train", "evaluate"):
+                _stage(stage, task, where)
+            metrics = read_json(where / "data" / "evaluate" / task / "metrics.json")
+            current, real = metrics["current"], metrics["controls"]["real against real"]
+            better = current["improvement"]
+            shares.append(better["share_of_baseline"])
+            rows.append(
+                [
+                    seed,
+                    current["step"],
+                    f"{current['frechet_test']:.3f}",
+                    f"{metrics['baseline']['frechet_test']:.3f}",
+                    f"{real['frechet_test']:.3f}",
+                    f"{shares[-1]:.3f}",
+                    f"{current['coverage_test']:.3f} ({real['coverage_test']:.3f})",
+                    f"{current['recall_test']:.3f} ({real['recall_test']:.3f})",
+                    f"{current['label_agreement']:.3f}",
+                    f"{current['copied']:.3f} ({real['copied']:.3f})",
+                    f"{better['seed_gain_min']:.2f} to {better['seed_gain_max']:.2f}",
+                    better["verdict"],
+                ]
+            )
+    header = "training seed|step|Fréchet distance|baseline|real|share of baseline|coverage (real)|"
+    header += "recall (real)|label agreement|copied (real)|gain of sampling seeds|verdict"
+    return (
+        f"{_table(header.split('|'), rows)}\n\nAgainst {metrics['n_test']} test images, {metrics['n']} "
+        f"samples each; baseline: {metrics['strongest_baseline']}. Share of the baseline's distance: "
+        f"least {min(shares):.3f}, most {max(shares):.3f}, over {count} training seeds."
+    )
+
+
 def whole(repetitions: int) -> str:
     """Return the seconds of a `dvc repro` of all tasks from nothing, and of one without work."""
     chain, nothing = [], []
@@ -155,7 +199,12 @@ def times(task: str, repetitions: int) -> str:
 def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(prog="python -m stages.bench", description=__doc__)
-    parser.add_argument("--draws", type=int, default=6, help="draws of held-out groups (2 or more)")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=6,
+        help="draws of held-out groups, or training seeds (2 or more)",
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="of the chain from nothing")
     parser.add_argument("--task", choices=list(GOALS), help="one task only")
     given = parser.parse_args()
@@ -171,9 +220,13 @@ def main() -> None:
         if given.task is None:
             print(f"\n## All tasks: time\n\n{whole(given.repetitions)}", flush=True)
         for name in [given.task] if given.task else tasks(params):
-            print(
-                f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}", flush=True
-            )
+            if name in DRAWN:
+                print(f"\n## {name}: training seeds\n\n{trainings(name, given.draws)}", flush=True)
+            else:
+                print(
+                    f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}",
+                    flush=True,
+                )
             print(f"\n## {name}: time\n\n{times(name, given.repetitions)}", flush=True)
 
 

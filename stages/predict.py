@@ -1,4 +1,4 @@
-"""Predict: what the headline model says of new inputs.
+"""Predict: what the headline model (generative: the judge) says of new inputs.
 
 `python -m stages.predict image FILE...`, `python -m stages.predict sentiment "TEXT"...`.
 """
@@ -15,7 +15,9 @@ def main() -> None:
     """Print, for each input, label, confidence, and what else its task says."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
     parser.add_argument("task")
-    parser.add_argument("input", nargs="+", help="image: files; sentiment: texts, in quotes")
+    parser.add_argument(
+        "input", nargs="+", help="image, generative: files; sentiment: texts, in quotes"
+    )
     given = parser.parse_args()
     with refusing(f"predict@{given.task}"):
         params = load()

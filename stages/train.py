@@ -49,7 +49,10 @@ def run(task: Task) -> None:
         if not fabric.is_global_zero:
             return
         for seed, trained in zip(seeds, results, strict=True):
-            write_weights(folder / f"weights-{seed}.safetensors", trained.weights)
+            for epoch, weights in trained.reviewed.items():
+                write_weights(folder / f"weights-{seed}-epoch-{epoch}.safetensors", weights)
+            if not trained.reviewed:  # otherwise the review chooses
+                write_weights(folder / f"weights-{seed}.safetensors", trained.weights)
         rows = [
             {"seed": seed, **row, "epoch": int(row["epoch"])}
             for seed, trained in zip(seeds, results, strict=True)

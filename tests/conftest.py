@@ -81,6 +81,24 @@ def tiny(params: dict[str, Any]) -> None:
         "seeds": [0, 1],
         "learning_rate": 0.01,
     }
+    # As short as lets the checks hold.
+    params["generative"]["train"] |= {
+        "steps": 60,
+        "log_every": 20,
+        "review": [20, 60],
+        "batch_size": 32,
+        "channels": [16, 16],
+        "learning_rate": 0.01,
+        "average": 0.9,
+    }
+    params["generative"]["baseline"]["vae"] |= {"epochs": 4}
+    params["generative"]["baseline"]["judge"] |= {"epochs": 3, "channels": [8, 8]}
+    params["generative"]["evaluate"] |= {
+        "samples": 60,
+        "sampling_seeds": [0, 1],
+        "solver_steps": 3,
+        "resamples": 100,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.params import Failures
 from stages.shared.cases import (
     AMONG,
     BETWEEN,
@@ -24,6 +23,7 @@ from stages.shared.cases import (
     summarise,
 )
 from stages.shared.dataset import Dataset
+from stages.shared.schema import Failures
 
 CLASSES = ["ant", "bee", "cat"]
 ANT, BEE, CAT = range(3)

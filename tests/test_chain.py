@@ -15,22 +15,28 @@ from stages.shared.weights import read_weights
 
 pytestmark = pytest.mark.xdist_group("chain")
 
-TASKS = ["image", "sentiment"]
+CLASSIFIERS = ["image", "sentiment"]
+TASKS = [*CLASSIFIERS, "generative"]
 PACK = """README.md index.html record.json data/run_command.txt data/dataset_note.json
 data/checks.json data/model_summary.csv data/training_log.csv data/machine.json data/metrics.json
-data/metric_table.csv data/per_class.csv data/confusion_matrix.csv data/predictions.csv
-data/prediction_samples.csv data/failure_cases.csv data/next_step.json
-pictures/loss.svg pictures/confusion.svg pictures/reliability.svg"""
+data/metric_table.csv data/prediction_samples.csv data/failure_cases.csv data/next_step.json
+pictures/loss.svg"""
+OF_A_CLASSIFIER = """ data/per_class.csv data/confusion_matrix.csv data/predictions.csv
+pictures/confusion.svg pictures/reliability.svg """
 OWN_FILES = {
-    "image": "data/demo.png pictures/augmentation.png",
-    "sentiment": "data/slices.csv data/error_buckets.csv data/driving_words.json "
+    "image": OF_A_CLASSIFIER + "data/demo.png pictures/augmentation.png",
+    "sentiment": OF_A_CLASSIFIER + "data/slices.csv data/error_buckets.csv data/driving_words.json "
     "data/transformer_flow.csv",
+    "generative": "data/checkpoint_review.csv data/samples.csv data/classes.csv "
+    "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg",
 }
 RECORD = """task improvement failure_case_count run_command dataset_note baseline current_result
 failure_cases next_step label_rules next_action questions"""
 OWN_KEYS = {
     "image": "split_rule metric error_case class_counts",
     "sentiment": "known_failure fix_attempt error_buckets",
+    "generative": "split_rule checkpoint_samples checkpoint_review quality_note diversity_note "
+    "failure_sample selection_rule improvement_of",
 }
 
 
@@ -43,7 +49,8 @@ def test_the_pack_holds_what_it_must_by_name(chain: Path, task: str) -> None:
     asked = {"baseline", "metric", "sample_success", "sample_failure", "debug_next"}
     assert set(record["questions"]) == asked
     assert len(record["failure_cases"]) >= 3
-    assert 6 <= len(record["current_result"]["success_samples"]) <= 12
+    if task in CLASSIFIERS:
+        assert 6 <= len(record["current_result"]["success_samples"]) <= 12
 
 
 def test_failing_images_are_shown(chain: Path) -> None:
@@ -84,7 +91,7 @@ def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
     assert metrics["contrast_consistency"]["share"] == pytest.approx(whole.mean(), abs=1e-6)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", CLASSIFIERS)
 def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) -> None:
     predictions = pd.read_csv(chain / f"evidence/{task}/data/predictions.csv")
     metrics = json.loads((chain / "metrics/metrics.json").read_text())[task]
@@ -111,7 +118,7 @@ def test_the_record_prints_four_lines(chain: Path) -> None:
         assert keys == ["task", "improvement", "failure_case_count", "next_step"]
         assert lines[0] == f"task: {task}"
         assert re.fullmatch(r"improvement: [+-]\d\.\d{3}", lines[1])
-        assert lines[3].startswith(f"next_step: dvc exp run -S '{task}.train.")
+        assert re.match(f"next_step: dvc exp run -S '{task}.(train|evaluate).", lines[3])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -130,10 +137,11 @@ def test_the_next_step_is_a_change_that_params_allow(chain: Path, task: str) -> 
 def test_metrics_diff_shows_baseline_current_and_change(chain: Path) -> None:
     told = json.loads(run(chain, "dvc", "metrics", "diff", "baseline", "--json").stdout)
     for task in TASKS:
-        accuracy = told["metrics/metrics.json"][f"{task}.accuracy"]
+        name = "accuracy" if task in CLASSIFIERS else "frechet_test"
+        accuracy = told["metrics/metrics.json"][f"{task}.{name}"]
         fitted = json.loads((chain / f"evidence/{task}/data/metrics.json").read_text())
-        assert accuracy["old"] == fitted["baseline"]["accuracy"]
-        assert accuracy["new"] == fitted["current"]["accuracy"]
+        assert accuracy["old"] == fitted["baseline"][name]
+        assert accuracy["new"] == fitted["current"][name]
         assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
 
 
@@ -142,7 +150,7 @@ def test_the_plots_open_without_a_network(prepared: Path) -> None:
         run(prepared, "dvc", "plots", *command)
         page = (prepared / "dvc_plots/index.html").read_text()
         assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", page)
-        for name in ("loss", "confusion", "confidence"):
+        for name in ("loss", "confusion", "confidence", "frechet"):
             assert name in page
     assert '"rev": "baseline"' in page
 
@@ -305,7 +313,7 @@ def test_predict_names_the_words_that_drove_it(chain: Path) -> None:
     assert line == "predict@sentiment: text 2 is empty; give one, in quotes"
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", CLASSIFIERS)
 def test_stored_weights_give_the_stored_predictions_again(prepared: Path, task: str) -> None:
     stored = (prepared / f"data/evaluate/{task}/predictions.csv").read_bytes()
     shutil.rmtree(prepared / "data/evaluate")

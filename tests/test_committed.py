@@ -24,7 +24,7 @@ def test_the_default_run_agrees_with_the_committed_figures(tmp_path: Path) -> No
     ]
     if machines[0] == machines[1]:
         assert run(where, "git", "diff", "--stat", "HEAD~1").stdout == ""
-    assert metrics.keys() == committed.keys() == LEAST.keys()
+    assert metrics.keys() == committed.keys() == {*LEAST, "generative"}
     for task, least in LEAST.items():
         found, before = metrics[task], committed[task]
         count = len(pd.read_csv(where / f"evidence/{task}/data/predictions.csv"))
@@ -32,3 +32,16 @@ def test_the_default_run_agrees_with_the_committed_figures(tmp_path: Path) -> No
         assert found["accuracy"] == pytest.approx(before["accuracy"], abs=band)
         assert found["improvement"]["verdict"] == before["improvement"]["verdict"] == "better"
         assert found["improvement"]["seed_gain_mean"] >= least
+    drawn, before = metrics["generative"], committed["generative"]
+    gain = before["improvement"]
+    band = 3 * max(gain["seed_gain_sd"], before["improvement"]["frechet_standard_error"])
+    assert drawn["frechet_test"] == pytest.approx(before["frechet_test"], abs=band)
+    assert drawn["improvement"]["verdict"] == gain["verdict"] == "better"
+    assert drawn["improvement"]["share_of_baseline"] <= 0.25
+    assert drawn["label_agreement"] >= 0.97
+    assert drawn["copied"] <= 0.05
+    figures = json.loads((where / "evidence/generative/data/metrics.json").read_text())
+    real = figures["controls"]["real against real"]
+    assert drawn["coverage_test"] >= 0.95 * real["coverage_test"]
+    assert drawn["copied"] <= real["copied"]
+    assert figures["controls"]["photocopier"]["copied"] == 1

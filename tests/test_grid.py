@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params import Params
+from stages.shared.schema import Params
 from stages.shared.task import STAGES
 from stages.train import code
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 TASKS = [name for name in Params.model_fields if name != "runtime"]
 # Params are tracked value by value; the stage `params` stands for the code that checks them.
-CHECKED_FIRST = "stages/params.py"
+CHECKED_FIRST = {ROOT / "stages/params.py", ROOT / "stages/shared/schema.py"}
 
 
 def _imports(path: Path) -> set[Path]:
@@ -46,25 +46,28 @@ def used(*entries: Path) -> set[str]:
         path = todo.pop()
         if path not in seen:
             seen.add(path)
-            todo += _imports(path) - {ROOT / CHECKED_FIRST}
+            todo += _imports(path) - CHECKED_FIRST
     return {path.relative_to(ROOT).as_posix() for path in seen}
 
 
 def named_for(task: str, dep: str) -> str:
-    medium = PIPELINE["stages"]["prepare"]["foreach"].get(task, {}).get("medium", "")
-    return dep.replace("${key}", task).replace("${item.medium}", medium)
+    dep = dep.replace("${key}", task)
+    for name, value in PIPELINE["stages"]["prepare"]["foreach"].get(task, {}).items():
+        dep = dep.replace(f"${{item.{name}}}", value)
+    return dep
 
 
 def declared(stage: str, task: str) -> set[str]:
     body = PIPELINE["stages"][stage]
     deps = body.get("do", body)["deps"]
-    return {named_for(task, dep) for dep in deps if dep.startswith("stages/")}
+    return {name for dep in deps if (name := named_for(task, dep)).startswith("stages/")}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_names_exactly_the_files_that_its_cells_use(stage: str) -> None:
     deps = PIPELINE["stages"][stage]["do"]["deps"]
-    idle = {file for file in deps if file.startswith("stages/") and file.endswith(".py")}
+    idle = {file for file in deps if named_for(TASKS[0], file).startswith("stages/")}
+    idle = {file for file in idle if named_for(TASKS[0], file).endswith(".py")}
     for task in TASKS:
         mine = used(ROOT / f"stages/{stage}.py", ROOT / f"stages/tasks/{task}/{stage}.py")
         named = declared(stage, task)

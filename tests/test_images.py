@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stages.params import PrepareImages, load
+from stages.params import load
 from stages.shared.dataset import read_dataset
 from stages.shared.files import read_csv, write_all
 from stages.shared.images.duplicates import near_pairs
 from stages.shared.images.packed import opened, pack
 from stages.shared.images.source import Picture, read_file, source
 from stages.shared.refusal import Refusal
+from stages.shared.schema import PrepareImages
 from stages.shared.task import Task
 from stages.tasks.image.prepare import prepare
 

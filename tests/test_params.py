@@ -12,8 +12,9 @@ from conftest import ROOT, change_params, refused, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.params import Params, load
+from stages.params import load
 from stages.shared.refusal import Refusal
+from stages.shared.schema import Params
 from stages.shared.task import STAGES
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")

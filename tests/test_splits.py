@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.params import Split
 from stages.shared.refusal import Refusal
+from stages.shared.schema import Split
 from stages.shared.splits import SPLITS, split_by_group, straddlers
 
 RANK = {name: rank for rank, name in enumerate(SPLITS)}

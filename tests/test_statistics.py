@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.proportion import proportion_confint
 
-from stages.params import EvaluateClassifier
+from stages.shared.schema import EvaluateClassifier
 from stages.shared.statistics import (
     POWER,
     bootstrap_interval,

@@ -25,13 +25,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.params import Negation, PrepareTexts, TrainTexts, load
+from stages.params import load
 from stages.shared.baselines import NEVER
 from stages.shared.dataset import read_dataset
 from stages.shared.files import sha256, write_all
 from stages.shared.refusal import Refusal
+from stages.shared.schema import Negation, PrepareTexts, TrainTexts
 from stages.shared.slices import consistent_groups, slices
 from stages.shared.task import Task
+from stages.shared.texts.network import Layer
 from stages.shared.texts.packed import Texts
 from stages.shared.texts.source import passages
 from stages.shared.training import launched
@@ -40,7 +42,7 @@ from stages.tasks.sentiment import baseline, inputs, train
 from stages.tasks.sentiment.baseline import keyword_counts, nbsvm
 from stages.tasks.sentiment.evaluate import bucket, errors_by_bucket, fix_attempt, length_slices
 from stages.tasks.sentiment.inputs import by_length, carried, joined, padded, shuffled, tokens
-from stages.tasks.sentiment.model import Classifier, Layer, asked, build
+from stages.tasks.sentiment.model import Classifier, asked, build
 from stages.tasks.sentiment.predict import driving_words, predict, strongest
 from stages.tasks.sentiment.prepare import prepare
 

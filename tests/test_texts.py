@@ -17,11 +17,12 @@ from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.params import PrepareTexts, load
+from stages.params import load
 from stages.shared.dataset import read_dataset
 from stages.shared.files import write_all
 from stages.shared.packing import Packed
 from stages.shared.refusal import Refusal
+from stages.shared.schema import PrepareTexts
 from stages.shared.task import Task
 from stages.shared.texts import duplicates
 from stages.shared.texts.duplicates import near_pairs

@@ -12,8 +12,8 @@ from stages.shared.dataset import Dataset
 from stages.shared.files import read_arrays, read_csv
 
 if TYPE_CHECKING:
-    from stages.params import Failures
     from stages.shared.files import Content
+    from stages.shared.schema import Failures
     from stages.shared.task import Task
 
 FAR = 0.95

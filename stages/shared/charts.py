@@ -31,13 +31,16 @@ def _ticks(epochs: pd.Series) -> list[int]:
     return list(range(first, last + 1, max(1, (last - first + 9) // 10)))
 
 
-def loss_curves(log: pd.DataFrame, headline: int, baseline: float) -> bytes:
+def loss_curves(
+    log: pd.DataFrame, headline: int, baseline: float | None, unit: str = "nats"
+) -> bytes:
     """Return training and validation loss by epoch for every seed, the headline's drawn strong.
 
     Args:
         log: seed, epoch, train_loss, validation_loss.
         headline: the seed drawn strong.
-        baseline: the baseline's validation loss, a dashed line.
+        baseline: the baseline's validation loss, a dashed line; None where it has none.
+        unit: of the loss.
     """
     long = log.melt(["seed", "epoch"], ["train_loss", "validation_loss"], "which", "loss")
     long["which"] = long["which"].str.removesuffix("_loss")
@@ -56,7 +59,7 @@ def loss_curves(log: pd.DataFrame, headline: int, baseline: float) -> bytes:
                             "epoch",
                             axis={"format": "d", "values": _ticks(log["epoch"])},
                         ),
-                        "y": _field("loss", "quantitative", "loss (nats)", scale={"zero": True}),
+                        "y": _field("loss", "quantitative", f"loss ({unit})", scale={"zero": True}),
                         "color": _field(
                             "which",
                             "nominal",
@@ -71,9 +74,44 @@ def loss_curves(log: pd.DataFrame, headline: int, baseline: float) -> bytes:
                     },
                 },
                 {
-                    "data": {"values": [{"loss": baseline}]},
+                    "data": {"values": [] if baseline is None else [{"loss": baseline}]},
                     "mark": {"type": "rule", "strokeDash": [5, 4], "color": _ORANGE},
                     "encoding": {"y": {"field": "loss", "type": "quantitative"}},
+                },
+            ],
+        }
+    )
+
+
+def shares(curves: pd.DataFrame, chosen: int) -> bytes:
+    """Return shares by step, a line for each name, and a dashed line at the step that was chosen.
+
+    Args:
+        curves: step, which, share.
+        chosen: a step.
+    """
+    names = list(curves["which"].drop_duplicates())
+    x = _field("step", "quantitative", "step", axis={"format": "d"})
+    colours = {"domain": names, "range": [_GREEN, _GREY, _ORANGE][: len(names)]}
+    encoding = {
+        "x": x,
+        "y": _field("share", "quantitative", "share", scale={"zero": True}),
+        "color": _field("which", "nominal", "", scale=colours),
+    }
+    return _svg(
+        {
+            "width": 520,
+            "height": 260,
+            "layer": [
+                {
+                    "data": {"values": curves.to_dict("records")},
+                    "mark": {"type": "line", "point": True},
+                    "encoding": encoding,
+                },
+                {
+                    "data": {"values": [{"step": chosen}]},
+                    "mark": {"type": "rule", "strokeDash": [5, 4], "color": _GREY},
+                    "encoding": {"x": {"field": "step", "type": "quantitative"}},
                 },
             ],
         }

@@ -1,5 +1,6 @@
 """What must hold before a model is trained; each check says what it saw."""
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from torch.nn import functional
 from stages.shared.dataset import Dataset
 
 if TYPE_CHECKING:
-    from stages.params import CheckClassifier
     from stages.shared.files import Content
+    from stages.shared.schema import CheckClassifier
 
 Loss = Callable[[nn.Module], Tensor]
 _SHAPES = ["layer", "kind", "output_shape", "parameters"]
@@ -139,10 +140,11 @@ def duplicates(dataset: Dataset, pairs: np.ndarray) -> Check:
     return Check("no duplicate across splits", not len(across), saw)
 
 
-def shapes(model: nn.Module, batch: Tensor) -> pd.DataFrame:
+def shapes(model: nn.Module, *inputs: Tensor) -> pd.DataFrame:
     """Return each layer's kind, output shape and parameter count, in the order in which they run."""
     rows: list[dict[str, Any]] = [
-        {"layer": "input", "kind": "", "output_shape": _shape(batch), "parameters": 0}
+        {"layer": name, "kind": "", "output_shape": _shape(one), "parameters": 0}
+        for name, one in zip(_names(model, len(inputs)), inputs, strict=True)
     ]
     handles = []
     for name, module in model.named_modules():
@@ -162,11 +164,17 @@ def shapes(model: nn.Module, batch: Tensor) -> pd.DataFrame:
         handles.append(module.register_forward_hook(note))
     try:
         with torch.no_grad():
-            model.eval()(batch)
+            model.eval()(*inputs)
     finally:
         for handle in handles:
             handle.remove()
     return pd.DataFrame(rows)
+
+
+def _names(model: nn.Module, count: int) -> list[str]:
+    if count == 1:
+        return ["input"]
+    return [f"input {name}" for name in inspect.signature(model.forward).parameters][:count]
 
 
 def _shape(tensor: Tensor) -> str:

@@ -13,8 +13,8 @@ from stages.shared.files import read_arrays, read_csv, read_json
 from stages.shared.statistics import improvement, proportion_interval
 
 if TYPE_CHECKING:
-    from stages.params import EvaluateClassifier
     from stages.shared.files import Content
+    from stages.shared.schema import EvaluateClassifier
     from stages.shared.task import Task
 
 Embed = Callable[[str], np.ndarray]

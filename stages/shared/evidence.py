@@ -10,7 +10,7 @@ from stages.shared.wording import answers, metric_table
 
 if TYPE_CHECKING:
     from stages.shared.files import Content
-    from stages.shared.findings import Findings
+    from stages.shared.findings import Findings, Left
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def record(found: "Findings", more: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def data_files(found: "Findings") -> "dict[str, Content]":
+def data_files(found: "Left") -> "dict[str, Content]":
     """Return the files from which the pages' figures come, as they go into git."""
     return {
         "run_command.txt": f"{found.run_command}\n",
@@ -77,11 +77,18 @@ def data_files(found: "Findings") -> "dict[str, Content]":
         "failure_summary.json": as_json(found.summary),
         "params.json": as_json(found.task.params.model_dump()),
         "metrics.json": as_json(found.metrics),
+        "prediction_samples.csv": as_csv(found.successes),
+        "failure_cases.csv": as_csv(found.cases),
+        "next_step.json": as_json(found.next_step),
+    }
+
+
+def classifier_files(found: "Findings") -> "dict[str, Content]":
+    """Return these files for a classifier."""
+    return {
+        **data_files(found),
         "metric_table.csv": as_csv(metric_table(found)),
         "per_class.csv": as_csv(found.per_class),
         "confusion_matrix.csv": as_csv(found.confusion),
         "predictions.csv": as_csv(found.predictions),
-        "prediction_samples.csv": as_csv(found.successes),
-        "failure_cases.csv": as_csv(found.cases),
-        "next_step.json": as_json(found.next_step),
     }

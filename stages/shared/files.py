@@ -106,7 +106,7 @@ def _as_safetensors(arrays: "Arrays") -> bytes:
     import numpy as np
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return save({name: np.require(array, requirements="C") for name, array in arrays.items()})
 
 
 _FORMATS: dict[str, Callable[[Any], bytes]] = {

@@ -1,4 +1,4 @@
-"""What the stages before the pack have left for a classifier, read once."""
+"""What the stages before the pack have left, read once."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ TEXT_COLUMNS = (
     "baseline",
     "bucket",
     "cause",
+    "neighbour",
     "neighbours",
     "neighbour_labels",
     "neighbour_rows",
@@ -27,8 +28,8 @@ TEXT_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Findings:
-    """All that the stages before left for one task, read once."""
+class Left:
+    """What the stages before left for any task."""
 
     task: "Task"
     dataset: Dataset
@@ -39,9 +40,6 @@ class Findings:
     chosen: dict[str, Any]
     machine: dict[str, Any]
     metrics: dict[str, Any]
-    per_class: pd.DataFrame
-    confusion: pd.DataFrame
-    predictions: pd.DataFrame
     cases: pd.DataFrame
     successes: pd.DataFrame
     summary: dict[str, Any]
@@ -59,31 +57,58 @@ class Findings:
         return found
 
 
-def gather(task: "Task") -> Findings:
+@dataclass(frozen=True)
+class Findings(Left):
+    """What they left for a classifier."""
+
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+def left(task: "Task") -> Left:
     """Return what the stages before left.
 
     Raises:
         Refusal: something is missing or damaged.
     """
+    return Left(**_left(task))
+
+
+def gather(task: "Task") -> Findings:
+    """Return what the stages before left for a classifier.
+
+    Raises:
+        Refusal: something is missing or damaged.
+    """
+    evaluate = task.folder("evaluate")
+    return Findings(
+        **_left(task),
+        per_class=read_csv(evaluate / "per_class.csv", dtype={"class": str}),
+        confusion=read_csv(evaluate / "confusion.csv", dtype={"true / predicted": str}),
+        predictions=read_csv(
+            evaluate / "predictions.csv", dtype={"id": str, "group": str, "bucket": str}
+        ),
+    )
+
+
+def _left(task: "Task") -> dict[str, Any]:
     text = dict.fromkeys(TEXT_COLUMNS, str)
     check, baseline, train, evaluate, failures = (
         task.folder(stage) for stage in ("check", "baseline", "train", "evaluate", "failures")
     )
-    return Findings(
-        task,
-        read_dataset(task.folder("prepare")),
-        read_json(check / "checks.json"),
-        read_csv(check / "shapes.csv"),
-        read_json(baseline / "baseline.json"),
-        read_csv(train / "log.csv"),
-        read_json(train / "chosen.json"),
-        read_json(train / "machine.json"),
-        read_json(evaluate / "metrics.json"),
-        read_csv(evaluate / "per_class.csv", dtype={"class": str}),
-        read_csv(evaluate / "confusion.csv", dtype={"true / predicted": str}),
-        read_csv(evaluate / "predictions.csv", dtype={"id": str, "group": str, "bucket": str}),
-        read_csv(failures / "cases.csv", dtype=text),
-        read_csv(failures / "successes.csv", dtype=text),
-        read_json(failures / "summary.json"),
-        read_json(failures / "next_step.json"),
-    )
+    return {
+        "task": task,
+        "dataset": read_dataset(task.folder("prepare")),
+        "checks": read_json(check / "checks.json"),
+        "shapes": read_csv(check / "shapes.csv"),
+        "baseline": read_json(baseline / "baseline.json"),
+        "log": read_csv(train / "log.csv"),
+        "chosen": read_json(train / "chosen.json"),
+        "machine": read_json(train / "machine.json"),
+        "metrics": read_json(evaluate / "metrics.json"),
+        "cases": read_csv(failures / "cases.csv", dtype=text),
+        "successes": read_csv(failures / "successes.csv", dtype=text),
+        "summary": read_json(failures / "summary.json"),
+        "next_step": read_json(failures / "next_step.json"),
+    }

@@ -10,12 +10,12 @@ import pandas as pd
 
 from stages.shared.dataset import class_counts
 from stages.shared.refusal import Refusal
-from stages.shared.splits import SPLITS, families, split_by_group, straddlers
+from stages.shared.splits import SPLITS, families, split_by_group, split_within, straddlers
 
 if TYPE_CHECKING:
-    from stages.params import Split
     from stages.shared.files import Content
     from stages.shared.packing import Origin, Packed
+    from stages.shared.schema import Split
 
 _NAMED = 50
 
@@ -31,6 +31,8 @@ class Rules:
         min_per_class: fewest usable samples of a class.
         fewer_pairs: what to do with the param near_duplicate so that fewer samples count as near.
         near_rule: what counts as a near duplicate, for the note.
+        within: draw at random within group and class, so that each split holds its share of all;
+            otherwise groups are drawn, and whoever is in one split is in no other.
     """
 
     task: str
@@ -39,6 +41,7 @@ class Rules:
     min_per_class: int
     fewer_pairs: str
     near_rule: str
+    within: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def prepared(
 ) -> Prepared:
     """Split packed samples by group and describe the result.
 
-    Where the source knows no groups, near duplicates stay together: each family is a group.
+    Where the source knows no groups, or is split within them, near duplicates stay together: each
+    family is a group.
 
     Args:
         packed: the account of packing; its samples' labels are names.
@@ -92,14 +96,18 @@ def prepared(
     samples = packed.samples
     samples["label"] = pd.Categorical(samples["label"], categories=classes).codes.astype(np.int64)
     given = samples.pop("official_test").to_numpy(dtype=bool)
-    grouped = bool((samples["group"] != "").any())
+    known = samples["group"].to_numpy()
+    grouped = bool((known != "").any()) and not rules.within
     if not grouped:
         # The source's own test data draw nothing to them: what nearly repeats one is left out.
         tied = pairs[~given[pairs].any(axis=1)]
         samples["group"] = [f"family-{number}" for number in families(len(samples), tied)]
-    samples["split"] = split_by_group(
-        samples["group"].to_numpy(), samples["label"].to_numpy(), given, rules.split
-    )
+    units, labels = samples["group"].to_numpy(), samples["label"].to_numpy()
+    if rules.within:
+        strata = np.array([f"{group} {label}" for group, label in zip(known, labels, strict=True)])
+        samples["split"] = split_within(units, strata, given, rules.split)
+    else:
+        samples["split"] = split_by_group(units, labels, given, rules.split)
     out = straddlers(samples["split"].to_numpy(), pairs)
     left_out = _left_out(packed, samples[out], rules.noun)
     samples = samples[~out].reset_index(drop=True)
@@ -114,7 +122,12 @@ def prepared(
         "pairs": len(pairs),
         "straddling_left_out": int(out.sum()),
     }
-    note = _note(packed, samples, classes, origin, rules, grouped=grouped)
+    by = rules.noun
+    if grouped:
+        by = "group (no group is in two splits)"
+    elif rules.within:
+        by = f"{rules.noun} at random within group and class (each split holds its share of every one)"
+    note = _note(packed, samples, classes, origin, rules, by=by, grouped=grouped)
     return Prepared(samples, {**note, "near_duplicates": near}, left_out)
 
 
@@ -155,9 +168,9 @@ def _note(
     origin: "Origin",
     rules: Rules,
     *,
+    by: str,
     grouped: bool,
 ) -> dict[str, Any]:
-    by = "group (no group is in two splits)" if grouped else rules.noun
     groups = {
         split: sorted(samples.loc[samples["split"] == split, "group"].unique()) for split in SPLITS
     }

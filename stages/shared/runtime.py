@@ -11,7 +11,7 @@ from stages.shared.refusal import Refusal
 if TYPE_CHECKING:
     import torch
 
-    from stages.params import Runtime
+    from stages.shared.schema import Runtime
 
 # Each library has a word of its own for "no instruction newer than AVX2". MKL's STRICT also makes
 # a product's bytes independent of the number of threads.
@@ -43,7 +43,8 @@ def hold_torch(runtime: "Runtime") -> None:
     import torch
 
     torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(mode=True)
+    # As use_deterministic_algorithms, but without importing the compiler, which takes seconds.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
     # Filling new memory would only mask reads of what was never written; nothing here does that.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from stages.shared.document import (
     Table,
     Text,
 )
+from stages.shared.review import FOLDER, notes
 from stages.shared.wording import (
     answers,
     method_rows,
@@ -32,11 +33,11 @@ from stages.shared.wording import (
 )
 
 if TYPE_CHECKING:
-    from stages.shared.findings import Findings
+    from stages.shared.findings import Findings, Left
 
 
-def at_a_glance(found: "Findings") -> Section:
-    """Return the run command and the five answers."""
+def at_a_glance(found: "Left", said: Mapping[str, str]) -> Section:
+    """Return the run command and the five questions, answered by `said`."""
     asked = {
         "baseline": "What simple method did this beat?",
         "metric": "What number proves it?",
@@ -48,14 +49,14 @@ def at_a_glance(found: "Findings") -> Section:
         "glance",
         "At a glance",
         [
-            Facts([(asked[key], said) for key, said in answers(found).items()]),
+            Facts([(asked[key], answer) for key, answer in said.items()]),
             Text("Run it again:"),
             Command(found.run_command),
         ],
     )
 
 
-def prepare(found: "Findings") -> Section:
+def prepare(found: "Left") -> Section:
     """Return the dataset note."""
     note = found.dataset.note
     near = note["near_duplicates"]
@@ -100,7 +101,7 @@ def prepare(found: "Findings") -> Section:
     return Section("prepare", "Prepare", blocks)
 
 
-def check(found: "Findings", *more: Block) -> Section:
+def check(found: "Left", *more: Block) -> Section:
     """Return the checks and the shape of every layer's output."""
     checks = of(
         found.checks, {"check": "check", "held": "held", "saw": "what it saw"}, "Before training"
@@ -187,8 +188,12 @@ def train(found: "Findings", *more: Block) -> Section:
         },
         f"The epoch taken from each seed: {found.chosen['rule']}. Test data choose nothing.",
     )
-    machine = Facts([(name, str(value)) for name, value in found.machine.items()])
-    return Section("train", "Train", [figure, table, *more, Text("Made on:"), machine])
+    return Section("train", "Train", [figure, table, *more, *made_on(found)])
+
+
+def made_on(found: "Left") -> list[Block]:
+    """Return the machine that trained."""
+    return [Text("Made on:"), Facts([(name, str(value)) for name, value in found.machine.items()])]
 
 
 def _verdict_facts(found: "Findings") -> Facts:
@@ -345,13 +350,14 @@ def document(
         verdict_line(found),
         summary_line(found),
         [
-            at_a_glance(found),
+            at_a_glance(found, answers(found)),
             prepare(found),
             check(found, *more.get("check", ())),
             baseline(found, *more.get("baseline", ())),
             train(found, *more.get("train", ())),
             evaluate(found, samples["right"], curves, *more.get("evaluate", ())),
             failures(found, samples["wrong"], *more.get("failures", ())),
+            review(found, {}),
             next_section(found),
             Section("limits", "Risks and limits", more["limits"]),
             Section("demo", "Try it", demo),
@@ -359,7 +365,20 @@ def document(
     )
 
 
-def next_section(found: "Findings") -> Section:
+def review(found: "Left", drafted: Mapping[str, str]) -> Section:
+    """Return the notes that a person has written, each beside what is drafted from the figures."""
+    file = f"{FOLDER}/{found.task.name}.md"
+    rows = []
+    for heading, said in notes(found.task.name).items():
+        if heading in drafted:
+            rows.append((f"{heading}, drafted from the figures", drafted[heading]))
+        rows.append(
+            (f"{heading}, by a reviewer", said or f"missing: nobody has written it in {file}")
+        )
+    return Section("review", "Review notes", [Facts(rows)])
+
+
+def next_section(found: "Left") -> Section:
     """Return the one change to try next, and its command."""
     return Section(
         "next", "Next step", [Text(found.next_step["why"]), Command(found.next_step["command"])]

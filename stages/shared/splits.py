@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
-    from stages.params import Split
+    from stages.shared.schema import Split
 
 SPLITS = ("train", "validation", "test")
 
@@ -76,6 +76,30 @@ def split_by_group(
     _, validation = _hold_out(rest, strata[rest], share, params.seed, still_to_fill=1)
     split[validation] = "validation"
     return split[member]
+
+
+def split_within(
+    units: np.ndarray, strata: np.ndarray, official_test: np.ndarray, params: "Split"
+) -> np.ndarray:
+    """Return the split of each sample, drawn at random within strata: each split holds its share.
+
+    Strata too small to give every split a unit are drawn from together.
+
+    Args:
+        units: (n,), what is drawn whole (families of near duplicates).
+        strata: (n,), within which is drawn (writer and class); a unit counts for its first sample's.
+        official_test: (n,), bool, as for `split_by_group`.
+        params: the shares of units to hold out, and the split's own seed.
+
+    Raises:
+        Refusal: there are too few units to give each split one.
+    """
+    _, first, member = np.unique(units, return_index=True, return_inverse=True)
+    own = strata[first]
+    _, place, counts = np.unique(own, return_inverse=True, return_counts=True)
+    least = 1 / min(params.test, params.validation, 1 - params.test - params.validation)
+    own = np.where(counts[place] < np.ceil(least), "rare", own)
+    return split_by_group(units, own[member], official_test, params)
 
 
 def straddlers(split: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 if TYPE_CHECKING:
-    from stages.params import EvaluateClassifier
+    from stages.shared.schema import EvaluateClassifier
 
 POWER = 0.8
 

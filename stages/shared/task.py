@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stages.params import Params, Runtime, load
+from stages.params import load
 from stages.shared import runtime as machine_room
 from stages.shared.refusal import refusing
+from stages.shared.schema import Params, Runtime
 
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 DATA = Path("data")

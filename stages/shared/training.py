@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stages.shared.refusal import Refusal
 from stages.shared.weights import learnt, read_weights_and_metadata, write_weights
@@ -28,7 +29,7 @@ from stages.shared.weights import learnt, read_weights_and_metadata, write_weigh
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from stages.params import Runtime, TrainClassifier
+    from stages.shared.schema import FitClassifier, Runtime
 
 Scores = dict[str, Tensor]
 History = list[dict[str, float]]
@@ -47,6 +48,9 @@ class Job:
         scores: (model, batch) -> "loss", with a gradient, and further scalars to log.
         validate: model -> the same scores on validation data; the lowest loss chooses the epoch.
         epochs: how many.
+        average: how much of the weights' moving average stays at each step; where above 0, it is
+            the average that is validated and kept (Polyak and Juditsky, 1992; exponential).
+        review: epochs whose weights are kept, beside the chosen one's.
     """
 
     model: nn.Module
@@ -56,6 +60,8 @@ class Job:
     scores: Callable[[nn.Module, Any], Scores]
     validate: Callable[[nn.Module], dict[str, float]]
     epochs: int
+    average: float = 0.0
+    review: tuple[int, ...] = ()
 
 
 @dataclass
@@ -67,16 +73,23 @@ class Trained:
         chosen_epoch: that epoch, from 0.
         history: a row an epoch.
         step: optimizer steps taken.
+        reviewed: the weights after each epoch that was to be kept.
+        average: the moving average of the weights, where there is one.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     chosen_epoch: int = -1
     history: History = field(default_factory=list)
     step: int = 0
+    reviewed: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
 
 
 def fit(
-    job: Job, fabric: "Fabric", state_file: Path, on_epoch: Callable[[History], None]
+    job: Job,
+    fabric: "Fabric",
+    state_file: Path | None = None,
+    on_epoch: Callable[[History], None] = lambda _: None,
 ) -> Trained:
     """Train, and return the weights of the epoch with the lowest validation loss.
 
@@ -84,13 +97,16 @@ def fit(
         job: what to train.
         fabric: the device, precision and processes, launched.
         state_file: where the state after each epoch is kept; a run that finds one goes on from it.
+            None: it is not kept.
         on_epoch: called with the history so far, once at the start and after each epoch.
 
     Raises:
         Refusal: the loss is no longer finite.
     """
     model, optimizer = fabric.setup(job.model, job.optimizer)
-    trained = restore(job, state_file)  # after set-up, which moves and converts the parameters
+    # After set-up, which moves and converts the parameters.
+    trained = restore(job, state_file) if state_file else Trained()
+    kept = _averaging(job, trained)
     on_epoch(trained.history)
     for epoch in range(len(trained.history), job.epochs):
         model.train()
@@ -103,6 +119,8 @@ def fit(
             optimizer.zero_grad()
             fabric.backward(scores["loss"])  # a gradient for every parameter
             optimizer.step()  # every parameter moves a little against its gradient
+            if isinstance(kept, AveragedModel):
+                kept.update_parameters(job.model)
             values = torch.stack([score.detach().float() for score in scores.values()]).cpu()
             names = list(scores)
             sums = values if batches == 0 else sums + values
@@ -113,7 +131,7 @@ def fit(
         means = dict(zip(names, shared.tolist(), strict=True))
         model.eval()
         with torch.no_grad():
-            validation = job.validate(model)
+            validation = job.validate(model if kept is job.model else kept.eval())
         row = {
             "epoch": float(epoch),
             "learning_rate": job.learning_rate(trained.step - 1),
@@ -125,15 +143,31 @@ def fit(
         losses = [past["validation_loss"] for past in trained.history]
         if losses[-1] < min(losses[:-1], default=math.inf):
             trained.chosen_epoch = epoch
-            trained.weights = _copy(job.model)
-        if fabric.is_global_zero:
+            trained.weights = _copy(kept)
+        if epoch in job.review:
+            trained.reviewed[epoch] = _copy(kept)
+        if kept is not job.model:
+            trained.average = _copy(kept)
+        if state_file and fabric.is_global_zero:
             save_state(job, trained, state_file)
         on_epoch(trained.history)
     return trained
 
 
+def _averaging(job: Job, trained: Trained) -> nn.Module:
+    """Return the module whose weights are judged and kept: the model, or its moving average."""
+    if not job.average:
+        return job.model
+    kept = AveragedModel(job.model, multi_avg_fn=get_ema_multi_avg_fn(job.average))  # type: ignore[no-untyped-call]
+    if trained.average:
+        kept.module.load_state_dict(trained.average, strict=False)
+        kept.n_averaged.fill_(trained.step)
+    return kept
+
+
 def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in learnt(model).items()}
+    inner = model.module if isinstance(model, AveragedModel) else model
+    return {name: tensor.detach().cpu().clone() for name, tensor in learnt(inner).items()}
 
 
 def _refuse_infinite(row: Mapping[str, float]) -> None:
@@ -153,7 +187,7 @@ def classifier(
     batches: Callable[[int], Iterable[Batch]],
     held: Callable[[], Iterable[Batch]],
     steps: int,
-    params: "TrainClassifier",
+    params: "FitClassifier",
 ) -> Job:
     """Return the run that trains `model` to classify, by cross entropy and AdamW.
 
@@ -190,10 +224,17 @@ def classifier(
 
 
 def save_state(job: Job, trained: Trained, path: Path) -> None:
-    """Write the model, the chosen weights, the optimizer and the history as one safetensors file."""
+    """Write the model, the kept weights, the optimizer and the history as one safetensors file."""
     optimizer = job.optimizer.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in learnt(job.model).items()}
-    tensors |= {f"chosen.{name}": tensor for name, tensor in trained.weights.items()}
+    parts = {
+        "model": learnt(job.model),
+        "chosen": trained.weights,
+        "average": trained.average,
+        **{f"reviewed-{epoch}": weights for epoch, weights in trained.reviewed.items()},
+    }
+    tensors = {
+        f"{part}.{name}": t for part, weights in parts.items() for name, t in weights.items()
+    }
     plain: dict[str, dict[str, Any]] = {}
     for index, values in optimizer["state"].items():
         for name, value in values.items():
@@ -223,18 +264,26 @@ def restore(job: Job, path: Path) -> Trained:
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in notes["optimizer"].items()
     }
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "chosen": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "chosen": {}, "average": {}}
     for key, tensor in tensors.items():
         part, name = key.split(".", 1)
         if part == "optimizer":
             index, name = name.split(".", 1)
             state.setdefault(int(index), {})[name] = tensor
         else:
-            parts[part][name] = tensor
+            parts.setdefault(part, {})[name] = tensor
     job.model.load_state_dict(parts["model"], strict=False)  # what is frozen was there before
     groups = job.optimizer.state_dict()["param_groups"]
     job.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return Trained(parts["chosen"], notes["chosen_epoch"], notes["history"], notes["step"])
+    reviewed = {
+        int(part.removeprefix("reviewed-")): weights
+        for part, weights in parts.items()
+        if part.startswith("reviewed-")
+    }
+    history, step = notes["history"], notes["step"]
+    return Trained(
+        parts["chosen"], notes["chosen_epoch"], history, step, reviewed, parts["average"]
+    )
 
 
 def fingerprint(*parts: Any) -> str:

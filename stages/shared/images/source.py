@@ -21,7 +21,7 @@ from stages.shared.packing import Origin
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
-    from stages.params import PrepareImages
+    from stages.shared.schema import PrepareImages
 
 # SHA-256 of what scikit-learn's load_digits() gives, as uint8: 1,797 images of 8 by 8, 0 to 16.
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
@@ -179,7 +179,7 @@ def _writers(path: Path, count: int) -> np.ndarray:
 
 def _folder(params: "PrepareImages") -> Source:
     root = Path(params.path)
-    where = f"image.prepare.path {params.path!r}"
+    where = f"prepare.path {params.path!r}"
     if not root.is_dir():
         raise Refusal(f"{where} is not a folder; name one with a sub-folder of images a class")
     classes = sorted(

@@ -12,7 +12,7 @@ from stages.shared.packing import Origin
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
-    from stages.params import Columns, PrepareTexts
+    from stages.shared.schema import Columns, PrepareTexts
 
 REVIEWS = Origin(
     origin="short reviews written for this repository by a large language model, one by one, to "

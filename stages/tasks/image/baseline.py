@@ -11,7 +11,7 @@ from stages.shared.images.packed import block_means, in_parts, opened
 from stages.shared.runtime import seed_for
 
 if TYPE_CHECKING:
-    from stages.params import ImageBaseline
+    from stages.shared.schema import ImageBaseline
     from stages.shared.task import Task
 
 PROTOTYPE, LOGISTIC = "nearest prototype", "logistic regression"

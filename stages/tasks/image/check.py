@@ -9,13 +9,14 @@ from torch import Tensor
 from stages.shared.checks import Checked, of_classifier, of_data
 from stages.shared.dataset import read_dataset
 from stages.shared.images.duplicates import near_pairs
+from stages.shared.images.network import as_tensor
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
-from stages.tasks.image.inputs import as_tensor, augment
+from stages.tasks.image.inputs import augment
 from stages.tasks.image.model import fresh_model
 
 if TYPE_CHECKING:
-    from stages.params import CheckClassifier
+    from stages.shared.schema import CheckClassifier
     from stages.shared.task import Task
 
 

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from stages.shared.comparison import Embed, Evaluation, Judge, evaluated
 from stages.shared.dataset import read_dataset
+from stages.shared.images.network import asked
 from stages.shared.images.packed import opened
 from stages.shared.runtime import device
 from stages.shared.weights import judged
-from stages.tasks.image.model import asked, load
+from stages.tasks.image.model import load
 
 if TYPE_CHECKING:
     from stages.shared.task import Task

@@ -6,7 +6,7 @@ from stages.shared.cases import BETWEEN, DRAWN, UNLIKE, Cases, Change, failing, 
 from stages.shared.dataset import read_dataset
 
 if TYPE_CHECKING:
-    from stages.params import TrainImages
+    from stages.shared.schema import TrainImages
     from stages.shared.task import Task
 
 

@@ -1,31 +1,14 @@
-"""What the image classifier is given: tensors of pixels, changed at random in training."""
+"""What the image classifier is given in training: images, each changed at random."""
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.shared.images.packed import in_parts
-
 if TYPE_CHECKING:
-    from stages.params import Augment
-
-_AT_ONCE = 2048
-
-
-def as_tensor(images: np.ndarray) -> Tensor:
-    """Return uint8 images as float32, 0 to 1."""
-    return torch.from_numpy(images.astype(np.float32) / 255)
-
-
-def as_tensors(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
-    """Yield the images at `rows` in order, as tensors of at most 2,048."""
-    for part in in_parts(rows, images, _AT_ONCE):
-        yield as_tensor(images[part])
+    from stages.shared.schema import Augment
 
 
 def augment(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:

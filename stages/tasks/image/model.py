@@ -1,100 +1,25 @@
 """The networks for images: a small residual CNN, and torchvision's ResNet-18."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from stages.shared.images.network import Classifier, normalise, normalise_by, residual
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import device, seed_for
 from stages.shared.weights import load_learnt, read_weights
-from stages.tasks.image.inputs import as_tensors
 
 if TYPE_CHECKING:
-    from stages.params import TrainImages
     from stages.shared.dataset import Dataset
+    from stages.shared.schema import TrainImages
     from stages.shared.task import Task
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_HEAD_SCALE = 0.01
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., 2016, section 3; batch norm as there)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (batch, outputs, height / stride, width / stride)."""
-        change = functional.relu(self.norm1(self.convolution1(images)))
-        change = self.norm2(self.convolution2(change))
-        return functional.relu(change + self.shortcut(images))
-
-
-class Classifier(nn.Module):
-    """Normalise, extract features, judge.
-
-    The mean and standard deviation of the training images are buffers, so that the weights' file
-    is all that a prediction needs.
-    """
-
-    mean: Tensor
-    std: Tensor
-    features: nn.Module
-
-    def __init__(self, features: nn.Module, width: int, classes: int, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("std", torch.ones(1, channels, 1, 1))
-        self.features = features
-        self.head = nn.Linear(width, classes)
-        # Small, so that the first logits are near 0 and the first loss near ln(classes); not zero,
-        # so that a gradient reaches what lies below.
-        nn.init.normal_(self.head.weight, std=_HEAD_SCALE)
-        nn.init.zeros_(self.head.bias)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return the features on which the head judges, (batch, width)."""
-        features: Tensor = self.features((images - self.mean) / self.std)
-        return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, classes) of images (batch, channel, height, width), 0 to 1."""
-        logits: Tensor = self.head(self.embed(images))
-        return logits
-
-
-def residual(channels: list[int], inputs: int) -> nn.Sequential:
-    """Return a stem and a block for each of `channels`, the first at full size, each next at half."""
-    blocks = [
-        ResidualBlock(before, after, 1 if index == 0 else 2)
-        for index, (before, after) in enumerate(
-            zip([channels[0], *channels], channels, strict=False)
-        )
-    ]
-    return nn.Sequential(
-        nn.Conv2d(inputs, channels[0], 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels[0]),
-        nn.ReLU(),
-        *blocks,
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
 
 
 class _GreyToColour(nn.Module):
@@ -117,12 +42,6 @@ def build(params: "TrainImages", channels: int, classes: int) -> Classifier:
     network.fc = nn.Identity()
     features = network if channels == 3 else nn.Sequential(_GreyToColour(), network)  # noqa: PLR2004
     return Classifier(features, width, classes, channels)
-
-
-def normalise(model: Classifier, mean: Tensor, std: Tensor) -> None:
-    """Set the mean and standard deviation, (channel,) each, that the model takes off first."""
-    model.mean.copy_(mean.view(1, -1, 1, 1))
-    model.std.copy_(std.clamp_min(1e-3).view(1, -1, 1, 1))
 
 
 def start_from(model: Classifier, params: "TrainImages") -> None:
@@ -192,13 +111,7 @@ def fresh_model(task: "Task", dataset: "Dataset", images: np.ndarray, seed: int)
     """Return the model before its first step: initialised, normalised, and started from weights."""
     torch.manual_seed(seed_for(seed, "initial weights"))
     model = build(task.params.train, dataset.note["shape"][0], len(dataset.classes))
-    rows = dataset.rows("train")
-    total = torch.zeros(2, images.shape[1], dtype=torch.float64)
-    for part in as_tensors(images, rows):
-        pixels = part.double()
-        total += torch.stack([pixels.mean((2, 3)).sum(0), pixels.square().mean((2, 3)).sum(0)])
-    mean, square = total / len(rows)
-    normalise(model, mean.float(), (square - mean**2).clamp_min(0).sqrt().float())
+    normalise_by(model, images, dataset.rows("train"))
     start_from(model, task.params.train)
     return model
 
@@ -212,13 +125,3 @@ def load(task: "Task", dataset: "Dataset", seed: int) -> Classifier:
     model = build(task.params.train, dataset.note["shape"][0], len(dataset.classes))
     load_learnt(model, task.folder("train") / f"weights-{seed}.safetensors")
     return model.eval().to(device(task.runtime))
-
-
-def asked(
-    answer: Callable[[Tensor], Tensor], images: np.ndarray, rows: np.ndarray, where: torch.device
-) -> np.ndarray:
-    """Return `answer` for the images at `rows`, (n, ...), float32."""
-    with torch.inference_mode():
-        parts = [answer(part.to(where)).float().cpu() for part in as_tensors(images, rows)]
-    result: np.ndarray = torch.cat(parts).numpy()
-    return result

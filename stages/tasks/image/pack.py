@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.shared import pictures, sections
 from stages.shared.document import Card, Command, Facts, Figure, Gallery, Text
-from stages.shared.evidence import Pack, data_files, record
+from stages.shared.evidence import Pack, classifier_files, record
 from stages.shared.files import read_arrays, read_csv
 from stages.shared.findings import Findings, gather
 from stages.shared.images.packed import opened
@@ -150,7 +150,7 @@ def pack(task: "Task") -> Pack:
         document,
         record(found, _named(found)),
         {
-            **data_files(found),
+            **classifier_files(found),
             DEMO: pictures.png(pictures.plain(images[found.successes.iloc[0]["row"]])),
         },
         task.params.pack.page_limit_mb,

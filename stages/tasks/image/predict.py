@@ -32,7 +32,9 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
             pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
         except ValueError as error:
             raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
-    from stages.tasks.image.model import asked, load  # torch, once there is something to ask
+    # torch, once there is something to ask
+    from stages.shared.images.network import asked
+    from stages.tasks.image.model import load
 
     hold_torch(task.runtime)
     model = load(task, dataset, task.params.train.seeds[0])

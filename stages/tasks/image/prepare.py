@@ -1,69 +1,15 @@
-"""Prepare images: read a source, pack it, find what nearly repeats."""
+"""Prepare images for the classifier: whoever wrote in one split wrote in no other."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.shared.images.duplicates import near_pairs
-from stages.shared.images.packed import opened, pack
-from stages.shared.images.source import source
-from stages.shared.preparing import Prepared, Rules, afresh, prepared, refuse_few
-from stages.shared.refusal import Refusal
+from stages.shared.images.preparing import prepare_images
 
 if TYPE_CHECKING:
-    from stages.params import PrepareImages
-    from stages.shared.packing import Packed
+    from stages.shared.preparing import Prepared
     from stages.shared.task import Task
 
 
-def prepare(task: "Task", folder: Path) -> Prepared:
-    """Pack the source's images into `folder`, split them by group, and describe the result.
-
-    Raises:
-        Refusal: nothing is readable, a class has too few images, a file is unreadable where
-            the params refuse that, or there are too few groups to split.
-    """
-    params: PrepareImages = task.params.prepare
-    rules = Rules(
-        task.name,
-        "image",
-        params.split,
-        params.min_per_class,
-        f"lower image.prepare.near_duplicate (it is {params.near_duplicate:g})",
-        f"root mean square difference at most {params.near_duplicate:g} of the range",
-    )
-    origin = source(params)
-    shape = (params.channels, params.size, params.size)
-
-    def make(images: Path) -> Prepared:
-        packed = pack(origin.pictures, shape, images)
-        _refuse_unusable(packed, params)
-        refuse_few(packed, rules)
-        classes = sorted(packed.samples["label"].unique())
-        if len(classes) < 2:  # noqa: PLR2004
-            raise Refusal(f"{params.path}: one class only, {classes[0]!r}; at least 2 are needed")
-        pairs, _ = near_pairs(opened(images), params.near_duplicate)
-        return prepared(packed, classes, pairs, origin.note, rules)
-
-    result = afresh(folder / "images.npy", make)
-    result.note.update(
-        source=params.source,
-        shape=list(shape),
-        size_rule=f"{params.size} x {params.size} pixels, {params.channels} channel(s); resized "
-        "without keeping the sides' ratio where a file differs",
-    )
-    return result
-
-
-def _refuse_unusable(packed: "Packed", params: "PrepareImages") -> None:
-    bad = packed.unreadable
-    if len(bad) and params.unreadable == "refuse":
-        first = bad.iloc[0]
-        raise Refusal(
-            f"{first['id']}: {first['problem']} ({len(bad)} unreadable files in all); mend or "
-            "remove them, or set image.prepare.unreadable: list to go on without them"
-        )
-    if packed.samples.empty:
-        raise Refusal(
-            f"{params.path}: none of {len(bad)} files is a readable image "
-            f"(the first, {bad.iloc[0]['id']}: {bad.iloc[0]['problem']})"
-        )
+def prepare(task: "Task", folder: Path) -> "Prepared":
+    """Pack the source's images, split them by group, and describe the result."""
+    return prepare_images(task.name, task.params.prepare, folder)

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 
 from stages.shared.dataset import read_dataset
+from stages.shared.images.network import as_tensor, as_tensors
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
 from stages.shared.training import Batch, Job, classifier
-from stages.tasks.image.inputs import as_tensor, as_tensors, augment
+from stages.tasks.image.inputs import augment
 from stages.tasks.image.model import fresh_model
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from stages.params import TrainImages
+    from stages.shared.schema import TrainImages
     from stages.shared.task import Task
 
 

@@ -24,7 +24,7 @@ from stages.shared.texts.packed import Texts, words
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from stages.params import Negation, TextBaseline
+    from stages.shared.schema import Negation, TextBaseline
     from stages.shared.task import Task
 
 KEYWORDS, NEGATION = "keyword counts", "keywords with a negation rule"

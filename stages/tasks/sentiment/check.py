@@ -13,7 +13,7 @@ from stages.tasks.sentiment.inputs import padded, tokens
 from stages.tasks.sentiment.model import fresh_model
 
 if TYPE_CHECKING:
-    from stages.params import CheckClassifier
+    from stages.shared.schema import CheckClassifier
     from stages.shared.task import Task
 
 

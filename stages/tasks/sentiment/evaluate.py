@@ -20,7 +20,7 @@ from stages.tasks.sentiment.baseline import KEYWORDS, NEGATION
 from stages.tasks.sentiment.model import asked, load
 
 if TYPE_CHECKING:
-    from stages.params import EvaluateTexts
+    from stages.shared.schema import EvaluateTexts
     from stages.shared.task import Task
 
 SIGNS = {

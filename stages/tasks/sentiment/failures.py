@@ -14,7 +14,7 @@ from stages.tasks.sentiment.model import LAYERS, asked, load
 from stages.tasks.sentiment.predict import driving_words
 
 if TYPE_CHECKING:
-    from stages.params import FailuresOfTexts, TrainTexts
+    from stages.shared.schema import FailuresOfTexts, TrainTexts
     from stages.shared.task import Task
 
 _ENOUGH = 10  # texts of a bucket before its share of errors is compared

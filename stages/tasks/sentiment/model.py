@@ -1,11 +1,9 @@
 """The networks for texts: MiniLM, and a small Transformer of the same build from scratch.
 
 Both are BERT's encoder (Devlin et al., 2019, section 3; Vaswani et al., 2017, section 3): tokens
-look at each other in every layer, and the mean of what they have become is judged. Every step is a
-module, so that the shapes in the evidence pack show the whole flow.
+look at each other in every layer, and the mean of what they have become is judged.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -14,66 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from stages.shared.runtime import device, seed_for
+from stages.shared.texts.network import Layer
 from stages.shared.weights import load_learnt, read_weights
 from stages.tasks.sentiment.inputs import PADDING, by_length, carried, padded, tokens
 
 if TYPE_CHECKING:
-    from stages.params import TrainTexts
+    from stages.shared.schema import TrainTexts
     from stages.shared.task import Task
 
 TOKENS, POSITIONS = 30522, 512  # MiniLM's vocabulary, and the longest text it knows
 LAYERS, WIDTH, HEADS = 6, 384, 12
-_WIDER = 4  # the feed-forward part, over the width
 _STD = 0.02
-_NEVER = -1e9  # the score of padding: no weight is left for it
-
-
-class Attention(nn.Module):
-    """Each token asks all others: weights from query and key, a weighted mean of the values."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.scale = 1 / math.sqrt(width / heads)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.to_heads = nn.Unflatten(-1, (heads, width // heads))
-        self.weights = nn.Softmax(dim=-1)
-        self.dropout = nn.Dropout(dropout)
-        self.from_heads = nn.Flatten(-2)
-        self.output = nn.Linear(width, width)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, tokens, width); `mask` (batch, 1, 1, tokens) is False at padding."""
-        query, key, value = (
-            self.to_heads(part(states)).transpose(1, 2)  # (batch, heads, tokens, width / heads)
-            for part in (self.query, self.key, self.value)
-        )
-        scores = query @ key.transpose(-1, -2) * self.scale  # (batch, heads, tokens, tokens)
-        weights = self.dropout(self.weights(scores.masked_fill(~mask, _NEVER)))
-        mixed: Tensor = self.output(self.from_heads((weights @ value).transpose(1, 2)))
-        return mixed
-
-
-class Layer(nn.Module):
-    """Attention, then a feed-forward part for each token, a shortcut and a norm around both."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads, dropout)
-        self.norm1 = nn.LayerNorm(width, eps=1e-12)
-        self.widen = nn.Linear(width, _WIDER * width)
-        self.gelu = nn.GELU()
-        self.narrow = nn.Linear(_WIDER * width, width)
-        self.norm2 = nn.LayerNorm(width, eps=1e-12)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, tokens, width)."""
-        states = self.norm1(states + self.dropout(self.attention(states, mask)))
-        change = self.narrow(self.gelu(self.widen(states)))
-        result: Tensor = self.norm2(states + self.dropout(change))
-        return result
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.shared import sections
 from stages.shared.document import Command, Facts, Quote, Quotes, Table, Text
-from stages.shared.evidence import Pack, data_files, record
+from stages.shared.evidence import Pack, classifier_files, record
 from stages.shared.files import as_csv, as_json, read_csv, read_json
 from stages.shared.findings import Findings, gather
 from stages.shared.texts.packed import Texts
@@ -230,7 +230,7 @@ def pack(task: "Task") -> Pack:
         document,
         record(found, _named(found)),
         {
-            **data_files(found),
+            **classifier_files(found),
             "slices.csv": as_csv(slices),
             "error_buckets.csv": as_csv(buckets),
             "driving_words.json": as_json(words),

@@ -17,7 +17,7 @@ from stages.tasks.sentiment.model import fresh_model
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from stages.params import TrainTexts
+    from stages.shared.schema import TrainTexts
     from stages.shared.task import Task
 
 KEPT = 1_000_000_000  # bytes of frozen layers' states; beyond that each batch makes its own

@@ -1,0 +1,396 @@
+"""Evaluate the flow: its checkpoints on validation data, the chosen one on test data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stages.shared.dataset import Dataset, read_dataset
+from stages.shared.files import read_csv
+from stages.shared.images.packed import opened
+from stages.shared.statistics import POWER, proportion_interval
+from stages.tasks.generative.baseline import load_judge, load_samplers
+from stages.tasks.generative.measure import (
+    Seen,
+    Yardstick,
+    asked_labels,
+    distances,
+    frechet,
+    sharpness,
+)
+from stages.tasks.generative.model import drawn, load
+
+if TYPE_CHECKING:
+    from stages.shared.files import Content
+    from stages.shared.schema import EvaluateFlow, TrainFlow
+    from stages.shared.task import Task
+
+REAL, COPIER = "real against real", "photocopier"
+SHOWN = 2  # samples of each class in a grid
+_LOW = 0.05  # quantile of real images' sharpness below which a sample is blurred
+_HALF = 0.5  # of `closer`: as held-out real images
+_FELL = 1.25  # a Fréchet distance over the best before it that is called falling back
+_COLLAPSED = 0.1  # a loss of coverage from one checkpoint to the next that is called a collapse
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The checkpoints' review, and what the chosen one's samples are worth.
+
+    Attributes:
+        metrics: figures of "current", "baseline", every method and control, and the improvement.
+        review: a row a checkpoint, baseline and control, against the validation split.
+        samples: a row a sample of the headline: id, asked, judged, confidence, neighbour, gap, ...
+        classes: a row a class: how diverse and how sharp its samples are, beside real ones.
+        pixels: uint8; all "samples" of the headline, and for each method and checkpoint a grid.
+        plots: what `dvc plots` draws, of the current model; and of the baseline.
+    """
+
+    metrics: dict[str, Any]
+    review: pd.DataFrame
+    samples: pd.DataFrame
+    classes: pd.DataFrame
+    pixels: dict[str, np.ndarray]
+    plots: dict[str, pd.DataFrame]
+    baseline_plots: dict[str, pd.DataFrame]
+
+    def files(self) -> "dict[str, Content]":
+        """Return what the stage writes into its folder."""
+        return {
+            "metrics.json": self.metrics,
+            "review.csv": self.review,
+            "samples.csv": self.samples,
+            "classes.csv": self.classes,
+            "samples.safetensors": self.pixels,
+            **{f"baseline/{name}.csv": table for name, table in self.baseline_plots.items()},
+        }
+
+
+Draw = Callable[[np.ndarray, int], np.ndarray]
+
+
+def evaluate(task: "Task") -> Evaluation:
+    """Return the review of all checkpoints, and the chosen one's figures beside the baselines'."""
+    params: EvaluateFlow = task.params.evaluate
+    trained: TrainFlow = task.params.train
+    dataset = read_dataset(task.folder("prepare"))
+    images = opened(task.folder("prepare") / "images.npy")
+    judge = load_judge(task, dataset)
+    headline, first = trained.seeds[0], params.sampling_seeds[0]
+    asked = asked_labels(dataset, params.samples)
+    shape = dataset.note["shape"]
+
+    def flow(step: int) -> Draw:
+        model = load(task, dataset, headline, step)
+        return lambda labels, seed: drawn(model, labels, shape, seed, params)
+
+    simple: dict[str, Draw] = load_samplers(task, dataset)
+    flows = {step: flow(step) for step in trained.review}
+    validation = Yardstick(judge, dataset, images, "validation", params)
+    pixels = {name: draw(asked, first) for name, draw in simple.items()}
+    pixels |= {f"step {step}": draw(asked, first) for step, draw in flows.items()}
+    found = {
+        name: validation.figures(validation.seen(some), asked) for name, some in pixels.items()
+    }
+    controls = _controls(validation, dataset, images, asked, first)
+    strongest = min(simple, key=lambda name: found[name]["frechet_validation"])
+    real = controls[REAL]
+    review = _reviewed({step: found[f"step {step}"] for step in flows}, real, params)
+    chosen, held = choose(review)
+    review["status"] = np.where(review["step"] == chosen, "chosen", review["status"])
+    others = {**{name: found[name] for name in simple}, **controls}
+    rest = pd.DataFrame([{"what": name, **row} for name, row in others.items()])
+    table = pd.concat([review, rest], ignore_index=True)
+
+    test = Yardstick(judge, dataset, images, "test", params)
+    name = f"step {chosen}"
+    seeds = {first: (test.seen(pixels[name]), test.seen(pixels[strongest]))} | {
+        seed: (test.seen(flows[chosen](asked, seed)), test.seen(simple[strongest](asked, seed)))
+        for seed in params.sampling_seeds[1:]
+    }
+    model, base = seeds[first]
+    figures = {kind: test.figures(test.seen(pixels[kind]), asked) for kind in simple}
+    current = test.figures(model, asked)
+    spread = {str(seed): test.figures(mine, asked) for seed, (mine, _) in seeds.items()}
+    gains = np.array(
+        [
+            frechet(theirs.features, test.real.features)
+            - frechet(mine.features, test.real.features)
+            for mine, theirs in seeds.values()
+        ]
+    )
+    better = improvement(model, base, test.real, gains, params)
+    metrics = {
+        "current": {
+            **_with_intervals(current, len(asked), len(test.real.features), params.confidence),
+            "step": chosen,
+            "improvement": better,
+        },
+        "baseline": _with_intervals(
+            figures[strongest], len(asked), len(test.real.features), params.confidence
+        ),
+        "baselines": figures,
+        "controls": _controls(test, dataset, images, asked, first),
+        "sampling_seeds": spread,
+        "n": len(asked),
+        "n_test": len(test.real.features),
+        "n_validation": len(validation.real.features),
+        "judge_accuracy_test": float(
+            (test.real.probabilities.argmax(axis=1) == test.labels).mean()
+        ),
+        "close_gap_test": test.close,
+        "headline_seed": headline,
+        "strongest_baseline": strongest,
+        "selection": {
+            "rule": "lowest Fréchet distance to the validation split among the checkpoints that cover "
+            f"at least {params.hold_diversity:g} of what real images cover and do not copy",
+            "step": chosen,
+            "held": held,
+        },
+    }
+    log = read_csv(task.folder("train") / "log.csv")
+    plots = _plots(log[log["seed"] == headline], review)
+    return Evaluation(
+        metrics,
+        table,
+        _samples(model, pixels[name], asked, first),
+        _classes(test, model, pixels[name], asked, dataset.classes),
+        {"samples": pixels[name], **{key: _grid(some, asked) for key, some in pixels.items()}},
+        plots,
+        {
+            name: table.assign(**{key: found[strongest].get(key, 0.0) for key in table.columns[1:]})
+            for name, table in plots.items()
+            if name != "loss"  # the baselines have none that compares
+        },
+    )
+
+
+def _controls(
+    yardstick: Yardstick, dataset: Dataset, images: np.ndarray, asked: np.ndarray, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return what training images of the asked classes score: as real images, and as samples.
+
+    As real images they are not held against themselves when copying is asked (the ceiling); handed
+    out as samples they are (the photocopier, which must fail there and nowhere else).
+    """
+    labels = dataset.labels("train")
+    random = np.random.default_rng(seed)
+    place = np.array([random.choice(np.flatnonzero(labels == label)) for label in asked])
+    rows = dataset.rows("train")[place]
+    return {
+        REAL: yardstick.figures(yardstick.seen(images, rows, but=place), asked),
+        COPIER: yardstick.figures(yardstick.seen(images, rows), asked),
+    }
+
+
+def _reviewed(
+    found: dict[int, dict[str, float]], real: dict[str, float], params: "EvaluateFlow"
+) -> pd.DataFrame:
+    """Return a row a checkpoint: its figures, its status, and a note drafted from them.
+
+    Args:
+        found: by step, rising.
+        real: what real images give.
+        params: close_share and hold_diversity.
+    """
+    rows, best, before = [], np.inf, None
+    for step, figures in found.items():
+        distance, covered = figures["frechet_validation"], figures["coverage_validation"]
+        broken = []
+        if covered < params.hold_diversity * real["coverage_validation"]:
+            broken.append(
+                f"coverage {covered:.3f} is below {params.hold_diversity:g} of "
+                f"{real['coverage_validation']:.3f}"
+            )
+        if figures["copied"] > params.close_share:
+            broken.append(f"copied {figures['copied']:.3f} is above {params.close_share:g}")
+        if figures["closer"] > _HALF:
+            broken.append(f"closer {figures['closer']:.3f} is above {_HALF:g}")
+        notes = [f"{distance / real['frechet_validation']:.1f} times real against real"]
+        if before is not None:
+            if distance > _FELL * best:
+                notes.append("quality falls back")
+            if covered < before["coverage_validation"] - _COLLAPSED:
+                notes.append("diversity collapses")
+            if figures["closer"] > before["closer"]:
+                notes.append("closer to training images than before")
+        best, before = min(best, distance), figures
+        rows.append(
+            {
+                "what": f"step {step}",
+                "step": step,
+                **figures,
+                "status": "review" if broken else "candidate",
+                "reason": "; ".join(broken),
+                "note": "; ".join(notes),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def choose(review: pd.DataFrame) -> tuple[int, bool]:
+    """Return the step to take, and whether it keeps the rule: of the candidates the nearest to real.
+
+    Where no checkpoint is a candidate, the nearest of all, which then does not keep it.
+
+    Args:
+        review: step, status, frechet_validation.
+    """
+    candidates = review[review["status"] == "candidate"]
+    held = not candidates.empty
+    among = candidates if held else review
+    best = int(among["frechet_validation"].to_numpy().argmin())
+    return int(among["step"].to_numpy()[best]), held
+
+
+def improvement(
+    model: Seen, base: Seen, real: Seen, gains: np.ndarray, params: "EvaluateFlow"
+) -> dict[str, Any]:
+    """Return the verdict on the model's Fréchet distance against the baseline's, and its figures.
+
+    Better: the bootstrap interval of the gain (the baseline's distance minus the model's) lies
+    above 0, and samples from every seed gain. Worse: the same below 0. Otherwise not
+    distinguishable; or, where even a worthwhile gain would be shown with less than 80% power, test
+    set too small. Samples and test images are resampled, the same test images for both, for the
+    standard interval (Efron and Tibshirani, 1993, section 13.2): resampling adds as much bias to a
+    Fréchet distance as small sets do, so that percentiles would not lie around the distance.
+
+    Args:
+        model: the headline samples.
+        base: the baseline's.
+        real: the test images.
+        gains: (seeds,), of each sampling seed, the headline's first.
+        params: confidence, resamples, seed, worthwhile_gain (a share of the baseline's distance).
+    """
+    from scipy.stats import norm
+
+    random = np.random.default_rng(params.seed)
+
+    def again(seen: Seen) -> np.ndarray:
+        resampled: np.ndarray = seen.features[random.integers(len(seen.gaps), size=len(seen.gaps))]
+        return resampled
+
+    found = np.empty((params.resamples, 2))
+    for index in range(params.resamples):
+        held = again(real)
+        found[index] = frechet(again(model), held), frechet(again(base), held)
+    z = norm.isf((1 - params.confidence) / 2)
+    here, there = frechet(model.features, real.features), frechet(base.features, real.features)
+    error = float((found[:, 1] - found[:, 0]).std(ddof=1))
+    gain, own_error = there - here, float(found[:, 0].std(ddof=1))
+    low, high = gain - z * error, gain + z * error
+    detectable = float((z + norm.isf(1 - POWER)) * error)
+    if low > 0 and gains.min() > 0:
+        verdict = "better"
+    elif high < 0 and gains.max() < 0:
+        verdict = "worse"
+    elif detectable > params.worthwhile_gain * there:
+        verdict = "test set too small"
+    else:
+        verdict = "not distinguishable"
+    return {
+        "verdict": verdict,
+        "gain": gain,
+        "gain_low": float(low),
+        "gain_high": float(high),
+        "share_of_baseline": here / there,
+        "frechet_standard_error": own_error,
+        "smallest_detectable_gain": detectable,
+        "power": POWER,
+        "seeds": len(gains),
+        "seed_gain_mean": float(gains.mean()),
+        "seed_gain_min": float(gains.min()),
+        "seed_gain_max": float(gains.max()),
+        "seed_gain_sd": float(gains.std(ddof=1)) if len(gains) > 1 else 0.0,
+    }
+
+
+def _with_intervals(
+    figures: dict[str, float], samples: int, real: int, confidence: float
+) -> dict[str, Any]:
+    """Return figures with the Wilson interval of each that is a share, of samples or of real images."""
+    found: dict[str, Any] = dict(figures)
+    counts = {"coverage_test": real, "label_agreement": samples, "copied": samples}
+    for name, count in counts.items():
+        low, high = proportion_interval(round(figures[name] * count), count, confidence)
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def _samples(seen: Seen, pixels: np.ndarray, asked: np.ndarray, seed: int) -> pd.DataFrame:
+    """Return a row a sample; `twin` is the nearest other sample of its class in the judge's features."""
+    twin, gap = np.full(len(asked), -1), np.full(len(asked), np.inf)
+    for label in np.unique(asked):
+        own = np.flatnonzero(asked == label)
+        if len(own) > 1:
+            table = distances(seen.features[own], seen.features[own])
+            np.fill_diagonal(table, np.inf)
+            twin[own], gap[own] = own[table.argmin(axis=1)], table.min(axis=1)
+    return pd.DataFrame(
+        {
+            "id": [f"seed-{seed}-sample-{index:04}" for index in range(len(asked))],
+            "asked": asked,
+            "judged": seen.probabilities.argmax(axis=1),
+            "confidence": seen.probabilities.max(axis=1).astype(float),
+            "of_asked": seen.probabilities[np.arange(len(asked)), asked].astype(float),
+            "neighbour_row": seen.neighbours,
+            "gap": seen.gaps,
+            "sharpness": sharpness(pixels).astype(float),
+            "twin": twin,
+            "twin_gap": gap,
+        }
+    )
+
+
+def _classes(
+    test: Yardstick, seen: Seen, pixels: np.ndarray, asked: np.ndarray, names: list[str]
+) -> pd.DataFrame:
+    """Return a row a class: spread and sharpness of its samples, beside the test images'.
+
+    Spread is the root mean square distance of features from their mean.
+    """
+    rows = []
+    for label, name in enumerate(names):
+        mine, real = asked == label, test.labels == label
+        rows.append(
+            {
+                "class": name,
+                "samples": int(mine.sum()),
+                "real": int(real.sum()),
+                "label_agreement": float(
+                    (seen.probabilities[mine].argmax(axis=1) == label).mean() if mine.any() else 0
+                ),
+                "spread": _spread(seen.features[mine]),
+                "real_spread": _spread(test.real.features[real]),
+                "sharpness": float(np.median(sharpness(pixels[mine]))) if mine.any() else 0.0,
+                "real_sharpness": float(np.median(test.sharpness[real])) if real.any() else 0.0,
+                "real_sharpness_low": float(np.quantile(test.sharpness[real], _LOW))
+                if real.any()
+                else 0.0,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _spread(features: np.ndarray) -> float:
+    if len(features) < 2:  # noqa: PLR2004
+        return 0.0
+    return float(np.sqrt(((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()))
+
+
+def _grid(pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the first samples of each class, (classes x shown, channel, height, width)."""
+    chosen = [np.flatnonzero(asked == label)[:SHOWN] for label in np.unique(asked)]
+    grid: np.ndarray = pixels[np.concatenate(chosen)]
+    return grid
+
+
+def _plots(log: pd.DataFrame, review: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    shown = ["coverage_validation", "label_agreement", "copied", "closer"]
+    return {
+        "loss": log[["epoch", "train_loss", "validation_loss"]].reset_index(drop=True),
+        "review": review[["step", *shown]].reset_index(drop=True),
+        "quality": review[["step", "frechet_validation"]].reset_index(drop=True),
+    }
