@@ -91,7 +91,9 @@ def shares(curves: pd.DataFrame, chosen: int) -> bytes:
         chosen: a step.
     """
     names = list(curves["which"].drop_duplicates())
-    x = _field("step", "quantitative", "step", axis={"format": "d"})
+    x = _field(
+        "step", "quantitative", "step", axis={"format": "d", "values": sorted(set(curves["step"]))}
+    )
     colours = {"domain": names, "range": [_GREEN, _GREY, _ORANGE][: len(names)]}
     encoding = {
         "x": x,

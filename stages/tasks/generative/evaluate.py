@@ -144,8 +144,8 @@ def evaluate(task: "Task") -> Evaluation:
         "headline_seed": headline,
         "strongest_baseline": strongest,
         "selection": {
-            "rule": "lowest Fréchet distance to the validation split among the checkpoints that cover "
-            f"at least {params.hold_diversity:g} of what real images cover and do not copy",
+            "rule": "lowest Fréchet distance to the validation split among the checkpoints with at least "
+            f"{params.hold_diversity:g} of real images' coverage and recall that do not copy",
             "step": chosen,
             "held": held,
         },
@@ -199,11 +199,12 @@ def _reviewed(
     for step, figures in found.items():
         distance, covered = figures["frechet_validation"], figures["coverage_validation"]
         broken = []
-        if covered < params.hold_diversity * real["coverage_validation"]:
-            broken.append(
-                f"coverage {covered:.3f} is below {params.hold_diversity:g} of "
-                f"{real['coverage_validation']:.3f}"
-            )
+        for name in ("coverage", "recall"):
+            value, ceiling = figures[f"{name}_validation"], real[f"{name}_validation"]
+            if value < params.hold_diversity * ceiling:
+                broken.append(
+                    f"{name} {value:.3f} is below {params.hold_diversity:g} of {ceiling:.3f}"
+                )
         if figures["copied"] > params.close_share:
             broken.append(f"copied {figures['copied']:.3f} is above {params.close_share:g}")
         if figures["closer"] > _HALF:

@@ -211,7 +211,6 @@ def metric_table(found: Left) -> pd.DataFrame:
     metrics = found.metrics
     rows = [
         *((f"{name} (baseline)", row) for name, row in metrics["baselines"].items()),
-        ("model (headline)", metrics["current"]),
         *((f"model, sampling seed {seed}", row) for seed, row in metrics["sampling_seeds"].items()),
         *metrics["controls"].items(),
     ]
