@@ -83,7 +83,6 @@ def tiny(params: dict[str, Any]) -> None:
     }
     # As short as lets the checks hold.
     params["generative"]["train"] |= {
-        "steps": 60,
         "log_every": 20,
         "review": [20, 60],
         "batch_size": 32,

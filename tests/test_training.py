@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,15 @@ def test_a_device_that_is_not_there_gets_one_line(prepared: Path) -> None:
     assert "runtime.device" in refused(prepared, *TRAIN)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Hold torch to one thread: for a network this small a second one only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class _Fabric:
     """What `fit` asks of Fabric, on one CPU; the runs above use the real one."""
 
@@ -168,6 +178,90 @@ def test_the_first_epoch_with_the_lowest_validation_loss_is_taken(tmp_path: Path
     )
     assert trained.chosen_epoch == 4
     assert torch.equal(trained.weights["weight"], seen[5])  # seen[0] is before the first epoch
+
+
+def _averaged(validation: list[float] | None = None) -> Job:
+    return replace(_job(validation), average=0.8, review=(1, 3))
+
+
+def _averages_by_hand(job: Job) -> list[dict[str, Tensor]]:
+    """Return the moving average after each epoch, from the first step's weights on."""
+    found: list[dict[str, Tensor]] = []
+    average: dict[str, Tensor] = {}
+    step = 0
+    for epoch in range(job.epochs):
+        for batch in job.batches(epoch):
+            job.optimizer.param_groups[0]["lr"] = job.learning_rate(step)
+            job.optimizer.zero_grad()
+            job.scores(job.model, batch)["loss"].backward()  # type: ignore[no-untyped-call]
+            job.optimizer.step()
+            now = {name: p.detach().clone() for name, p in job.model.named_parameters()}
+            share = job.average if step else 0.0
+            average = {
+                name: share * average[name] + (1 - share) * weight if step else weight
+                for name, weight in now.items()
+            }
+            step += 1
+        found.append(average)
+    return found
+
+
+def _close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_weights_kept_are_the_exponential_moving_average(tmp_path: Path) -> None:
+    by_hand = _averages_by_hand(_averaged())
+    trained = _fit(_averaged([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), tmp_path / "state.safetensors")
+    assert trained.chosen_epoch == 5
+    _close(trained.weights, by_hand[5])
+    _close(trained.average, by_hand[5])
+    early = _fit(_averaged([6.0, 5.0, 1.0, 3.0, 2.0, 4.0]), tmp_path / "early.safetensors")
+    _close(early.weights, by_hand[2])
+    last = _fit(_job([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), tmp_path / "last.safetensors")
+    assert not torch.allclose(last.weights["weight"], by_hand[5]["weight"], atol=1e-4)
+    assert last.average == {}
+
+
+def test_it_is_the_average_that_is_validated(tmp_path: Path) -> None:
+    job, by_hand = _averaged(), _averages_by_hand(_averaged())
+    trained = _fit(job, tmp_path / "state.safetensors")
+    model = nn.Linear(3, 2)
+    for row, average in zip(trained.history, by_hand, strict=True):
+        model.load_state_dict(average)
+        assert row["validation_loss"] == pytest.approx(job.validate(model)["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.8])
+def test_the_weights_of_the_epochs_to_be_reviewed_are_kept(tmp_path: Path, average: float) -> None:
+    by_hand = _averages_by_hand(replace(_averaged(), average=average))
+    job = replace(_averaged([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), average=average)
+    trained = _fit(job, tmp_path / "state.safetensors")
+    assert trained.chosen_epoch == 0
+    assert list(trained.reviewed) == [1, 3]
+    for epoch in (1, 3):
+        _close(trained.reviewed[epoch], by_hand[epoch])
+
+
+@pytest.mark.parametrize("epoch", range(6))
+def test_stopped_after_any_epoch_the_average_goes_on_as_it_was(tmp_path: Path, epoch: int) -> None:
+    whole = _fit(_averaged(), tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        _fit(_averaged(), tmp_path / "cut.safetensors", stop_after=epoch)
+    rest = _fit(_averaged(), tmp_path / "cut.safetensors")
+    assert rest.history == whole.history
+    assert rest.reviewed.keys() == whole.reviewed.keys() == {1, 3}
+    for mine, theirs in (
+        (rest.weights, whole.weights),
+        (rest.average, whole.average),
+        *((rest.reviewed[kept], whole.reviewed[kept]) for kept in (1, 3)),
+    ):
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    whole_state = (tmp_path / "whole.safetensors").read_bytes()
+    assert (tmp_path / "cut.safetensors").read_bytes() == whole_state
 
 
 def test_the_learning_rate_is_the_schedules(tmp_path: Path) -> None:

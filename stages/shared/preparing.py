@@ -104,8 +104,8 @@ def prepared(
         samples["group"] = [f"family-{number}" for number in families(len(samples), tied)]
     units, labels = samples["group"].to_numpy(), samples["label"].to_numpy()
     if rules.within:
-        strata = np.array([f"{group} {label}" for group, label in zip(known, labels, strict=True)])
-        samples["split"] = split_within(units, strata, given, rules.split)
+        cells = np.array([f"{group} {label}" for group, label in zip(known, labels, strict=True)])
+        samples["split"] = split_within(units, cells, given, rules.split)
     else:
         samples["split"] = split_by_group(units, labels, given, rules.split)
     out = straddlers(samples["split"].to_numpy(), pairs)
@@ -126,7 +126,8 @@ def prepared(
     if grouped:
         by = "group (no group is in two splits)"
     elif rules.within:
-        by = f"{rules.noun} at random within group and class (each split holds its share of every one)"
+        strata = "group and class" if (known != "").any() else "class"
+        by = f"{rules.noun} at random within {strata} (each split holds its share of every one)"
     note = _note(packed, samples, classes, origin, rules, by=by, grouped=grouped)
     return Prepared(samples, {**note, "near_duplicates": near}, left_out)
 

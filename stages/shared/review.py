@@ -28,10 +28,9 @@ def notes(task: str) -> dict[str, str]:
         re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL),
         flags=re.MULTILINE,
     )
-    found = {
-        heading: " ".join(said.split())
-        for heading, said in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    found: dict[str, str] = {}
+    for heading, said in zip(parts[1::2], parts[2::2], strict=True):
+        found[heading] = " ".join([*found.get(heading, "").split(), *said.split()])
     if not found:
         raise Refusal(f"{path}: no heading; write each note below one, as in `## Quality`")
     return found

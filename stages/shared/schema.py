@@ -348,7 +348,6 @@ class TrainFlow(Section):
     """The flow and its training."""
 
     seeds: Seeds
-    steps: Count
     log_every: Count
     review: Annotated[list[Count], Field(min_length=1)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -357,6 +356,11 @@ class TrainFlow(Section):
     average: Annotated[float, Field(ge=0, lt=1)]
     label_dropout: Annotated[float, Field(ge=0, lt=1)]
     channels: Channels
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps are trained: up to the last one that is reviewed."""
+        return self.review[-1]
 
     @property
     def epochs(self) -> int:
@@ -373,18 +377,9 @@ class TrainFlow(Section):
     @model_validator(mode="after")
     def _reviewed_where_logged(self) -> Self:
         every, review = self.log_every, self.review
-        if self.steps % every:
+        if sorted(set(review)) != review or any(step % every for step in review):
             raise ValueError(
-                f"steps (given {self.steps}) must be a multiple of log_every ({every})"
-            )
-        if (
-            sorted(set(review)) != review
-            or review[-1] > self.steps
-            or any(s % every for s in review)
-        ):
-            raise ValueError(
-                f"review (given {review}) must rise, each step a multiple of log_every ({every}) and "
-                f"at most steps ({self.steps})"
+                f"review (given {review}) must rise, each step a multiple of log_every ({every})"
             )
         return self
 
@@ -403,6 +398,14 @@ class EvaluateFlow(Section):
     close_share: Share
     hold_diversity: ZeroToOne
     worthwhile_gain: Share
+
+    @model_validator(mode="after")
+    def _more_than_neighbours(self) -> Self:
+        if self.samples <= self.neighbours:
+            raise ValueError(
+                f"samples (given {self.samples}) must be more than neighbours (given {self.neighbours})"
+            )
+        return self
 
 
 class FailuresOfSamples(Section):

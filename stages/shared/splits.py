@@ -95,11 +95,17 @@ def split_within(
         Refusal: there are too few units to give each split one.
     """
     _, first, member = np.unique(units, return_index=True, return_inverse=True)
-    own = strata[first]
-    _, place, counts = np.unique(own, return_inverse=True, return_counts=True)
-    least = 1 / min(params.test, params.validation, 1 - params.test - params.validation)
-    own = np.where(counts[place] < np.ceil(least), "rare", own)
-    return split_by_group(units, own[member], official_test, params)
+    own = strata[first].astype(object)
+    drawn = np.ones(len(own), dtype=bool)
+    np.logical_and.at(drawn, member, ~official_test)
+    names, counts = np.unique(own[drawn].astype(str), return_counts=True)
+    least = np.ceil(1 / min(params.test, params.validation, 1 - params.test - params.validation))
+    rare = {str(name) for name in strata} - set(names[counts >= least])
+    pool = counts[counts < least].sum()
+    # Too few together, they join the largest stratum: a lone one would undo the strata of all.
+    home = "rare" if pool >= least or not len(names) else names[counts.argmax()]
+    own = np.array([home if name in rare else name for name in own.astype(str)], dtype=object)
+    return split_by_group(units, own[member].astype(str), official_test, params)
 
 
 def straddlers(split: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from stages.shared.images.network import (
     residual,
 )
 from stages.shared.images.packed import opened
+from stages.shared.refusal import Refusal
 from stages.shared.runtime import device, seed_for
 from stages.shared.training import Batch, Job, Scores, classifier, launched, one_cycle
 from stages.shared.training import fit as train
@@ -105,14 +106,16 @@ def gaussians(
         images: the packed array.
         rows: of the images to fit.
         labels: theirs.
-        classes: how many; each has at least 2 images.
+        classes: how many; each has an image.
         most: axes that are kept.
     """
     found = {}
     for label in range(classes):
         own = images[rows[labels == label]].reshape((labels == label).sum(), -1) / np.float32(255)
         mean = own.mean(axis=0)
-        _, scales, axes = np.linalg.svd((own - mean) / np.sqrt(len(own) - 1), full_matrices=False)
+        _, scales, axes = np.linalg.svd(
+            (own - mean) / np.sqrt(max(1, len(own) - 1)), full_matrices=False
+        )
         found[f"mean_{label}"] = mean.astype(np.float32)
         found[f"factor_{label}"] = (scales[:, None] * axes)[:most].astype(np.float32)
     return found
@@ -172,6 +175,13 @@ def fit(task: "Task") -> Fitted:
     judge = _judge(params.judge, dataset, images, fabric)
     some = dataset.draw("train", params.fit_on_at_most, seed_for("baseline sample"))
     rows, labels = dataset.rows("train")[some], dataset.labels("train")[some]
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise Refusal(
+            f"class {dataset.classes[int(counts.argmin())]!r} has no image among the {len(some)} that the "
+            f"baselines are fitted on; raise {task.name}.baseline.fit_on_at_most, or "
+            f"{task.name}.prepare.min_per_class"
+        )
     shapes = gaussians(images, rows, labels, classes, params.axes)
     torch.manual_seed(seed_for("vae"))
     vae = Autoencoder(params.vae, shape, classes)

@@ -287,7 +287,7 @@ def improvement(
         verdict = "better"
     elif high < 0 and gains.max() < 0:
         verdict = "worse"
-    elif detectable > params.worthwhile_gain * there:
+    elif low <= 0 <= high and detectable > params.worthwhile_gain * there:
         verdict = "test set too small"
     else:
         verdict = "not distinguishable"
@@ -296,7 +296,7 @@ def improvement(
         "gain": gain,
         "gain_low": float(low),
         "gain_high": float(high),
-        "share_of_baseline": here / there,
+        "share_of_baseline": here / max(there, 1e-12),
         "frechet_standard_error": own_error,
         "smallest_detectable_gain": detectable,
         "power": POWER,

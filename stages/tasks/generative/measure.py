@@ -14,6 +14,7 @@ import numpy as np
 from stages.shared.dataset import Dataset
 from stages.shared.images.network import asked
 from stages.shared.images.packed import block_means, in_parts
+from stages.shared.refusal import Refusal
 from stages.shared.runtime import seed_for
 from stages.shared.weights import judged
 
@@ -218,6 +219,11 @@ class Yardstick:
         drawn = dataset.draw(split, REFERENCE, seed_for("reference", split))
         self.labels = dataset.labels(split)[drawn]
         rows = dataset.rows(split)[drawn]
+        if len(rows) <= params.neighbours:
+            raise Refusal(
+                f"{len(rows)} {split} images have no {params.neighbours} neighbours each; add images, or "
+                "lower generative.evaluate.neighbours"
+            )
         self.real = self.seen(images, rows)
         self.sharpness = np.concatenate([sharpness(images[p]) for p in in_parts(rows, images)])
         self.close = float(np.quantile(self.real.gaps, params.close_share))
