@@ -3,7 +3,7 @@
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.shared.task import Task, enter
 
@@ -58,15 +58,20 @@ def run(task: Task) -> None:
             for seed, trained in zip(seeds, results, strict=True)
             for row in trained.history
         ]
-        chosen = {str(s): t.chosen_epoch for s, t in zip(seeds, results, strict=True)}
+        chosen: dict[str, Any] = {
+            "rule": "lowest validation loss, the first of equals",
+            "epoch": {str(s): t.chosen_epoch for s, t in zip(seeds, results, strict=True)},
+        }
+        if results[0].reviewed:
+            chosen = {
+                "rule": "none here: the checkpoints kept are reviewed in the stage evaluate",
+                "kept_epochs": sorted(results[0].reviewed),
+            }
         write_all(
             folder,
             {
                 "log.csv": pd.DataFrame(rows),
-                "chosen.json": {
-                    "rule": "lowest validation loss, the first of equals",
-                    "epoch": chosen,
-                },
+                "chosen.json": chosen,
                 "machine.json": machine(task.runtime, device_name(fabric.device)),
             },
         )

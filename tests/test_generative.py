@@ -65,6 +65,8 @@ def test_failures_are_counted_as_the_samples_say(chain: Path) -> None:
     assert set(summary["buckets"]) == {"collapsed", "blurred", "broken", "copied"}
     assert (cases.groupby("bucket").size() >= 3).all()
     assert summary["buckets"]["broken"] == int((samples["of_asked"] < 0.5).sum())
+    assert set(summary["shares_of_real"]) == set(summary["buckets"])
+    assert 0 <= summary["shares_of_real"]["copied"] < 0.2
     metrics = json.loads((data / "metrics.json").read_text())
     close = int((samples["gap"] < metrics["close_gap_test"]).sum())
     assert summary["buckets"]["copied"] == close

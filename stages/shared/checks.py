@@ -16,7 +16,7 @@ from stages.shared.dataset import Dataset
 
 if TYPE_CHECKING:
     from stages.shared.files import Content
-    from stages.shared.schema import CheckClassifier
+    from stages.shared.schema import CheckNetwork
 
 Loss = Callable[[nn.Module], Tensor]
 _SHAPES = ["layer", "kind", "output_shape", "parameters"]
@@ -70,7 +70,7 @@ def of_classifier(
     batch: Tensor,
     truth: Tensor,
     classes: int,
-    params: "CheckClassifier",
+    params: "CheckNetwork",
     rate: float,
 ) -> tuple[list[Check], pd.DataFrame]:
     """Return what must hold of a fresh classifier on one batch, and its layers' shapes.

@@ -244,7 +244,7 @@ def page(document: Document, limit_mb: float) -> str:
     if size > limit_mb:
         raise Refusal(
             f"the page would be {size:.1f} MB, pack.page_limit_mb is {limit_mb:g}; show fewer samples "
-            "(failures.show), or raise the limit"
+            "(params, section failures), or raise the limit"
         )
     return text
 

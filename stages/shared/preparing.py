@@ -127,7 +127,10 @@ def prepared(
         by = "group (no group is in two splits)"
     elif rules.within:
         strata = "group and class" if (known != "").any() else "class"
-        by = f"{rules.noun} at random within {strata} (each split holds its share of every one)"
+        by = (
+            f"{rules.noun} at random within {strata} (each split holds its share of every one; near "
+            "duplicates stay together)"
+        )
     note = _note(packed, samples, classes, origin, rules, by=by, grouped=grouped)
     return Prepared(samples, {**note, "near_duplicates": near}, left_out)
 

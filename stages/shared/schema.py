@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-GROUP = 8  # channels of the flow that are normalised together
+_GROUP = 8  # channels of the flow that are normalised together, as its model.py has it
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -143,8 +143,8 @@ class PrepareTexts(Section):
     split: Split
 
 
-class CheckClassifier(Section):
-    """What must hold before a classifier is trained."""
+class CheckNetwork(Section):
+    """What must hold before a network is trained."""
 
     batch_size: Annotated[int, Field(ge=2)]
     first_loss_tolerance: Positive
@@ -310,15 +310,6 @@ class FailuresOfTexts(Failures):
     explain: Count
 
 
-class CheckFlow(Section):
-    """What must hold before the flow is trained."""
-
-    batch_size: Annotated[int, Field(ge=2)]
-    first_loss_tolerance: Positive
-    overfit_steps: Count
-    overfit_loss: Positive
-
-
 class Judge(FitClassifier):
     """The classifier that judges samples."""
 
@@ -370,8 +361,8 @@ class TrainFlow(Section):
     @field_validator("channels")
     @classmethod
     def _in_groups(cls, channels: list[int]) -> list[int]:
-        if any(width % GROUP for width in channels):
-            raise ValueError(f"must be multiples of {GROUP}, which are normalised together")
+        if any(width % _GROUP for width in channels):
+            raise ValueError(f"must be multiples of {_GROUP}, which are normalised together")
         return channels
 
     @model_validator(mode="after")
@@ -412,7 +403,6 @@ class FailuresOfSamples(Section):
     """Which samples are shown as failures."""
 
     per_bucket: Annotated[int, Field(ge=3, le=12)]
-    neighbours: Annotated[int, Field(ge=1, le=12)]
 
 
 class Pack(Section):
@@ -425,7 +415,7 @@ class Image(Section):
     """The task image: a section a stage."""
 
     prepare: PrepareImages
-    check: CheckClassifier
+    check: CheckNetwork
     baseline: ImageBaseline
     train: TrainImages
     evaluate: EvaluateClassifier
@@ -437,7 +427,7 @@ class Sentiment(Section):
     """The task sentiment: a section a stage."""
 
     prepare: PrepareTexts
-    check: CheckClassifier
+    check: CheckNetwork
     baseline: TextBaseline
     train: TrainTexts
     evaluate: EvaluateTexts
@@ -469,12 +459,21 @@ class Generative(Section):
     """The task generative: a section a stage."""
 
     prepare: PrepareImages
-    check: CheckFlow
+    check: CheckNetwork
     baseline: GenerativeBaseline
     train: TrainFlow
     evaluate: EvaluateFlow
     failures: FailuresOfSamples
     pack: Pack
+
+    @model_validator(mode="after")
+    def _guidance_knows_no_label(self) -> Self:
+        if self.train.label_dropout == 0 and self.evaluate.guidance != 1:
+            raise ValueError(
+                f"evaluate.guidance (given {self.evaluate.guidance:g}) must be 1 where "
+                "train.label_dropout is 0: the network has never been asked without a label"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sides_can_be_halved(self) -> Self:

@@ -369,7 +369,8 @@ def review(found: "Left", drafted: Mapping[str, str]) -> Section:
     """Return the notes that a person has written, each beside what is drafted from the figures."""
     file = f"{FOLDER}/{found.task.name}.md"
     rows = []
-    for heading, said in notes(found.task.name).items():
+    written = notes(found.task.name)
+    for heading, said in {**dict.fromkeys(drafted, ""), **written}.items():
         if heading in drafted:
             rows.append((f"{heading}, drafted from the figures", drafted[heading]))
         rows.append(

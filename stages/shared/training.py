@@ -130,8 +130,8 @@ def fit(
         assert isinstance(shared, Tensor)  # noqa: S101 (for the type checker)
         means = dict(zip(names, shared.tolist(), strict=True))
         model.eval()
-        with torch.no_grad():
-            validation = job.validate(model if kept is job.model else kept.eval())
+        with torch.no_grad(), _holding(job.model, kept):
+            validation = job.validate(model)
         row = {
             "epoch": float(epoch),
             "learning_rate": job.learning_rate(trained.step - 1),
@@ -163,6 +163,18 @@ def _averaging(job: Job, trained: Trained) -> nn.Module:
         kept.module.load_state_dict(trained.average, strict=False)
         kept.n_averaged.fill_(trained.step)
     return kept
+
+
+@contextmanager
+def _holding(model: nn.Module, kept: nn.Module) -> Iterator[None]:
+    """Let `model` hold the kept weights, so that it is asked as it was set up: device, precision."""
+    if kept is model:
+        yield
+        return
+    own = _copy(model)
+    model.load_state_dict(_copy(kept), strict=False)
+    yield
+    model.load_state_dict(own, strict=False)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -24,6 +24,16 @@ def as_tensors(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
         yield as_tensor(images[part])
 
 
+def labelled(
+    images: np.ndarray, rows: np.ndarray, labels: Tensor
+) -> Iterator[tuple[tuple[Tensor], Tensor]]:
+    """Yield the images at `rows` in order, as a network's inputs, with their labels."""
+    done = 0
+    for part in as_tensors(images, rows):
+        yield (part,), labels[done : done + len(part)]
+        done += len(part)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al., 2016, section 3; batch norm as there)."""
 

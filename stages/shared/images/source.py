@@ -93,6 +93,21 @@ def fitted(image: Image.Image, size: int, channels: int) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def read_files(names: Iterable[str], params: "PrepareImages") -> np.ndarray:
+    """Return image files as prepare would pack them, uint8 (n, channel, height, width).
+
+    Raises:
+        Refusal: one of them cannot be read.
+    """
+    pixels = []
+    for name in names:
+        try:
+            pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
+        except ValueError as error:
+            raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
+    return np.stack(pixels)
+
+
 def read_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarray:
     """Return the image file `path` as uint8 (channel, height, width).
 

@@ -14,8 +14,8 @@ from stages.shared.files import read_arrays
 from stages.shared.images.network import (
     Classifier,
     as_tensor,
-    as_tensors,
     asked,
+    labelled,
     normalise_by,
     residual,
 )
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stages.shared.task import Task
 
 GAUSSIANS, VAE = "class Gaussians", "small VAE"
+_VALUES = 64_000_000  # pixels of the images that baselines are fitted on
 _GAUSSIANS, _VAE, _JUDGE = "gaussians.safetensors", "vae.safetensors", "judge.safetensors"
 
 
@@ -78,7 +79,7 @@ class Autoencoder(nn.Module):
         logits: Tensor = self.decoder(torch.cat([codes, hot], dim=1))
         return logits.view(-1, *self.shape)
 
-    def loss(self, images: Tensor, labels: Tensor, noise: Tensor) -> Scores:
+    def forward(self, images: Tensor, labels: Tensor, noise: Tensor) -> Scores:
         """Return the negative evidence bound in nats an image, and its two parts.
 
         Args:
@@ -173,19 +174,20 @@ def fit(task: "Task") -> Fitted:
     fabric = launched(task.runtime)
 
     judge = _judge(params.judge, dataset, images, fabric)
-    some = dataset.draw("train", params.fit_on_at_most, seed_for("baseline sample"))
+    most = min(params.fit_on_at_most, max(1, _VALUES // int(np.prod(shape))))
+    some = dataset.draw("train", most, seed_for("baseline sample"))
     rows, labels = dataset.rows("train")[some], dataset.labels("train")[some]
     counts = np.bincount(labels, minlength=classes)
     if not counts.all():
         raise Refusal(
             f"class {dataset.classes[int(counts.argmin())]!r} has no image among the {len(some)} that the "
-            f"baselines are fitted on; raise {task.name}.baseline.fit_on_at_most, or "
-            f"{task.name}.prepare.min_per_class"
+            f"baselines are fitted on; raise {task.name}.baseline.fit_on_at_most or "
+            f"{task.name}.prepare.min_per_class, or lower {task.name}.prepare.size"
         )
     shapes = gaussians(images, rows, labels, classes, params.axes)
     torch.manual_seed(seed_for("vae"))
     vae = Autoencoder(params.vae, shape, classes)
-    held = dataset.draw("validation", params.fit_on_at_most, seed_for("baseline sample"))
+    held = dataset.draw("validation", most, seed_for("baseline sample"))
     vae_loss = _fit_vae(
         vae,
         params.vae,
@@ -251,15 +253,13 @@ def _judge(params: "Judge", dataset: Dataset, images: np.ndarray, fabric: "Fabri
             yield fabric.to_device(((pixels,), labels["train"][chosen]))
 
     def held() -> Iterator[Batch]:
-        done = 0
-        for part in as_tensors(images, rows["validation"]):
-            yield (fabric.to_device(part),), labels["validation"][done : done + len(part)]
-            done += len(part)
+        for batch in labelled(images, rows["validation"], labels["validation"]):
+            yield fabric.to_device(batch)
 
     steps = len(rows["train"]) // min(params.batch_size, len(rows["train"]))
     best = train(classifier(judge, batches, held, steps, params), fabric)
     judge.load_state_dict(best.weights)
-    return judge.eval()
+    return judge.eval().float()
 
 
 def _fit_vae(
@@ -281,8 +281,8 @@ def _fit_vae(
             drawn = torch.randn(len(chosen), params.latent, generator=random)
             yield fabric.to_device((images[chosen], labels[chosen], drawn))
 
-    def validate(_: nn.Module) -> dict[str, float]:
-        found = model.loss(*fabric.to_device((*held, noise)))
+    def validate(network: nn.Module) -> dict[str, float]:
+        found = network(*fabric.to_device((*held, noise)))
         return {name: value.item() for name, value in found.items()}
 
     steps = len(images) // min(params.batch_size, len(images)) * params.epochs
@@ -294,14 +294,14 @@ def _fit_vae(
             optimizer,
             rate,
             batches,
-            lambda _, batch: model.loss(*batch),
+            lambda network, batch: network(*batch),
             validate,
             params.epochs,
         ),
         fabric,
     )
     model.load_state_dict(best.weights)
-    model.eval().cpu()
+    model.eval().float().cpu()
     return best.history[best.chosen_epoch]["validation_loss"]
 
 

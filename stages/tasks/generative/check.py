@@ -15,13 +15,13 @@ from stages.tasks.generative.inputs import as_signed, drawn_point
 from stages.tasks.generative.model import fresh_model
 
 if TYPE_CHECKING:
-    from stages.shared.schema import CheckFlow
+    from stages.shared.schema import CheckNetwork
     from stages.shared.task import Task
 
 
 def check(task: "Task") -> Checked:
     """Return the checks of the prepared images and of a fresh flow of the first seed."""
-    params: CheckFlow = task.params.check
+    params: CheckNetwork = task.params.check
     dataset = read_dataset(task.folder("prepare"))
     images = opened(task.folder("prepare") / "images.npy")
     found = of_data(dataset, near_pairs(images, task.params.prepare.near_duplicate)[0])

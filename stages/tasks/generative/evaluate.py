@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.files import read_csv
 from stages.shared.images.packed import opened
+from stages.shared.runtime import seed_for
 from stages.shared.statistics import POWER, proportion_interval
 from stages.tasks.generative.baseline import load_judge, load_samplers
 from stages.tasks.generative.measure import (
+    LOW,
     Seen,
     Yardstick,
+    among_others,
     asked_labels,
     distances,
     frechet,
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
 REAL, COPIER = "real against real", "photocopier"
 SHOWN = 2  # samples of each class in a grid
-_LOW = 0.05  # quantile of real images' sharpness below which a sample is blurred
 _HALF = 0.5  # of `closer`: as held-out real images
 _FELL = 1.25  # a Fréchet distance over the best before it that is called falling back
 _COLLAPSED = 0.1  # a loss of coverage from one checkpoint to the next that is called a collapse
@@ -44,6 +47,7 @@ class Evaluation:
         review: a row a checkpoint, baseline and control, against the validation split.
         samples: a row a sample of the headline: id, asked, judged, confidence, neighbour, gap, ...
         classes: a row a class: how diverse and how sharp its samples are, beside real ones.
+        real: a row a validation image, with the columns of samples by which failures are told.
         pixels: uint8; all "samples" of the headline, and for each method and checkpoint a grid.
         plots: what `dvc plots` draws, of the current model; and of the baseline.
     """
@@ -52,6 +56,7 @@ class Evaluation:
     review: pd.DataFrame
     samples: pd.DataFrame
     classes: pd.DataFrame
+    real: pd.DataFrame
     pixels: dict[str, np.ndarray]
     plots: dict[str, pd.DataFrame]
     baseline_plots: dict[str, pd.DataFrame]
@@ -63,6 +68,7 @@ class Evaluation:
             "review.csv": self.review,
             "samples.csv": self.samples,
             "classes.csv": self.classes,
+            "real.csv": self.real,
             "samples.safetensors": self.pixels,
             **{f"baseline/{name}.csv": table for name, table in self.baseline_plots.items()},
         }
@@ -97,7 +103,8 @@ def evaluate(task: "Task") -> Evaluation:
     controls = _controls(validation, dataset, images, asked, first)
     strongest = min(simple, key=lambda name: found[name]["frechet_validation"])
     real = controls[REAL]
-    review = _reviewed({step: found[f"step {step}"] for step in flows}, real, params)
+    held_out = len(validation.labels)
+    review = _reviewed({step: found[f"step {step}"] for step in flows}, real, held_out, params)
     chosen, held = choose(review)
     review["status"] = np.where(review["step"] == chosen, "chosen", review["status"])
     others = {**{name: found[name] for name in simple}, **controls}
@@ -111,9 +118,10 @@ def evaluate(task: "Task") -> Evaluation:
         for seed in params.sampling_seeds[1:]
     }
     model, base = seeds[first]
-    figures = {kind: test.figures(test.seen(pixels[kind]), asked) for kind in simple}
-    current = test.figures(model, asked)
+    seen = {kind: base if kind == strongest else test.seen(pixels[kind]) for kind in simple}
+    figures = {kind: test.figures(some, asked) for kind, some in seen.items()}
     spread = {str(seed): test.figures(mine, asked) for seed, (mine, _) in seeds.items()}
+    current = spread[str(first)]
     gains = np.array(
         [
             frechet(theirs.features, test.real.features)
@@ -140,12 +148,16 @@ def evaluate(task: "Task") -> Evaluation:
         "judge_accuracy_test": float(
             (test.real.probabilities.argmax(axis=1) == test.labels).mean()
         ),
+        "ceiling": REAL,
+        "shown_of_each": SHOWN,
         "close_gap_test": test.close,
+        "shown_classes": [dataset.classes[label] for label in np.unique(asked)],
         "headline_seed": headline,
         "strongest_baseline": strongest,
         "selection": {
             "rule": "lowest Fréchet distance to the validation split among the checkpoints with at least "
-            f"{params.hold_diversity:g} of real images' coverage and recall that do not copy",
+            f"{params.hold_diversity:g} of real images' coverage and recall that do not clearly copy more "
+            "than held-out images do",
             "step": chosen,
             "held": held,
         },
@@ -157,6 +169,7 @@ def evaluate(task: "Task") -> Evaluation:
         table,
         _samples(model, pixels[name], asked, first),
         _classes(test, model, pixels[name], asked, dataset.classes),
+        _real(validation),
         {"samples": pixels[name], **{key: _grid(some, asked) for key, some in pixels.items()}},
         plots,
         {
@@ -173,28 +186,38 @@ def _controls(
     """Return what training images of the asked classes score: as real images, and as samples.
 
     As real images they are not held against themselves when copying is asked (the ceiling); handed
-    out as samples they are (the photocopier, which must fail there and nowhere else).
+    out as samples they are (the photocopier, which must fail there and nowhere else). Each is drawn
+    once, where its class has as many as are asked for.
     """
-    labels = dataset.labels("train")
-    random = np.random.default_rng(seed)
-    place = np.array([random.choice(np.flatnonzero(labels == label)) for label in asked])
-    rows = dataset.rows("train")[place]
-    return {
-        REAL: yardstick.figures(yardstick.seen(images, rows, but=place), asked),
-        COPIER: yardstick.figures(yardstick.seen(images, rows), asked),
-    }
+    labels, training = dataset.labels("train"), dataset.rows("train")
+    random = np.random.default_rng(seed_for(seed, "controls"))
+    place = np.zeros(len(asked), dtype=np.int64)
+    for label in np.unique(asked):
+        own, due = np.flatnonzero(labels == label), np.flatnonzero(asked == label)
+        place[due] = np.resize(random.permutation(own), len(due))
+    copies = yardstick.seen(images, training[place])
+    others = among_others(copies, images, training, place)
+    return {REAL: yardstick.figures(others, asked), COPIER: yardstick.figures(copies, asked)}
 
 
 def _reviewed(
-    found: dict[int, dict[str, float]], real: dict[str, float], params: "EvaluateFlow"
+    found: dict[int, dict[str, float]],
+    real: dict[str, float],
+    held: int,
+    params: "EvaluateFlow",
 ) -> pd.DataFrame:
     """Return a row a checkpoint: its figures, its status, and a note drafted from them.
 
     Args:
         found: by step, rising.
         real: what real images give.
-        params: close_share and hold_diversity.
+        held: how many validation images there are.
+        params: close_share, hold_diversity, samples, and the confidence with which a checkpoint has to
+            copy more than held-out real images do, which themselves lie about the limits.
     """
+    count = params.samples
+    error = np.sqrt((count + held + 1) / (12 * count * held))  # of Mann and Whitney's statistic
+    closer_reach = float(norm.isf((1 - params.confidence) / 2) * error)
     rows, best, before = [], np.inf, None
     for step, figures in found.items():
         distance, covered = figures["frechet_validation"], figures["coverage_validation"]
@@ -205,10 +228,14 @@ def _reviewed(
                 broken.append(
                     f"{name} {value:.3f} is below {params.hold_diversity:g} of {ceiling:.3f}"
                 )
-        if figures["copied"] > params.close_share:
-            broken.append(f"copied {figures['copied']:.3f} is above {params.close_share:g}")
-        if figures["closer"] > _HALF:
-            broken.append(f"closer {figures['closer']:.3f} is above {_HALF:g}")
+        copied, closer = figures["copied"], figures["closer"]
+        low, _ = proportion_interval(
+            round(copied * params.samples), params.samples, params.confidence
+        )
+        if low > params.close_share:
+            broken.append(f"copied {copied:.3f} is clearly above {params.close_share:g}")
+        if closer - closer_reach > _HALF:
+            broken.append(f"closer {closer:.3f} is clearly above {_HALF:g}")
         notes = [f"{distance / real['frechet_validation']:.1f} times real against real"]
         if before is not None:
             if distance > _FELL * best:
@@ -265,8 +292,6 @@ def improvement(
         gains: (seeds,), of each sampling seed, the headline's first.
         params: confidence, resamples, seed, worthwhile_gain (a share of the baseline's distance).
     """
-    from scipy.stats import norm
-
     random = np.random.default_rng(params.seed)
 
     def again(seen: Seen) -> np.ndarray:
@@ -345,6 +370,19 @@ def _samples(seen: Seen, pixels: np.ndarray, asked: np.ndarray, seed: int) -> pd
     )
 
 
+def _real(held: Yardstick) -> pd.DataFrame:
+    seen = held.real
+    return pd.DataFrame(
+        {
+            "asked": held.labels,
+            "of_asked": seen.probabilities[np.arange(len(held.labels)), held.labels].astype(float),
+            "gap": seen.gaps,
+            "sharpness": held.sharpness.astype(float),
+            "twin_gap": 0.0,
+        }
+    )
+
+
 def _classes(
     test: Yardstick, seen: Seen, pixels: np.ndarray, asked: np.ndarray, names: list[str]
 ) -> pd.DataFrame:
@@ -367,7 +405,7 @@ def _classes(
                 "real_spread": _spread(test.real.features[real]),
                 "sharpness": float(np.median(sharpness(pixels[mine]))) if mine.any() else 0.0,
                 "real_sharpness": float(np.median(test.sharpness[real])) if real.any() else 0.0,
-                "real_sharpness_low": float(np.quantile(test.sharpness[real], _LOW))
+                "real_sharpness_low": float(np.quantile(test.sharpness[real], LOW))
                 if real.any()
                 else 0.0,
             }
@@ -383,7 +421,8 @@ def _spread(features: np.ndarray) -> float:
 
 def _grid(pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Return the first samples of each class, (classes x shown, channel, height, width)."""
-    chosen = [np.flatnonzero(asked == label)[:SHOWN] for label in np.unique(asked)]
+    # A class that is asked for less often is shown again.
+    chosen = [np.resize(np.flatnonzero(asked == label), SHOWN) for label in np.unique(asked)]
     grid: np.ndarray = pixels[np.concatenate(chosen)]
     return grid
 

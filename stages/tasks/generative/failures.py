@@ -10,6 +10,7 @@ import pandas as pd
 from stages.shared.dataset import read_dataset
 from stages.shared.files import read_csv, read_json
 from stages.shared.runtime import hold_torch
+from stages.tasks.generative.measure import LOW
 from stages.tasks.generative.model import between, chosen
 
 if TYPE_CHECKING:
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     from stages.shared.schema import EvaluateFlow, TrainFlow
     from stages.shared.task import Task
 
+_NARROW, _UNSURE, _RISING = 0.5, 0.5, 0.1
 COLLAPSED, BLURRED, BROKEN, COPIED = "collapsed", "blurred", "broken", "copied"
 MEANS = {
-    COLLAPSED: "of a class whose samples spread less than half as wide as real ones do; shown are "
-    "those nearest to another sample",
-    BLURRED: "less sharp than all but 5% of the class's test images",
-    BROKEN: "the judge gives the class that was asked for less than half",
-    COPIED: "closer to a training image than all but a stated share of test images are",
+    COLLAPSED: f"of a class whose samples spread less than {_NARROW:.0%} as wide as real ones do; shown "
+    "are those nearest to another sample",
+    BLURRED: f"less sharp than all but {LOW:.0%} of the class's test images",
+    BROKEN: f"the judge gives the class that was asked for less than {_UNSURE:.0%}",
+    COPIED: "closer to a training image than all but evaluate.close_share of test images are",
 }
-_NARROW, _UNSURE, _RISING = 0.5, 0.5, 0.1
 _FEW = 5  # samples of a class whose spread says something
 _ROWS, _STEPS = 5, 9  # of the pictures between two noises
 
@@ -65,11 +66,13 @@ def failures(task: "Task") -> Failed:
     folder = task.folder("evaluate")
     dataset = read_dataset(task.folder("prepare"))
     metrics = read_json(folder / "metrics.json")
-    found = judged(
-        read_csv(folder / "samples.csv", dtype={"id": str}),
-        read_csv(folder / "classes.csv", dtype={"class": str}),
-        metrics["close_gap_test"],
+    classes = read_csv(folder / "classes.csv", dtype={"class": str})
+    close = metrics["close_gap_test"]
+    found = judged(read_csv(folder / "samples.csv", dtype={"id": str}), classes, close)
+    real = judged(
+        read_csv(folder / "real.csv"), classes.assign(spread=classes["real_spread"]), close
     )
+    shares = {bucket: float(real[f"{bucket}_fails"].mean()) for bucket in MEANS}
     ids = dict(zip(dataset.samples["row"], dataset.samples["id"], strict=True))
     named = np.array(dataset.classes, dtype=object)
     found["true"], found["predicted"] = named[found["asked"]], named[found["judged"]]
@@ -81,6 +84,7 @@ def failures(task: "Task") -> Failed:
     summary = {
         "failure_case_count": int(fails.any(axis=1).sum()),
         "buckets": counts,
+        "shares_of_real": shares,
         "samples": len(found),
         "collapsed_classes": sorted(
             {str(name) for name in found.loc[found[f"{COLLAPSED}_class"], "true"]}
@@ -99,9 +103,15 @@ def failures(task: "Task") -> Failed:
         "gap",
     ]
     return Failed(
-        cases[[*columns, "of_asked", "sharpness", "twin", "bucket", "kind", "cause"]],
+        cases[[*columns, "of_asked", "sharpness", "twin", "beside", "bucket", "kind", "cause"]],
         summary,
-        next_step(task.name, counts, _rising(folder), task.params.train, task.params.evaluate),
+        next_step(
+            task.name,
+            {name: counts[name] - shares[name] * len(found) for name in MEANS},
+            _rising(folder),
+            task.params.train,
+            task.params.evaluate,
+        ),
         good.iloc[places][columns].reset_index(drop=True),
         _between(task, dataset),
     )
@@ -149,7 +159,9 @@ def _shown(found: pd.DataFrame, bucket: str, count: int) -> pd.DataFrame:
     order = np.lexsort((found["place"], found[f"{bucket}_near"], ~fails))[:count]
     some = found.iloc[order]
     kind = np.where(some[f"{bucket}_fails"], "fails", "nearest to it")
-    return some.assign(bucket=bucket, kind=kind, cause=MEANS[bucket])
+    twins = (some["twin"] >= 0) & (bucket == COLLAPSED)
+    beside = np.where(twins, "sample", "training image")
+    return some.assign(bucket=bucket, kind=kind, cause=MEANS[bucket], beside=beside)
 
 
 def _rising(folder: Path) -> float:
@@ -160,21 +172,21 @@ def _rising(folder: Path) -> float:
 
 
 def next_step(
-    task: str, counts: dict[str, int], rising: float, train: "TrainFlow", evaluate: "EvaluateFlow"
+    task: str, excess: dict[str, float], rising: float, train: "TrainFlow", evaluate: "EvaluateFlow"
 ) -> dict[str, Any]:
-    """Return the one change to try first, with its command: what the most frequent failure asks for.
+    """Return the one change to try first, with its command: what the largest excess asks for.
 
     While quality still rises by over a tenth from one reviewed step to the next, longer training
     comes before all else.
 
     Args:
         task: the params' section.
-        counts: samples by kind of failure.
+        excess: by kind of failure, samples beyond as many as real images would be.
         rising: by which share the Fréchet distance fell between the last two reviewed steps.
         train: of the stage train.
         evaluate: of the stage evaluate.
     """
-    bucket = max(counts, key=lambda name: counts[name])
+    bucket = max(excess, key=lambda name: excess[name])
     key: str
     value: Any
     key, value, hope = {
@@ -213,10 +225,13 @@ def next_step(
             f"quality still rose by {rising:.0%} between the last two reviewed steps, so longer training "
             "comes first"
         )
-    if not counts[bucket]:
-        why = "no sample fails by any rule"
+    if excess[bucket] <= 0:
+        why = "samples fail no more often than real images do"
     else:
-        why = f"{counts[bucket]} samples are {bucket} ({MEANS[bucket]}), more than fail otherwise"
+        why = (
+            f"{excess[bucket]:.0f} samples more are {bucket} ({MEANS[bucket]}) than of as many real "
+            "images, the largest excess"
+        )
     return {
         "bucket": bucket,
         "change": {f"{task}.{key}": value},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIDE = 16  # copying is looked for in images of at most this many blocks a side
 REFERENCE = 5000  # real images of a split that samples are held against, at most
+LOW = 0.05  # quantile of real images' sharpness below which a sample is blurred
 _TRAINING = 2000  # training images that distances are taken to at once
 
 
@@ -49,7 +50,9 @@ def frechet(one: np.ndarray, other: np.ndarray) -> float:
 def kernel(one: np.ndarray, other: np.ndarray) -> float:
     """Return the squared kernel distance (maximum mean discrepancy), unbiased; it may be below 0.
 
-    The cubic polynomial kernel of Bińkowski et al. (2018), section 4, over whole sets.
+    The cubic polynomial kernel of Bińkowski et al. (2018), section 4, over whole sets. It is unbiased
+    for independent draws; sets that hold the classes in fixed shares are more alike than that, and
+    score below 0: compare with what real images give.
     """
     width = one.shape[1]
 
@@ -185,14 +188,50 @@ class Seen:
     neighbours: np.ndarray
     gaps: np.ndarray
 
-    def part(self, places: np.ndarray) -> "Seen":
-        """Return what is said of the images at `places`."""
-        return Seen(
-            self.features[places],
-            self.probabilities[places],
-            self.neighbours[places],
-            self.gaps[places],
-        )
+
+def looked_at(
+    judge: "Classifier",
+    packed: np.ndarray,
+    training: np.ndarray,
+    images: np.ndarray,
+    rows: np.ndarray | None = None,
+) -> Seen:
+    """Return what the judge and the training images say of some images.
+
+    Args:
+        judge: the trained judge.
+        packed: the packed array.
+        training: (m,), the rows of its training images.
+        images: (n, channel, height, width), uint8.
+        rows: which of them; all, if none are named.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    flat = np.concatenate([_flat(images[part]) for part in in_parts(rows, images)])
+    place, gaps = nearest(flat, _parts(packed, training))
+    features = asked(judge.embed, images, rows, next(judge.parameters()).device)
+    rms = gaps / np.sqrt(flat.shape[1])
+    return Seen(features, judged(judge.head, features), training[place], rms)
+
+
+def among_others(seen: Seen, packed: np.ndarray, training: np.ndarray, place: np.ndarray) -> Seen:
+    """Return what is said of training images when the others alone are their neighbours.
+
+    Args:
+        seen: what is said of them.
+        packed: the packed array.
+        training: (m,), the rows of its training images.
+        place: (n,), which of these they are.
+    """
+    parts = in_parts(training[place], packed)
+    flat = np.concatenate([_flat(packed[part]) for part in parts])
+    near, gaps = nearest(flat, _parts(packed, training), place)
+    rms = gaps / np.sqrt(flat.shape[1])
+    return Seen(seen.features, seen.probabilities, training[near], rms)
+
+
+def _parts(packed: np.ndarray, training: np.ndarray) -> Iterator[np.ndarray]:
+    for part in in_parts(training, packed, _TRAINING):
+        yield _flat(packed[part])
 
 
 class Yardstick:
@@ -222,36 +261,15 @@ class Yardstick:
         if len(rows) <= params.neighbours:
             raise Refusal(
                 f"{len(rows)} {split} images have no {params.neighbours} neighbours each; add images, or "
-                "lower generative.evaluate.neighbours"
+                "lower evaluate.neighbours"
             )
         self.real = self.seen(images, rows)
         self.sharpness = np.concatenate([sharpness(images[p]) for p in in_parts(rows, images)])
         self.close = float(np.quantile(self.real.gaps, params.close_share))
 
-    def seen(
-        self,
-        images: np.ndarray,
-        rows: np.ndarray | None = None,
-        but: np.ndarray | None = None,
-    ) -> Seen:
-        """Return what the judge and the training images say of `images`, or of those at `rows`.
-
-        Args:
-            images: (m, channel, height, width), uint8.
-            rows: (n,), which of them; all, if none are named.
-            but: (n,), for each one a place in the training split that does not count: its own.
-        """
-        rows = np.arange(len(images)) if rows is None else rows
-        where = next(self.judge.parameters()).device
-        features = asked(self.judge.embed, images, rows, where)
-        flat = np.concatenate([_flat(images[part]) for part in in_parts(rows, images)])
-        place, gaps = nearest(flat, self._parts(), but)
-        rms = gaps / np.sqrt(flat.shape[1])
-        return Seen(features, judged(self.judge.head, features), self.training[place], rms)
-
-    def _parts(self) -> Iterator[np.ndarray]:
-        for part in in_parts(self.training, self.images, _TRAINING):
-            yield _flat(self.images[part])
+    def seen(self, images: np.ndarray, rows: np.ndarray | None = None) -> Seen:
+        """Return what the judge and the training images say of `images`, or of those at `rows`."""
+        return looked_at(self.judge, self.images, self.training, images, rows)
 
     def figures(self, seen: Seen, labels: np.ndarray) -> dict[str, float]:
         """Return the measures of samples of which `labels` were asked, named with the split.

@@ -1,5 +1,6 @@
 """The evidence pack of the generator: samples by checkpoint, quality, diversity, copying, failures."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,6 @@ COLUMNS = {
     "closer": "closer than real",
 }
 OF_SAMPLES = ("label_agreement", "copied", "closer")
-_TIE = "real against real"
 
 
 def pack(task: "Task") -> Pack:
@@ -103,7 +103,7 @@ def verdict_line(found: Left) -> str:
 def summary_line(found: Left) -> str:
     """Return what the result rests on: n, seeds, and how samples stand beside real images."""
     metrics = found.metrics
-    current, real = metrics["current"], metrics["controls"][_TIE]
+    current, real = metrics["current"], _ceiling(found)
     return (
         f"{metrics['n']} samples of the checkpoint at step {current['step']} against "
         f"{metrics['n_test']} test images; real against real {real['frechet_test']:.2f}. They cover "
@@ -139,7 +139,7 @@ def answers(found: Left) -> dict[str, str]:
 def notes(found: Left, review: pd.DataFrame) -> dict[str, str]:
     """Return the notes that the figures alone can write, by the headings of the reviewer's."""
     metrics = found.metrics
-    current, real = metrics["current"], metrics["controls"][_TIE]
+    current, real = metrics["current"], _ceiling(found)
     steps = _checkpoints(review)
     first, best = steps.iloc[0], steps["frechet_validation"].min()
     classes = found.summary["collapsed_classes"]
@@ -224,6 +224,11 @@ def _measure(name: str, split: str) -> str:
     return name if name in OF_SAMPLES else f"{name}_{split}"
 
 
+def _ceiling(found: Left) -> dict[str, Any]:
+    figures: dict[str, Any] = found.metrics["controls"][found.metrics["ceiling"]]
+    return figures
+
+
 def _table(rows: list[dict[str, Any]], split: str, caption: str, **more: str) -> Table:
     columns = {"what": "what", **{_measure(n, split): said for n, said in COLUMNS.items()}, **more}
     return of(rows, columns, caption)
@@ -256,7 +261,8 @@ def _baselines(found: Left, review: pd.DataFrame, pixels: dict[str, np.ndarray])
 def _sheet(
     name: str, found: Left, pixels: dict[str, np.ndarray], names: Sequence[str], said: str
 ) -> Figure:
-    classes = ", ".join(found.dataset.classes)
+    asked = found.metrics["shown_classes"]
+    classes = f"{', '.join(asked)}, {found.metrics['shown_of_each']} samples each,"
     return Figure(
         name,
         pictures.rows([list(pixels[one]) for one in names]),
@@ -363,7 +369,7 @@ def _verdict(found: Left) -> Facts:
         f"bootstrap interval over samples and test images, {params.resamples:,} resamples); the model's "
         f"distance is {percent(gain['share_of_baseline'])} of the baseline's",
         f"Over {gain['seeds']} sampling seeds": f"gain {least} to {most}, standard deviation "
-        f"{gain['seed_gain_sd']:.3f}; one training seed (make bench trains more)",
+        f"{gain['seed_gain_sd']:.3f}; of one training seed (make bench trains others)",
         "Coverage": f"{share('coverage_test')} of test images",
         "Label agreement": share("label_agreement"),
         "Copied": f"{share('copied')} of samples lie closer to a training image than all but {close} of "
@@ -376,7 +382,7 @@ def _verdict(found: Left) -> Facts:
 
 
 def _curves(found: Left, steps: pd.DataFrame, controls: pd.DataFrame) -> Figure:
-    real = controls[controls["what"] == _TIE].iloc[0]
+    real = controls[controls["what"] == found.metrics["ceiling"]].iloc[0]
     rows = []
     for row in rows_of(steps):
         shares = {
@@ -401,9 +407,18 @@ def _failures(found: Left, samples: np.ndarray, images: np.ndarray) -> list[Bloc
     summary = found.summary
     blocks: list[Block] = [
         of(
-            [{"kind": name, "samples": number} for name, number in summary["buckets"].items()],
-            {"kind": "kind of failure", "samples": "samples"},
-            f"{summary['failure_case_count']} of {summary['samples']} samples fail in some way",
+            [
+                {
+                    "kind": name,
+                    "samples": number,
+                    "share": number / summary["samples"],
+                    "real": summary["shares_of_real"][name],
+                }
+                for name, number in summary["buckets"].items()
+            ],
+            {"kind": "kind of failure", "samples": "samples", "share": "share", "real": "of real"},
+            f"{summary['failure_case_count']} of {summary['samples']} samples fail in some way; beside "
+            "them, the share of validation images of which the same would be said",
         )
     ]
     number = 0
@@ -411,7 +426,7 @@ def _failures(found: Left, samples: np.ndarray, images: np.ndarray) -> list[Bloc
         cards = []
         for row in rows_of(some):
             number += 1
-            twin = row["bucket"] == "collapsed" and row["twin"] >= 0
+            twin = row["beside"] == "sample"
             beside = samples[row["twin"]] if twin else images[row["neighbour_row"]]
             what = "the sample most like it" if twin else "its nearest training image"
             cards.append(
@@ -447,7 +462,7 @@ def _failures(found: Left, samples: np.ndarray, images: np.ndarray) -> list[Bloc
 
 
 def _limits(found: Left) -> Facts:
-    counts = found.dataset.note["counts"]
+    counts, headline = found.dataset.note["counts"], found.metrics["headline_seed"]
     return Facts(
         [
             (
@@ -458,7 +473,7 @@ def _limits(found: Left) -> Facts:
                 ),
             ),
             (
-                "Few images",
+                "Distances hold for this n",
                 (
                     f"{counts['train']} training and {counts['test']} test images; a Fréchet distance "
                     "falls with n, so these compare with one another and with nothing else"
@@ -471,16 +486,19 @@ def _limits(found: Left) -> Facts:
                     "without being copies of any"
                 ),
             ),
-            ("One model", "the default run trains one seed; `make bench` trains more"),
+            (
+                "One model",
+                f"what is said here is said of the model of seed {headline}; `make bench` trains others",
+            ),
         ]
     )
 
 
 def _demo(found: Left, between: np.ndarray) -> list[Block]:
-    label = found.dataset.classes[min(7, len(found.dataset.classes) - 1)]
+    label = shlex.quote(f"--label={found.dataset.classes[-1]}")
     return [
         Text("Draw samples of your own, the same for the same seed:"),
-        Command(f"python -m stages.sample --label {label} --count 16 --out samples.png"),
+        Command(f"python -m stages.sample {label} --count 16 --out samples.png"),
         Figure(
             "between.png",
             pictures.rows([list(row) for row in between]),

@@ -46,6 +46,14 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
     held_labels = torch.from_numpy(dataset.labels("validation")[held])
     random = torch.Generator().manual_seed(seed_for("held noise"))
     held_point = drawn_point(as_signed(images[dataset.rows("validation")[held]]), random)
+    held_parts = [torch.split(one, params.batch_size) for one in (*held_point, held_labels)]
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        losses = []
+        for *point, given in zip(*held_parts, strict=True):
+            found = _loss(network, fabric.to_device((Point(*point), given)))
+            losses.append(found["loss"].item() * len(given))
+        return {"loss": sum(losses) / len(held_labels)}
 
     def job(seed: int) -> Job:
         def batches(epoch: int) -> Iterator[tuple[Point, torch.Tensor]]:
@@ -72,7 +80,7 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
             one_cycle(params.learning_rate, params.steps),
             batches,
             _loss,
-            lambda network: _plain(_loss(network, fabric.to_device((held_point, held_labels)))),
+            validate,
             params.epochs,
             params.average,
             tuple(step // params.log_every - 1 for step in params.review),
@@ -86,7 +94,3 @@ def _loss(network: nn.Module, batch: tuple[Point, torch.Tensor]) -> Scores:
     point, labels = batch
     said = network(point.images, point.times, labels)
     return {"loss": functional.mse_loss(said, point.velocity)}
-
-
-def _plain(scores: Scores) -> dict[str, float]:
-    return {name: value.item() for name, value in scores.items()}

@@ -16,7 +16,7 @@ from stages.tasks.image.inputs import augment
 from stages.tasks.image.model import fresh_model
 
 if TYPE_CHECKING:
-    from stages.shared.schema import CheckClassifier
+    from stages.shared.schema import CheckNetwork
     from stages.shared.task import Task
 
 
@@ -28,7 +28,7 @@ def check(task: "Task") -> Checked:
 
     Beside them, some images before and after augmentation.
     """
-    params: CheckClassifier = task.params.check
+    params: CheckNetwork = task.params.check
     dataset = read_dataset(task.folder("prepare"))
     images = opened(task.folder("prepare") / "images.npy")
     found = of_data(dataset, near_pairs(images, task.params.prepare.near_duplicate)[0])

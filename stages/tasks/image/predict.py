@@ -1,14 +1,12 @@
 """Predict the class of image files with the headline model."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.shared.dataset import read_dataset
-from stages.shared.images.source import read_file
-from stages.shared.refusal import Refusal
+from stages.shared.images.source import read_files
 from stages.shared.runtime import device, hold_torch
 
 if TYPE_CHECKING:
@@ -26,19 +24,13 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
     """
     params = task.params.prepare
     dataset = read_dataset(task.folder("prepare"))
-    pixels = []
-    for name in files:
-        try:
-            pixels.append(read_file(Path(name), params.size, params.channels, params.max_pixels))
-        except ValueError as error:
-            raise Refusal(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
+    images = read_files(files, params)
     # torch, once there is something to ask
     from stages.shared.images.network import asked
     from stages.tasks.image.model import load
 
     hold_torch(task.runtime)
     model = load(task, dataset, task.params.train.seeds[0])
-    images = np.stack(pixels)
     logits = asked(model, images, np.arange(len(images)), device(task.runtime))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)

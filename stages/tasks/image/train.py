@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stages.shared.dataset import read_dataset
-from stages.shared.images.network import as_tensor, as_tensors
+from stages.shared.images.network import as_tensor, labelled
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
 from stages.shared.training import Batch, Job, classifier
@@ -42,11 +42,8 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
     share = size // fabric.world_size
 
     def held() -> Iterator[Batch]:
-        done = 0
-        for part in as_tensors(images, rows["validation"]):
-            truth = labels["validation"][done : done + len(part)]
-            done += len(part)
-            yield (fabric.to_device(part),), truth
+        for batch in labelled(images, rows["validation"], labels["validation"]):
+            yield fabric.to_device(batch)
 
     def job(seed: int) -> Job:
         def batches(epoch: int) -> Iterator[Batch]:

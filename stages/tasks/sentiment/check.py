@@ -13,7 +13,7 @@ from stages.tasks.sentiment.inputs import padded, tokens
 from stages.tasks.sentiment.model import fresh_model
 
 if TYPE_CHECKING:
-    from stages.shared.schema import CheckClassifier
+    from stages.shared.schema import CheckNetwork
     from stages.shared.task import Task
 
 
@@ -22,7 +22,7 @@ def check(task: "Task") -> Checked:
 
     Beside them, the data flow through the small Transformer, whichever network is trained.
     """
-    params: CheckClassifier = task.params.check
+    params: CheckNetwork = task.params.check
     train = task.params.train
     dataset = read_dataset(task.folder("prepare"))
     texts = Texts(task.folder("prepare") / "texts.bin")
