@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, change_params, refused, run
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stages.params import load
@@ -126,6 +126,8 @@ def test_whichever_key_has_the_wrong_type_is_named(
 ) -> None:
     path = data.draw(st.sampled_from(sorted(LEAVES)))
     value = data.draw(st.sampled_from(WRONG[type(LEAVES[path])]))
+    assume(not (path.endswith(".keywords") and value == {}))  # of the right type, for no class
+    assume(not (path.endswith((".id", ".group", ".bucket_by")) and value is None))  # may be null
     file = tmp_path_factory.getbasetemp() / "params.yaml"
     said = line(written(file, **{path.replace(".", "__"): value}))
     assert re.match(rf"{re.escape(path)}(\.\d+)?: ", said), said
