@@ -75,10 +75,14 @@ class Evaluation:
 
 
 Draw = Callable[[np.ndarray, int], np.ndarray]
+Figures = dict[str, float]
 
 
 def evaluate(task: "Task") -> Evaluation:
-    """Return the review of all checkpoints, and the chosen one's figures beside the baselines'."""
+    """Return the review of all checkpoints, and the chosen one's figures beside the baselines'.
+
+    Validation images choose the checkpoint and the baseline to beat; test images come after.
+    """
     params: EvaluateFlow = task.params.evaluate
     trained: TrainFlow = task.params.train
     dataset = read_dataset(task.folder("prepare"))
@@ -93,64 +97,35 @@ def evaluate(task: "Task") -> Evaluation:
         return lambda labels, seed: drawn(model, labels, shape, seed, params)
 
     simple: dict[str, Draw] = load_samplers(task, dataset)
-    flows = {step: flow(step) for step in trained.review}
+    flows = {f"step {step}": flow(step) for step in trained.review}
+    pixels = {name: draw(asked, first) for name, draw in {**simple, **flows}.items()}
+
     validation = Yardstick(judge, dataset, images, "validation", params)
-    pixels = {name: draw(asked, first) for name, draw in simple.items()}
-    pixels |= {f"step {step}": draw(asked, first) for step, draw in flows.items()}
     found = {
         name: validation.figures(validation.seen(some), asked) for name, some in pixels.items()
     }
     controls = _controls(validation, dataset, images, asked, first)
     strongest = min(simple, key=lambda name: found[name]["frechet_validation"])
-    real = controls[REAL]
-    held_out = len(validation.labels)
-    review = _reviewed({step: found[f"step {step}"] for step in flows}, real, held_out, params)
+    steps = {step: found[f"step {step}"] for step in trained.review}
+    review = _reviewed(steps, controls[REAL], len(validation.labels), params)
     chosen, held = choose(review)
     review["status"] = np.where(review["step"] == chosen, "chosen", review["status"])
     others = {**{name: found[name] for name in simple}, **controls}
     rest = pd.DataFrame([{"what": name, **row} for name, row in others.items()])
-    table = pd.concat([review, rest], ignore_index=True)
 
     test = Yardstick(judge, dataset, images, "test", params)
     name = f"step {chosen}"
-    seeds = {first: (test.seen(pixels[name]), test.seen(pixels[strongest]))} | {
-        seed: (test.seen(flows[chosen](asked, seed)), test.seen(simple[strongest](asked, seed)))
+    seen = {kind: test.seen(pixels[kind]) for kind in (*simple, name)}
+    seeds = {first: (seen[name], seen[strongest])} | {
+        seed: (test.seen(flows[name](asked, seed)), test.seen(simple[strongest](asked, seed)))
         for seed in params.sampling_seeds[1:]
     }
-    model, base = seeds[first]
-    seen = {kind: base if kind == strongest else test.seen(pixels[kind]) for kind in simple}
-    figures = {kind: test.figures(some, asked) for kind, some in seen.items()}
-    spread = {str(seed): test.figures(mine, asked) for seed, (mine, _) in seeds.items()}
-    current = spread[str(first)]
-    gains = np.array(
-        [
-            frechet(theirs.features, test.real.features)
-            - frechet(mine.features, test.real.features)
-            for mine, theirs in seeds.values()
-        ]
-    )
-    better = improvement(model, base, test.real, gains, params)
     metrics = {
-        "current": {
-            **_with_intervals(current, len(asked), len(test.real.features), params.confidence),
-            "step": chosen,
-            "improvement": better,
-        },
-        "baseline": _with_intervals(
-            figures[strongest], len(asked), len(test.real.features), params.confidence
-        ),
-        "baselines": figures,
+        **_measured(test, seeds, {kind: seen[kind] for kind in simple}, strongest, asked),
         "controls": _controls(test, dataset, images, asked, first),
-        "sampling_seeds": spread,
-        "n": len(asked),
-        "n_test": len(test.real.features),
-        "n_validation": len(validation.real.features),
-        "judge_accuracy_test": float(
-            (test.real.probabilities.argmax(axis=1) == test.labels).mean()
-        ),
+        "n_validation": len(validation.labels),
         "ceiling": REAL,
         "shown_of_each": SHOWN,
-        "close_gap_test": test.close,
         "shown_classes": [dataset.classes[label] for label in np.unique(asked)],
         "headline_seed": headline,
         "strongest_baseline": strongest,
@@ -162,22 +137,66 @@ def evaluate(task: "Task") -> Evaluation:
             "held": held,
         },
     }
+    metrics["current"]["step"] = chosen
     log = read_csv(task.folder("train") / "log.csv")
     plots = _plots(log[log["seed"] == headline], review)
     return Evaluation(
         metrics,
-        table,
-        _samples(model, pixels[name], asked, first),
-        _classes(test, model, pixels[name], asked, dataset.classes),
+        pd.concat([review, rest], ignore_index=True),
+        _samples(seen[name], pixels[name], asked, first),
+        _classes(test, seen[name], pixels[name], asked, dataset.classes),
         _real(validation),
         {"samples": pixels[name], **{key: _grid(some, asked) for key, some in pixels.items()}},
         plots,
         {
-            name: table.assign(**{key: found[strongest].get(key, 0.0) for key in table.columns[1:]})
-            for name, table in plots.items()
-            if name != "loss"  # the baselines have none that compares
+            kind: table.assign(**{key: found[strongest].get(key, 0.0) for key in table.columns[1:]})
+            for kind, table in plots.items()
+            if kind != "loss"  # the baselines have none that compares
         },
     )
+
+
+def _measured(
+    test: Yardstick,
+    seeds: dict[int, tuple[Seen, Seen]],
+    simple: dict[str, Seen],
+    strongest: str,
+    asked: np.ndarray,
+) -> dict[str, Any]:
+    """Return the figures against the test split.
+
+    Args:
+        test: the yardstick.
+        seeds: by sampling seed, the headline's first: the model's samples, the strongest baseline's.
+        simple: by baseline, its samples from the headline's seed.
+        strongest: the baseline to beat.
+        asked: (n,), the labels that were asked for.
+    """
+    params, real = test.params, test.real
+    figures = {kind: test.figures(some, asked) for kind, some in simple.items()}
+    spread = {str(seed): test.figures(mine, asked) for seed, (mine, _) in seeds.items()}
+    (model, base), *_ = seeds.values()
+    gains = np.array(
+        [
+            frechet(theirs.features, real.features) - frechet(mine.features, real.features)
+            for mine, theirs in seeds.values()
+        ]
+    )
+
+    def told(found: Figures) -> dict[str, Any]:
+        return _with_intervals(found, len(asked), len(test.labels), params.confidence)
+
+    better = improvement(model, base, real, gains, params)
+    return {
+        "current": {**told(next(iter(spread.values()))), "improvement": better},
+        "baseline": told(figures[strongest]),
+        "baselines": figures,
+        "sampling_seeds": spread,
+        "n": len(asked),
+        "n_test": len(test.labels),
+        "judge_accuracy_test": float((real.probabilities.argmax(axis=1) == test.labels).mean()),
+        "close_gap_test": test.close,
+    }
 
 
 def _controls(
@@ -201,7 +220,7 @@ def _controls(
 
 
 def _reviewed(
-    found: dict[int, dict[str, float]],
+    found: dict[int, Figures],
     real: dict[str, float],
     held: int,
     params: "EvaluateFlow",

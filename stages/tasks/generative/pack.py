@@ -113,6 +113,7 @@ def summary_line(found: Left) -> str:
         f"training image as the closest {percent(found.task.params.evaluate.close_share, 0)} of test "
         f"images do. One model (seed {metrics['headline_seed']}), {found.gain['seeds']} sampling seeds: "
         f"gain {found.gain['seed_gain_min']:.2f} to {found.gain['seed_gain_max']:.2f}."
+        + ("" if metrics["selection"]["held"] else " No checkpoint keeps the rule of choice.")
     )
 
 
