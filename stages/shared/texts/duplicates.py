@@ -1,5 +1,6 @@
 """Near duplicates: texts that share most of their runs of three words."""
 
+from array import array
 from collections.abc import Iterable
 from zlib import crc32
 
@@ -19,7 +20,7 @@ def _runs(texts: Iterable[str]) -> csr_array:
 
     A text of fewer words is one run. Runs are told apart by a 64-bit hash.
     """
-    hashes: list[np.ndarray] = []
+    every, lengths = array("Q"), array("q")  # one block: a million small arrays take twice the room
     for text in texts:
         found = words(text) or [text]  # signs only
         length = min(_RUN, len(found))
@@ -27,16 +28,20 @@ def _runs(texts: Iterable[str]) -> csr_array:
         runs = np.full(len(codes) - length + 1, length, dtype=np.uint64)
         for place in range(length):
             runs = runs * np.uint64(0x9E3779B97F4A7C15) + codes[place : place + len(runs)]
-        hashes.append(np.unique(runs))
-    lengths = np.array([len(one) for one in hashes])
+        once = np.unique(runs)
+        every.frombytes(once.tobytes())
+        lengths.append(len(once))
     names, column, counts = np.unique(
-        np.concatenate(hashes), return_inverse=True, return_counts=True
+        np.frombuffer(every, dtype=np.uint64), return_inverse=True, return_counts=True
     )
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[np.argsort(counts, kind="stable")] = np.arange(len(names))
+    size = len(names)
+    del every, names
+    rank = np.empty(size, dtype=np.int32 if size < 2**31 else np.int64)
+    rank[np.argsort(counts, kind="stable")] = np.arange(size, dtype=rank.dtype)
+    del counts
     matrix = csr_array(
         (np.ones(len(column), dtype=np.int32), rank[column], np.r_[0, np.cumsum(lengths)]),
-        shape=(len(hashes), len(names)),
+        shape=(len(lengths), size),
     )
     matrix.sort_indices()
     return matrix
@@ -62,8 +67,7 @@ def near_pairs(texts: Iterable[str], threshold: float) -> np.ndarray:
     runs = _runs(texts)
     starts, lengths = runs.indptr[:-1], np.diff(runs.indptr)
     rare = lengths - np.ceil(threshold * lengths - 1e-9).astype(np.int64) + 1
-    place = np.arange(runs.nnz) - np.repeat(starts, lengths)
-    kept = place < np.repeat(rare, lengths)
+    kept = np.arange(runs.nnz) < np.repeat(starts + rare, lengths)
     prefixes = csr_array(
         (runs.data[kept], runs.indices[kept], np.r_[0, np.cumsum(rare)]), shape=runs.shape
     )
