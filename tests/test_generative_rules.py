@@ -568,6 +568,17 @@ def test_while_quality_still_rises_longer_training_comes_first(tmp_path: Path) -
     assert changed(tmp_path, found["change"]).generative.train.steps == 750
 
 
+@pytest.mark.parametrize("bucket", ["broken", "blurred", "collapsed"])
+def test_without_label_dropout_the_next_step_is_one_that_params_allow(
+    tmp_path: Path, bucket: str
+) -> None:
+    before = {"generative.train.label_dropout": 0.0, "generative.evaluate.guidance": 1.0}
+    own = changed(tmp_path, before).generative
+    found = the_step(bucket, own.train, own.evaluate)
+    assert found["change"] == {"generative.train.label_dropout": 0.1}
+    changed(tmp_path, {**before, **found["change"]})
+
+
 def test_where_nothing_fails_the_next_step_says_so() -> None:
     found = next_step(
         "generative", dict.fromkeys(MEANS, 0.0), 0.0, DEFAULTS.train, DEFAULTS.evaluate
