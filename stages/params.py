@@ -90,6 +90,7 @@ def look_at_sources(params: Params) -> None:
     for task, given in (("image", params.image.prepare), ("generative", params.generative.prepare)):
         download = given.source == "torchvision"
         _look(task, given.path, given.source, download=download, folder=True)
+    # The workshop draws its images itself.
     _look("sentiment", sentiment.path, sentiment.source, download=False, folder=False)
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
     parser.add_argument("task")
     parser.add_argument(
-        "input", nargs="+", help="image, generative: files; sentiment: texts, in quotes"
+        "input", nargs="+", help="sentiment: texts, in quotes; the others: image files"
     )
     given = parser.parse_args()
     with refusing(f"predict@{given.task}"):

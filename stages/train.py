@@ -1,7 +1,9 @@
 """Train: the model, once for each seed; the first seed's model is the headline."""
 
 import shutil
+import sys
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ def run(task: Task) -> None:
         only_trainer,
         resume_folder,
     )
+    from stages.shared.troubles import troubles
     from stages.shared.weights import write_weights
 
     hold_torch(task.runtime)
@@ -41,11 +44,17 @@ def run(task: Task) -> None:
             shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
         states = resume_folder(task.name, mark)
         job = cell.jobs(task, fabric)
+        named: list[dict[str, Any]] = []
         for seed in seeds:
             epochs = task.params.train.epochs if fabric.is_global_zero else 0
             with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
                 state = states / f"{seed}.safetensors"
-                results.append(fit(job(seed), fabric, state, log))
+                run_of = job(seed)
+                results.append(fit(run_of, fabric, state, log))
+            for one in troubles(results[-1].history, run_of.chance):
+                named.append({"seed": seed, **asdict(one)})
+                line = f"train@{task.name}, seed {seed}: {one.name}: {one.saw}; try first: {one.try_first}"
+                print(line, file=sys.stderr)
         if not fabric.is_global_zero:
             return
         for seed, trained in zip(seeds, results, strict=True):
@@ -72,6 +81,7 @@ def run(task: Task) -> None:
             {
                 "log.csv": pd.DataFrame(rows),
                 "chosen.json": chosen,
+                "troubles.json": named,
                 "machine.json": machine(task.runtime, device_name(fabric.device)),
             },
         )

@@ -74,6 +74,7 @@ def data_files(found: "Left") -> "dict[str, Content]":
         "machine.json": as_json(found.machine),
         "baseline.json": as_json(found.baseline),
         "chosen_epochs.json": as_json(found.chosen),
+        "troubles.json": as_json(found.troubles),
         "failure_summary.json": as_json(found.summary),
         "params.json": as_json(found.task.params.model_dump()),
         "metrics.json": as_json(found.metrics),
@@ -91,4 +92,25 @@ def classifier_files(found: "Findings") -> "dict[str, Content]":
         "per_class.csv": as_csv(found.per_class),
         "confusion_matrix.csv": as_csv(found.confusion),
         "predictions.csv": as_csv(found.predictions),
+    }
+
+
+def named(found: "Findings") -> dict[str, Any]:
+    """Return what an image classifier's record names beside that."""
+    note, first = found.dataset.note, found.cases.iloc[0]
+    return {
+        "label_rules": note["label_rules"],
+        "split_rule": note["split_rule"],
+        "class_counts": note["class_counts"],
+        "metric": {
+            "accuracy": found.metrics["current"]["accuracy"],
+            "confusion_matrix": "data/confusion_matrix.csv",
+        },
+        "error_case": {
+            "id": first["id"],
+            "true": first["true"],
+            "predicted": first["predicted"],
+            "likely_cause": first["cause"],
+        },
+        "next_action": found.next_step["command"],
     }

@@ -38,6 +38,7 @@ class Left:
     baseline: dict[str, Any]
     log: pd.DataFrame
     chosen: dict[str, Any]
+    troubles: list[dict[str, Any]]
     machine: dict[str, Any]
     metrics: dict[str, Any]
     cases: pd.DataFrame
@@ -105,6 +106,7 @@ def _left(task: "Task") -> dict[str, Any]:
         "baseline": read_json(baseline / "baseline.json"),
         "log": read_csv(train / "log.csv"),
         "chosen": read_json(train / "chosen.json"),
+        "troubles": read_json(train / "troubles.json"),
         "machine": read_json(train / "machine.json"),
         "metrics": read_json(evaluate / "metrics.json"),
         "cases": read_csv(failures / "cases.csv", dtype=text),

@@ -1,12 +1,20 @@
-"""Pictures of samples as PNG, the same bytes for the same pixels."""
+"""Pictures of samples as PNG, the same bytes for the same pixels; and galleries of them."""
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from stages.shared.document import Card, Gallery
+from stages.shared.wording import case_lines, percent, rows_of
+
+if TYPE_CHECKING:
+    from stages.shared.findings import Findings
+
 TILE = 48
+BESIDE = 3
 _GAP = 6
 _WIDE_GAP = 14
 
@@ -63,3 +71,50 @@ def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def right(found: "Findings", images: np.ndarray) -> Gallery:
+    """Return right test images; `images` is the packed array."""
+    cards = []
+    for number, row in enumerate(rows_of(found.successes), start=1):
+        cards.append(
+            Card(
+                f"right-{number:02}.png",
+                strip(images[row["row"]], []),
+                f"Test image {row['id']}, class {row['true']}.",
+                f"{row['true']} → {row['predicted']}",
+                [
+                    f"confidence {percent(row['confidence'])}",
+                    f"baseline says {row['baseline']}",
+                    row["id"],
+                ],
+            )
+        )
+    return Gallery(
+        f"{len(cards)} right predictions, evenly from the surest to the least sure.", cards
+    )
+
+
+def wrong(found: "Findings", images: np.ndarray) -> Gallery:
+    """Return failing test images, beside each its nearest training images."""
+    cards = []
+    shown = found.cases.head(found.task.params.failures.show)
+    for number, row in enumerate(rows_of(shown), start=1):
+        near = [images[int(place)] for place in row["neighbour_rows"].split()[:BESIDE]]
+        classes = ", ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
+        cards.append(
+            Card(
+                f"case-{number:02}.png",
+                strip(images[row["row"]], near),
+                f"Test image {row['id']}, class {row['true']}, and beside it its nearest training images, "
+                f"of classes {classes}.",
+                f"{row['true']} → {row['predicted']} ({row['kind']})",
+                [*case_lines(row), row["id"]],
+            )
+        )
+    more = f" of {len(found.cases)}" if len(found.cases) > len(cards) else ""
+    return Gallery(
+        f"{len(cards)}{more} failure cases, the surest mistake first: the test image, and beside it the "
+        f"{BESIDE} nearest training images in the features of the headline model.",
+        cards,
+    )

@@ -6,7 +6,7 @@ One class a section; a section of a task is a stage.
 import re
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -189,6 +189,33 @@ class TextBaseline(Section):
     fit_on_at_most: Count
 
 
+class PrepareStripes(Section):
+    """From a seed to one packed array of stripes, split."""
+
+    path: ClassVar[str] = "stages/tasks/workshop/stripes.py"
+    source: ClassVar[str] = "stripes"
+    channels: ClassVar[int] = 1
+    unreadable: ClassVar[str] = "refuse"
+    max_pixels: ClassVar[int] = 50_000_000  # of a file that is to be predicted
+
+    seed: Seed
+    per_class: Annotated[int, Field(le=100_000)]
+    size: Annotated[int, Field(ge=8, le=256)]
+    difficulty: ZeroToOne
+    min_per_class: Annotated[int, Field(ge=3)]
+    near_duplicate: ZeroToOne
+    split: Split
+
+    @model_validator(mode="after")
+    def _enough_are_drawn(self) -> Self:
+        if self.per_class < self.min_per_class:
+            raise ValueError(
+                f"per_class (given {self.per_class}) must be at least min_per_class "
+                f"({self.min_per_class})"
+            )
+        return self
+
+
 class Augment(Section):
     """Random change of each training image."""
 
@@ -220,6 +247,12 @@ class FitClassifier(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 
+class WorkshopBaseline(FitClassifier):
+    """Flatten + linear, by the shared loop."""
+
+    seed: Seed
+
+
 class TrainClassifier(FitClassifier):
     """How a classifier is trained, once a seed."""
 
@@ -241,6 +274,12 @@ class TrainImages(TrainClassifier):
         if self.start_from == "imagenet" and self.model != "resnet18":
             raise ValueError("start_from: imagenet needs model: resnet18")
         return self
+
+
+class TrainStripes(TrainClassifier):
+    """The tiny CNN and its training."""
+
+    channels: Channels
 
 
 class Scratch(Section):
@@ -486,6 +525,28 @@ class Generative(Section):
         return self
 
 
+class Workshop(Section):
+    """The task workshop: a section a stage."""
+
+    prepare: PrepareStripes
+    check: CheckNetwork
+    baseline: WorkshopBaseline
+    train: TrainStripes
+    evaluate: EvaluateClassifier
+    failures: Failures
+    pack: Pack
+
+    @model_validator(mode="after")
+    def _sides_can_be_halved(self) -> Self:
+        least = 2 ** (len(self.train.channels) - 1)
+        if self.prepare.size < least:
+            raise ValueError(
+                f"prepare.size (given {self.prepare.size}) must be at least {least}: train.channels "
+                f"names {len(self.train.channels)} levels, each at half the side of the one before"
+            )
+        return self
+
+
 class Params(Section):
     """All of params.yaml: how the machine is used, and a section a task."""
 
@@ -493,6 +554,7 @@ class Params(Section):
     image: Image
     sentiment: Sentiment
     generative: Generative
+    workshop: Workshop
 
     @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:

@@ -192,8 +192,28 @@ def train(found: "Findings", *more: Block) -> Section:
 
 
 def made_on(found: "Left") -> list[Block]:
-    """Return the machine that trained."""
-    return [Text("Made on:"), Facts([(name, str(value)) for name, value in found.machine.items()])]
+    """Return what went wrong in training, and the machine."""
+    troubles: list[Block] = [
+        Facts(
+            [
+                (
+                    f"{one['name']}, seed {one['seed']}",
+                    f"{one['saw']}; try first: {one['try_first']}",
+                )
+                for one in found.troubles
+            ]
+        )
+        if found.troubles
+        else Text(
+            "No trouble named: no loss decrease, overfitting and plateau are looked for in the log of "
+            "every seed; a loss that is not finite stops training."
+        )
+    ]
+    return [
+        *troubles,
+        Text("Made on:"),
+        Facts([(name, str(value)) for name, value in found.machine.items()]),
+    ]
 
 
 def _verdict_facts(found: "Findings") -> Facts:

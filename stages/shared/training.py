@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stages.shared.refusal import Refusal
+from stages.shared.runtime import seed_for
 from stages.shared.weights import learnt, read_weights_and_metadata, write_weights
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Job:
         average: how much of the weights' moving average stays at each step; where above 0, it is
             the average that is validated and kept (Polyak and Juditsky, 1992; exponential).
         review: epochs whose weights are kept, beside the chosen one's.
+        chance: the loss of knowing nothing; None where that has no closed form.
     """
 
     model: nn.Module
@@ -62,6 +65,7 @@ class Job:
     epochs: int
     average: float = 0.0
     review: tuple[int, ...] = ()
+    chance: float | None = None
 
 
 @dataclass
@@ -194,12 +198,34 @@ def _refuse_infinite(row: Mapping[str, float]) -> None:
 Batch = tuple[tuple[Tensor, ...], Tensor]
 
 
+def shuffled(
+    count: int, size: int, seed: int, epoch: int, fabric: "Fabric"
+) -> Iterator[np.ndarray]:
+    """Yield this process's share of each batch of an epoch, as rising places among `count` samples.
+
+    The last, smaller batch is left out; it holds other samples each epoch.
+
+    Args:
+        count: training samples.
+        size: of a batch, over all processes.
+        seed: the run's.
+        epoch: from 0.
+        fabric: which process this is, of how many.
+    """
+    share = size // fabric.world_size
+    order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(count)
+    for step in range(count // size):
+        mine = order[step * size + fabric.global_rank * share :][:share]
+        yield np.sort(mine)  # the memory map is read forwards
+
+
 def classifier(
     model: nn.Module,
     batches: Callable[[int], Iterable[Batch]],
     held: Callable[[], Iterable[Batch]],
     steps: int,
     params: "FitClassifier",
+    classes: int,
 ) -> Job:
     """Return the run that trains `model` to classify, by cross entropy and AdamW.
 
@@ -209,6 +235,7 @@ def classifier(
         held: the validation data, in batches.
         steps: batches an epoch.
         params: epochs, learning_rate (the peak of one cycle), weight_decay, label_smoothing.
+        classes: how many.
     """
 
     def scores(network: nn.Module, batch: Batch) -> Scores:
@@ -232,7 +259,8 @@ def classifier(
         fused=True,
     )
     rate = one_cycle(params.learning_rate, steps * params.epochs)
-    return Job(model, optimizer, rate, batches, scores, validate, params.epochs)
+    chance = math.log(classes)
+    return Job(model, optimizer, rate, batches, scores, validate, params.epochs, chance=chance)
 
 
 def save_state(job: Job, trained: Trained, path: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.shared.images.packed import in_parts
+from stages.shared.weights import judged
 
 _HEAD_SCALE = 0.01
 _AT_ONCE = 2048
@@ -131,3 +132,23 @@ def asked(
         parts = [answer(part.to(where)).float().cpu() for part in as_tensors(images, rows)]
     result: np.ndarray = torch.cat(parts).numpy()
     return result
+
+
+def questions(
+    model: Classifier,
+    images: np.ndarray,
+    rows: Callable[[str], np.ndarray],
+    where: torch.device,
+) -> tuple[Callable[[str], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """Return split -> features (n, width), and features -> probabilities (n, classes).
+
+    Args:
+        model: a trained classifier.
+        images: the packed array.
+        rows: split -> rows of it.
+        where: the device on which the model lies.
+    """
+    return (
+        lambda split: asked(model.embed, images, rows(split), where),
+        lambda features: judged(model.head, features),
+    )

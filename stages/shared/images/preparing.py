@@ -10,8 +10,9 @@ from stages.shared.preparing import Prepared, Rules, afresh, prepared, refuse_fe
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
+    from stages.shared.images.source import Source
     from stages.shared.packing import Packed
-    from stages.shared.schema import PrepareImages
+    from stages.shared.schema import PrepareImages, PrepareStripes
 
 
 def prepare_images(
@@ -29,6 +30,29 @@ def prepare_images(
         Refusal: nothing is readable, a class has too few images, a file is unreadable where
             the params refuse that, or there are too few groups to split.
     """
+    return prepare_source(task, params, source(params), folder, within=within)
+
+
+def prepare_source(
+    task: str,
+    params: "PrepareImages | PrepareStripes",
+    origin: "Source",
+    folder: Path,
+    *,
+    within: bool = False,
+) -> Prepared:
+    """Pack what `origin` yields into `folder`, split it, and describe the result.
+
+    Args:
+        task: the params' section.
+        params: of its stage prepare.
+        origin: where the images come from.
+        folder: where the packed array goes.
+        within: as for `prepare_images`.
+
+    Raises:
+        Refusal: as `prepare_images`.
+    """
     rules = Rules(
         task,
         "image",
@@ -38,7 +62,6 @@ def prepare_images(
         f"root mean square difference at most {params.near_duplicate:g} of the range",
         within,
     )
-    origin = source(params)
     shape = (params.channels, params.size, params.size)
 
     def make(images: Path) -> Prepared:
@@ -61,7 +84,7 @@ def prepare_images(
     return result
 
 
-def _refuse_unusable(packed: "Packed", task: str, params: "PrepareImages") -> None:
+def _refuse_unusable(packed: "Packed", task: str, params: "PrepareImages | PrepareStripes") -> None:
     bad = packed.unreadable
     if len(bad) and params.unreadable == "refuse":
         first = bad.iloc[0]

@@ -257,7 +257,7 @@ def _judge(params: "Judge", dataset: Dataset, images: np.ndarray, fabric: "Fabri
             yield fabric.to_device(batch)
 
     steps = len(rows["train"]) // min(params.batch_size, len(rows["train"]))
-    best = train(classifier(judge, batches, held, steps, params), fabric)
+    best = train(classifier(judge, batches, held, steps, params, len(dataset.classes)), fabric)
     judge.load_state_dict(best.weights)
     return judge.eval().float()
 

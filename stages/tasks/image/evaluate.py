@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING
 
 from stages.shared.comparison import Embed, Evaluation, Judge, evaluated
 from stages.shared.dataset import read_dataset
-from stages.shared.images.network import asked
+from stages.shared.images.network import questions
 from stages.shared.images.packed import opened
 from stages.shared.runtime import device
-from stages.shared.weights import judged
 from stages.tasks.image.model import load
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ def evaluate(task: "Task") -> Evaluation:
     where = device(task.runtime)
 
     def loaded(seed: int) -> tuple[Embed, Judge]:
-        model = load(task, dataset, seed)
-        return (
-            lambda split: asked(model.embed, images, dataset.rows(split), where),
-            lambda features: judged(model.head, features),
-        )
+        return questions(load(task, dataset, seed), images, dataset.rows, where)
 
     return evaluated(task, dataset, loaded)

@@ -1,68 +1,22 @@
 """The evidence pack of the image classifier: the shared sections, with pictures."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.shared import pictures, sections
-from stages.shared.document import Card, Command, Facts, Figure, Gallery, Text
-from stages.shared.evidence import Pack, classifier_files, record
+from stages.shared.document import Command, Facts, Figure, Text
+from stages.shared.evidence import Pack, classifier_files, named, record
 from stages.shared.files import read_arrays, read_csv
 from stages.shared.findings import Findings, gather
 from stages.shared.images.packed import opened
-from stages.shared.wording import case_lines, percent, rows_of
+from stages.shared.wording import percent
 
 if TYPE_CHECKING:
     from stages.shared.task import Task
 
 DEMO = "demo.png"
-BESIDE = 3
-
-
-def _right(found: Findings, images: np.ndarray) -> Gallery:
-    cards = []
-    for number, row in enumerate(rows_of(found.successes), start=1):
-        cards.append(
-            Card(
-                f"right-{number:02}.png",
-                pictures.strip(images[row["row"]], []),
-                f"Test image {row['id']}, class {row['true']}.",
-                f"{row['true']} → {row['predicted']}",
-                [
-                    f"confidence {percent(row['confidence'])}",
-                    f"baseline says {row['baseline']}",
-                    row["id"],
-                ],
-            )
-        )
-    return Gallery(
-        f"{len(cards)} right predictions, evenly from the surest to the least sure.", cards
-    )
-
-
-def _wrong(found: Findings, images: np.ndarray) -> Gallery:
-    cards = []
-    shown = found.cases.head(found.task.params.failures.show)
-    for number, row in enumerate(rows_of(shown), start=1):
-        near = [images[int(place)] for place in row["neighbour_rows"].split()[:BESIDE]]
-        classes = ", ".join(row["neighbour_labels"].split(" | ")[:BESIDE])
-        cards.append(
-            Card(
-                f"case-{number:02}.png",
-                pictures.strip(images[row["row"]], near),
-                f"Test image {row['id']}, class {row['true']}, and beside it its nearest training images, "
-                f"of classes {classes}.",
-                f"{row['true']} → {row['predicted']} ({row['kind']})",
-                [*case_lines(row), row["id"]],
-            )
-        )
-    more = f" of {len(found.cases)}" if len(found.cases) > len(cards) else ""
-    return Gallery(
-        f"{len(cards)}{more} failure cases, the surest mistake first: the test image, and beside it the "
-        f"{BESIDE} nearest training images in the features of the headline model.",
-        cards,
-    )
 
 
 def _augmentation(found: Findings, arrays: Mapping[str, np.ndarray]) -> Figure:
@@ -138,7 +92,7 @@ def pack(task: "Task") -> Pack:
         found,
         f"Evidence: {task.name} classification",
         curves,
-        {"right": _right(found, images), "wrong": _wrong(found, images)},
+        {"right": pictures.right(found, images), "wrong": pictures.wrong(found, images)},
         {
             "check": [_augmentation(found, augmented)],
             "train": [Text(network)],
@@ -148,30 +102,10 @@ def pack(task: "Task") -> Pack:
     )
     return Pack(
         document,
-        record(found, _named(found)),
+        record(found, named(found)),
         {
             **classifier_files(found),
             DEMO: pictures.png(pictures.plain(images[found.successes.iloc[0]["row"]])),
         },
         task.params.pack.page_limit_mb,
     )
-
-
-def _named(found: Findings) -> dict[str, Any]:
-    note, first = found.dataset.note, found.cases.iloc[0]
-    return {
-        "label_rules": note["label_rules"],
-        "split_rule": note["split_rule"],
-        "class_counts": note["class_counts"],
-        "metric": {
-            "accuracy": found.metrics["current"]["accuracy"],
-            "confusion_matrix": "data/confusion_matrix.csv",
-        },
-        "error_case": {
-            "id": first["id"],
-            "true": first["true"],
-            "predicted": first["predicted"],
-            "likely_cause": first["cause"],
-        },
-        "next_action": found.next_step["command"],
-    }

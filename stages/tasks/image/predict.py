@@ -1,39 +1,5 @@
 """Predict the class of image files with the headline model."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from stages.shared.images.predicting import predict_files as predict
 
-import numpy as np
-
-from stages.shared.dataset import read_dataset
-from stages.shared.images.source import read_files
-from stages.shared.runtime import device, hold_torch
-
-if TYPE_CHECKING:
-    from stages.shared.task import Task
-
-
-def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield for each file its name, the predicted class and the confidence in it.
-
-    Files are fitted to the network's input as prepare fits them. As in the digits, strokes are
-    expected light on dark.
-
-    Raises:
-        Refusal: a file cannot be read, or there are no trained weights.
-    """
-    params = task.params.prepare
-    dataset = read_dataset(task.folder("prepare"))
-    images = read_files(files, params)
-    # torch, once there is something to ask
-    from stages.shared.images.network import asked
-    from stages.tasks.image.model import load
-
-    hold_torch(task.runtime)
-    model = load(task, dataset, task.params.train.seeds[0])
-    logits = asked(model, images, np.arange(len(images)), device(task.runtime))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    for name, row in zip(files, probabilities, strict=True):
-        best = int(row.argmax())
-        yield name, dataset.classes[best], f"{row[best]:.3f}"
+__all__ = ["predict"]

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from stages.shared.dataset import read_dataset
 from stages.shared.images.network import as_tensor, labelled
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
-from stages.shared.training import Batch, Job, classifier
+from stages.shared.training import Batch, Job, classifier, shuffled
 from stages.tasks.image.inputs import augment
 from stages.tasks.image.model import fresh_model
 
@@ -38,8 +37,7 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
     rows = {split: dataset.rows(split) for split in ("train", "validation")}
     labels = {split: torch.from_numpy(dataset.labels(split)) for split in rows}
     size = min(params.batch_size, len(rows["train"]))
-    steps = len(rows["train"]) // size  # the last, smaller batch is left out; another each epoch
-    share = size // fabric.world_size
+    steps = len(rows["train"]) // size
 
     def held() -> Iterator[Batch]:
         for batch in labelled(images, rows["validation"], labels["validation"]):
@@ -47,21 +45,16 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
 
     def job(seed: int) -> Job:
         def batches(epoch: int) -> Iterator[Batch]:
-            order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(
-                len(rows["train"])
-            )
             # The first process draws what a lone one would; each further one its own stream.
             rank = fabric.global_rank
             mark = ("augment", epoch, rank) if rank else ("augment", epoch)
             random = torch.Generator().manual_seed(seed_for(seed, *mark))
-            for step in range(steps):
-                mine = order[step * size + rank * share :][:share]
-                mine = np.sort(mine)  # the memory map is read forwards
+            for mine in shuffled(len(rows["train"]), size, seed, epoch, fabric):
                 pixels = as_tensor(images[rows["train"][mine]])
                 changed = augment(pixels, params.augment, random)
                 yield fabric.to_device(((changed,), labels["train"][mine]))
 
         model = fresh_model(task, dataset, images, seed)
-        return classifier(model, batches, held, steps, params)
+        return classifier(model, batches, held, steps, params, len(dataset.classes))
 
     return job

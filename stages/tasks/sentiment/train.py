@@ -65,7 +65,7 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
                 yield batch("train", places[fabric.global_rank * share :][:share])
 
         model = fresh_model(task, len(dataset.classes), seed)
-        return classifier(model, batches, held, steps, params)
+        return classifier(model, batches, held, steps, params, len(dataset.classes))
 
     return job
 
