@@ -81,6 +81,8 @@ def tiny(params: dict[str, Any]) -> None:
         "seeds": [0, 1],
         "learning_rate": 0.01,
     }
+    params["workshop"]["train"] |= {"epochs": 4, "seeds": [0, 1]}
+    params["workshop"]["baseline"] |= {"epochs": 2}
     # As short as lets the checks hold.
     params["generative"]["train"] |= {
         "log_every": 20,

@@ -15,7 +15,7 @@ from stages.shared.weights import read_weights
 
 pytestmark = pytest.mark.xdist_group("chain")
 
-CLASSIFIERS = ["image", "sentiment"]
+CLASSIFIERS = ["image", "sentiment", "workshop"]
 TASKS = [*CLASSIFIERS, "generative"]
 PACK = """README.md index.html record.json data/run_command.txt data/dataset_note.json
 data/checks.json data/model_summary.csv data/training_log.csv data/machine.json data/metrics.json
@@ -27,6 +27,7 @@ OWN_FILES = {
     "image": OF_A_CLASSIFIER + "data/demo.png pictures/augmentation.png",
     "sentiment": OF_A_CLASSIFIER + "data/slices.csv data/error_buckets.csv data/driving_words.json "
     "data/transformer_flow.csv",
+    "workshop": OF_A_CLASSIFIER + "data/demo.png data/baseline_log.csv",
     "generative": "data/checkpoint_review.csv data/samples.csv data/classes.csv "
     "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg",
 }
@@ -34,6 +35,7 @@ RECORD = """task improvement failure_case_count run_command dataset_note baselin
 failure_cases next_step label_rules next_action questions"""
 OWN_KEYS = {
     "image": "split_rule metric error_case class_counts",
+    "workshop": "split_rule metric error_case class_counts",
     "sentiment": "known_failure fix_attempt error_buckets",
     "generative": "split_rule checkpoint_samples checkpoint_review quality_note diversity_note "
     "failure_sample selection_rule improvement_of",
@@ -153,21 +155,6 @@ def test_the_plots_open_without_a_network(prepared: Path) -> None:
         for name in ("loss", "confusion", "confidence", "frechet"):
             assert name in page
     assert '"rev": "baseline"' in page
-
-
-def test_a_shallow_clone_gives_the_same_bytes_and_a_clean_status(
-    chain: Path, tmp_path: Path
-) -> None:
-    run(tmp_path, "git", "clone", "--quiet", "--depth", "1", f"file://{chain}", "clone")
-    clone = tmp_path / "clone"
-    lock = (clone / "dvc.lock").read_bytes()
-    run(clone, "dvc", "repro")
-    assert run(clone, "git", "status", "--short").stdout == ""
-    assert (clone / "dvc.lock").read_bytes() == lock
-    told = run(clone, "dvc", "metrics", "diff", "baseline").stdout
-    assert "image.accuracy " in told
-    same = run(chain, "git", "rev-parse", "baseline").stdout
-    assert run(clone, "git", "rev-parse", "baseline").stdout == same
 
 
 def test_with_nothing_to_do_nothing_runs(chain: Path) -> None:

@@ -128,6 +128,9 @@ def rendered(values: dict[str, Any]) -> str:
 
     text = (Path(__file__).parent / "tour.md.j2").read_text(encoding="utf-8")
     environment = Environment(
-        undefined=StrictUndefined, autoescape=False, trim_blocks=True, keep_trailing_newline=True
-    )  # noqa: S701 (figures and class names of ours, into Markdown)
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 (figures and class names of ours, into Markdown)
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
     return environment.from_string(text).render(values)
