@@ -1,5 +1,7 @@
 """Check: what must hold before a model is trained; a check that fails stops the pipeline."""
 
+from dataclasses import replace
+
 from stages.shared.refusal import Refusal
 from stages.shared.task import Task, enter
 
@@ -10,11 +12,14 @@ def run(task: Task) -> None:
     Raises:
         Refusal: a check failed.
     """
+    from stages.shared.checks import of_code
     from stages.shared.files import write_all
     from stages.shared.runtime import hold_torch
 
     hold_torch(task.runtime)
-    checked = task.cell("check").check(task)
+    code = of_code()
+    found = task.cell("check").check(task)
+    checked = replace(found, checks=[*code, *found.checks])
     write_all(task.folder("check"), checked.files())
     failed = [check for check in checked.checks if not check.held]
     if failed:

@@ -1,5 +1,7 @@
 """Evaluate: the models and the baseline on the same test samples, and the verdict."""
 
+import sys
+
 from stages.shared.task import Task, enter
 
 
@@ -10,6 +12,10 @@ def run(task: Task) -> None:
 
     hold_torch(task.runtime)
     evaluation = task.cell("evaluate").evaluate(task)
+    for alarm in evaluation.alarms:
+        print(
+            f"evaluate {task.name}: {alarm.name}: {alarm.saw}; {alarm.try_first}", file=sys.stderr
+        )
     write_all(task.folder("evaluate"), evaluation.files())
     write_all(task.plots, {f"{name}.csv": table for name, table in evaluation.plots.items()})
 

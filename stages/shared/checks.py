@@ -2,9 +2,13 @@
 
 import inspect
 import math
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,13 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.shared.dataset import Dataset
+from stages.shared.refusal import Refusal
+from stages.shared.runtime import seed_for
+from stages.shared.training import Job, fit
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from stages.shared.files import Content
     from stages.shared.schema import CheckNetwork
 
 Loss = Callable[[nn.Module], Tensor]
 _SHAPES = ["layer", "kind", "output_shape", "parameters"]
+# Pixels from 0 to 1 lie from -2.2 to 2.7 once ImageNet's mean and deviation are taken off, the widest
+# normalisation here; a spread below 0.1 is what dividing by 255 twice leaves.
+_FAR, _NARROW, _WIDE = 3.0, 0.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class Checked:
             {"check": check.name, "held": check.held, "saw": check.saw} for check in self.checks
         ]
         return {"checks.json": rows, "shapes.csv": self.shapes, **self.more}
+
+
+def of_code() -> list[Check]:
+    """Return what must hold of the training loop and of the seeds, whatever the data."""
+    return [steps_by_hand(), seeds_elsewhere()]
 
 
 def of_data(dataset: Dataset, pairs: np.ndarray) -> list[Check]:
@@ -88,12 +105,102 @@ def of_classifier(
         return functional.cross_entropy(network(batch), truth)
 
     table = shapes(model, batch)
+    found = [output_shape(table, len(batch), classes)]
+    if batch.is_floating_point():  # tokens have no scale
+        found.append(scaled(model, batch))
     return [
-        output_shape(table, len(batch), classes),
+        *found,
         first_loss(model, loss, classes, params.first_loss_tolerance),
         gradients(model, loss),
         overfits(model, loss, params.overfit_steps, params.overfit_loss, rate),
     ], table
+
+
+class _OneProcess:
+    """What `fit` asks of Fabric, on one CPU."""
+
+    is_global_zero = True
+
+    def setup(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
+        return model, optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def all_reduce(self, values: Tensor, reduce_op: str) -> Tensor:  # noqa: ARG002
+        return values
+
+
+class _Descent:
+    """Plain gradient descent; torch's own takes seconds to import on first use."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": math.nan}]
+
+    def zero_grad(self) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad = None
+
+    def step(self) -> None:
+        group = self.param_groups[0]
+        with torch.no_grad():
+            for parameter in group["params"]:
+                parameter.sub_(group["lr"] * parameter.grad)
+
+
+def steps_by_hand() -> Check:
+    """Hold that the training loop takes two steps of gradient descent as they are taken by hand.
+
+    One weight w, from 1, is to map 1 to 3 and then 2 to 1, by squared error. The first gradient is
+    2(1 - 3) = -4, so a rate of 0.1 leads to 1.4; the second is 2(2.8 - 1)2 = 7.2, so a rate of 0.05
+    leads to 1.04. A rate that is not the job's, a gradient that stays from the step before or that
+    does not arrive leads elsewhere.
+    """
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    pairs = [(1.0, 3.0), (2.0, 1.0)]
+    met = [1.0]
+
+    def scores(network: nn.Module, pair: tuple[float, float]) -> dict[str, Tensor]:
+        return {"loss": (network(torch.tensor([pair[0]])) - pair[1]).square().mean()}
+
+    job = Job(
+        model,
+        cast("torch.optim.Optimizer", _Descent(model.parameters())),
+        lambda step: (0.1, 0.05)[step],
+        lambda _: pairs,
+        scores,
+        lambda _: {"loss": 0.0},
+        epochs=1,
+    )
+    model.register_forward_pre_hook(lambda *_: met.append(model.weight.item()))
+    name, want = "the loop steps as by hand", "1 → 1.4 → 1.04"
+    try:
+        fit(job, cast("Fabric", _OneProcess()))
+    except RuntimeError as error:  # of torch: there is no way back from the loss to the weight
+        return Check(name, held=False, saw=f"{str(error).splitlines()[0]}; by hand {want}")
+    found = [*met[1:], model.weight.item()]
+    held = np.allclose(found, [1.0, 1.4, 1.04], rtol=1e-5, atol=0)
+    path = " → ".join(f"{weight:.6g}" for weight in found)
+    return Check(name, held, f"one weight went {path}" + ("" if held else f"; by hand {want}"))
+
+
+def seeds_elsewhere() -> Check:
+    """Hold that another process, with another hash seed of Python's, draws the same seed."""
+    here = seed_for(0, "another process", 1)
+    other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    root = Path(__file__).resolve().parents[2]
+    asking = "from stages.shared.runtime import seed_for; print(seed_for(0, 'another process', 1))"
+    done = subprocess.run(
+        [sys.executable, "-c", asking],
+        env={**os.environ, "PYTHONHASHSEED": other, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    there = done.stdout.strip() or "nothing"
+    saw = f"seed_for gives {here} here, {there} in another process"
+    return Check("seeds are the same in another process", there == str(here), saw)
 
 
 def labels(dataset: Dataset) -> Check:
@@ -141,12 +248,17 @@ def duplicates(dataset: Dataset, pairs: np.ndarray) -> Check:
 
 
 def shapes(model: nn.Module, *inputs: Tensor) -> pd.DataFrame:
-    """Return each layer's kind, output shape and parameter count, in the order in which they run."""
+    """Return each layer's kind, output shape and parameter count, in the order in which they run.
+
+    Raises:
+        Refusal: a layer cannot take what it is given.
+    """
     rows: list[dict[str, Any]] = [
         {"layer": name, "kind": "", "output_shape": _shape(one), "parameters": 0}
         for name, one in zip(_names(model, len(inputs)), inputs, strict=True)
     ]
     handles = []
+    entered = ""
     for name, module in model.named_modules():
         if next(module.children(), None) is not None:
             continue
@@ -161,10 +273,20 @@ def shapes(model: nn.Module, *inputs: Tensor) -> pd.DataFrame:
                 }
             )
 
+        def enter(module: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+            nonlocal entered
+            shown = ", ".join(_shape(one) for one in given)
+            entered = f"{name} ({module}) cannot take {shown}"
+
         handles.append(module.register_forward_hook(note))
+        handles.append(module.register_forward_pre_hook(enter))
     try:
         with torch.no_grad():
             model.eval()(*inputs)
+    except RuntimeError as error:
+        raise Refusal(
+            f"shapes through every layer: {entered}: {str(error).splitlines()[0]}"
+        ) from None
     finally:
         for handle in handles:
             handle.remove()
@@ -189,6 +311,39 @@ def output_shape(table: pd.DataFrame, batch: int, classes: int) -> Check:
     if last != want:
         saw += f"; must end in {want}"
     return Check("shapes through every layer", last == want, saw)
+
+
+def scaled(model: nn.Module, *inputs: Tensor) -> Check:
+    """Hold that the first layer is given numbers near 0 with a spread near 1.
+
+    That is the first layer with parameters that is given as many dimensions as the model's first
+    input has (or, without one, the first of all); what the model does to its inputs before is part
+    of the scale.
+    """
+    met: list[tuple[bool, str, Tensor]] = []
+    handles = []
+    for name, module in model.named_modules():
+        if next(module.children(), None) is not None or next(module.parameters(), None) is None:
+            continue
+
+        def note(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+            if given[0].is_floating_point():
+                met.append((given[0].ndim == inputs[0].ndim, name, given[0]))
+
+        handles.append(module.register_forward_pre_hook(note))
+    try:
+        with torch.no_grad():
+            model.eval()(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    _, layer, first = max(met, key=lambda one: one[0])  # the first of equals
+    mean, spread = first.mean().item(), first.std().item()
+    saw = (
+        f"{layer} is given numbers with mean {mean:.3g}, standard deviation {spread:.3g} "
+        f"(at most {_FAR:g} from 0, from {_NARROW:g} to {_WIDE:g})"
+    )
+    return Check("inputs are scaled", abs(mean) <= _FAR and _NARROW <= spread <= _WIDE, saw)
 
 
 def first_loss(model: nn.Module, loss: Loss, classes: int, tolerance: float) -> Check:

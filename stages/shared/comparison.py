@@ -1,13 +1,14 @@
 """A classifier beside its baseline on the same test samples: scores, verdict, tables, plots."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from stages.shared import classification
+from stages.shared.alarms import Alarm, hold_to_log, label_noise, rows
 from stages.shared.dataset import Dataset
 from stages.shared.files import read_arrays, read_csv, read_json
 from stages.shared.statistics import improvement, proportion_interval
@@ -33,6 +34,7 @@ class Evaluation:
         metrics: scores of "current", "baseline" and every method, and the improvement.
         tables: per_class and confusion of the headline model.
         plots: what `dvc plots` draws, of the current model; and of the baseline.
+        alarms: what is amiss, though the result stands.
     """
 
     predictions: pd.DataFrame
@@ -42,6 +44,7 @@ class Evaluation:
     tables: dict[str, pd.DataFrame]
     plots: dict[str, pd.DataFrame]
     baseline_plots: dict[str, pd.DataFrame]
+    alarms: list[Alarm] = field(default_factory=list)
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes into its folder."""
@@ -50,6 +53,7 @@ class Evaluation:
             "probabilities.safetensors": self.probabilities,
             "features.safetensors": self.features,
             "metrics.json": self.metrics,
+            "alarms.json": rows(self.alarms),
             **{f"{name}.csv": table for name, table in self.tables.items()},
             **{f"baseline/{name}.csv": table for name, table in self.baseline_plots.items()},
         }
@@ -90,25 +94,40 @@ def evaluated(
         dataset: the prepared samples.
         load: seed -> how its model embeds a split's samples (n, width), and the probabilities
             (n, classes) that its head gives to such features.
+
+    Raises:
+        Refusal: stored weights do not give the validation loss by which training chose them.
     """
     seeds: dict[int, np.ndarray] = {}
     features: dict[str, np.ndarray] = {}
+    alarms: list[Alarm] = []
+    log = read_csv(task.folder("train") / "log.csv")
+    chosen = read_json(task.folder("train") / "chosen.json")["epoch"]
     for seed in task.params.train.seeds:
         embed, judge = load(seed)
+        hold_to_log(
+            judge(embed("validation")),
+            dataset.labels("validation"),
+            log[log["seed"] == seed],
+            chosen[str(seed)],
+            task.runtime.precision,
+        )
         found = embed("test")
         seeds[seed] = judge(found)
         if not features:
             features = {"train": embed("train"), "test": found}
+            alarms = label_noise(judge(features["train"]), dataset.labels("train"))
     folder = task.folder("baseline")
-    return compare(
+    evaluation = compare(
         dataset,
         seeds,
         features,
         read_arrays(folder / "test.safetensors"),
         read_json(folder / "baseline.json"),
-        read_csv(task.folder("train") / "log.csv"),
+        log,
         task.params.evaluate,
     )
+    return replace(evaluation, alarms=alarms)
 
 
 def compare(

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.shared.checks import Check, Checked, Loss, gradients, of_data, overfits, shapes
+from stages.shared.checks import (
+    Check,
+    Checked,
+    Loss,
+    gradients,
+    of_data,
+    overfits,
+    scaled,
+    shapes,
+)
 from stages.shared.dataset import read_dataset
 from stages.shared.images.duplicates import near_pairs
 from stages.shared.images.packed import opened
@@ -47,6 +56,7 @@ def check(task: "Task") -> Checked:
             last == size,
             f"{size} → {last} through {len(table) - 1} layers",
         ),
+        scaled(model, point.images, point.times, labels),
         _first_loss(model, loss, point.velocity, params.first_loss_tolerance),
         gradients(model, loss),
         overfits(

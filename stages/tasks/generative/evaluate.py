@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from stages.shared.alarms import Alarm, rows
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.files import read_csv
 from stages.shared.images.packed import opened
@@ -50,6 +51,7 @@ class Evaluation:
         real: a row a validation image, with the columns of samples by which failures are told.
         pixels: uint8; all "samples" of the headline, and for each method and checkpoint a grid.
         plots: what `dvc plots` draws, of the current model; and of the baseline.
+        alarms: what is amiss, though the result stands.
     """
 
     metrics: dict[str, Any]
@@ -60,11 +62,13 @@ class Evaluation:
     pixels: dict[str, np.ndarray]
     plots: dict[str, pd.DataFrame]
     baseline_plots: dict[str, pd.DataFrame]
+    alarms: list[Alarm]
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes into its folder."""
         return {
             "metrics.json": self.metrics,
+            "alarms.json": rows(self.alarms),
             "review.csv": self.review,
             "samples.csv": self.samples,
             "classes.csv": self.classes,
@@ -153,7 +157,23 @@ def evaluate(task: "Task") -> Evaluation:
             for kind, table in plots.items()
             if kind != "loss"  # the baselines have none that compares
         },
+        copying(review, chosen),
     )
+
+
+def copying(review: pd.DataFrame, chosen: int) -> list[Alarm]:
+    """Return the alarm that the chosen checkpoint clearly hands out training images.
+
+    Args:
+        review: as `choose` takes it, with the reason why a checkpoint is no candidate.
+        chosen: the step taken.
+    """
+    reason = str(review.loc[review["step"] == chosen, "reason"].item())
+    found = [part for part in reason.split("; ") if part.startswith(("copied", "closer"))]
+    if not found:
+        return []
+    saw = f"step {chosen}, the nearest to real images: {'; '.join(found)}"
+    return [Alarm("copies training images", saw, "look at the samples beside their neighbours")]
 
 
 def _measured(
