@@ -13,9 +13,7 @@ def run(task: Task) -> None:
     hold_torch(task.runtime)
     evaluation = task.cell("evaluate").evaluate(task)
     for alarm in evaluation.alarms:
-        print(
-            f"evaluate {task.name}: {alarm.name}: {alarm.saw}; {alarm.try_first}", file=sys.stderr
-        )
+        print(f"evaluate@{task.name}: {alarm}", file=sys.stderr)
     write_all(task.folder("evaluate"), evaluation.files())
     write_all(task.plots, {f"{name}.csv": table for name, table in evaluation.plots.items()})
 

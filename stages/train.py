@@ -53,8 +53,7 @@ def run(task: Task) -> None:
                 results.append(fit(run_of, fabric, state, log))
             for one in troubles(results[-1].history, run_of.chance):
                 named.append({"seed": seed, **asdict(one)})
-                line = f"train@{task.name}, seed {seed}: {one.name}: {one.saw}; try first: {one.try_first}"
-                print(line, file=sys.stderr)
+                print(f"train@{task.name}, seed {seed}: {one}", file=sys.stderr)
         if not fabric.is_global_zero:
             return
         for seed, trained in zip(seeds, results, strict=True):

@@ -1,12 +1,13 @@
 """What an evaluation found amiss, by name: what it saw, and what to look at first."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.shared.refusal import Refusal
+from stages.shared.troubles import Trouble
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,27 +20,12 @@ _EXACT, _ROUGH = (
 )  # how far a loss may be from the one in the log, by training's precision
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """A named doubt about a result that stands.
-
-    Attributes:
-        name: by which `docs/faults.md` lists it.
-        saw: with its figures.
-        try_first: the one thing to do.
-    """
-
-    name: str
-    saw: str
-    try_first: str
-
-
-def rows(alarms: list[Alarm]) -> list[dict[str, str]]:
+def rows(alarms: list[Trouble]) -> list[dict[str, str]]:
     """Return alarms as JSON takes them."""
     return [asdict(alarm) for alarm in alarms]
 
 
-def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> list[Alarm]:
+def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> list[Trouble]:
     """Return the alarm that a model contradicts the labels that it was itself trained on.
 
     Wrong labels are learnt last (Arpit et al., 2017), so a model that stopped in time is sure of
@@ -59,7 +45,7 @@ def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> list[Alarm]:
         f"a probability above {SURE:g}; clean data stay below {CONTRADICTED:.0%}"
     )
     return [
-        Alarm("label noise", saw, "look at training samples with the surest other label by eye")
+        Trouble("label noise", saw, "look at training samples with the surest other label by eye")
     ]
 
 

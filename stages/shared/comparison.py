@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from stages.shared import classification
-from stages.shared.alarms import Alarm, hold_to_log, label_noise, rows
+from stages.shared.alarms import hold_to_log, label_noise, rows
 from stages.shared.dataset import Dataset
 from stages.shared.files import read_arrays, read_csv, read_json
 from stages.shared.statistics import improvement, proportion_interval
+from stages.shared.troubles import Trouble
 
 if TYPE_CHECKING:
     from stages.shared.files import Content
@@ -44,7 +45,7 @@ class Evaluation:
     tables: dict[str, pd.DataFrame]
     plots: dict[str, pd.DataFrame]
     baseline_plots: dict[str, pd.DataFrame]
-    alarms: list[Alarm] = field(default_factory=list)
+    alarms: list[Trouble] = field(default_factory=list)
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes into its folder."""
@@ -100,13 +101,16 @@ def evaluated(
     """
     seeds: dict[int, np.ndarray] = {}
     features: dict[str, np.ndarray] = {}
-    alarms: list[Alarm] = []
+    alarms: list[Trouble] = []
     log = read_csv(task.folder("train") / "log.csv")
     chosen = read_json(task.folder("train") / "chosen.json")["epoch"]
+    held = dataset.part("validation")[["id", "label"]].copy()
     for seed in task.params.train.seeds:
         embed, judge = load(seed)
+        given = judge(embed("validation"))
+        held[f"seed_{seed}"] = given.argmax(axis=1)
         hold_to_log(
-            judge(embed("validation")),
+            given,
             dataset.labels("validation"),
             log[log["seed"] == seed],
             chosen[str(seed)],
@@ -127,7 +131,8 @@ def evaluated(
         log,
         task.params.evaluate,
     )
-    return replace(evaluation, alarms=alarms)
+    tables = {**evaluation.tables, "validation_predictions": held}
+    return replace(evaluation, alarms=alarms, tables=tables)
 
 
 def compare(

@@ -74,7 +74,7 @@ def data_files(found: "Left") -> "dict[str, Content]":
         "machine.json": as_json(found.machine),
         "baseline.json": as_json(found.baseline),
         "chosen_epochs.json": as_json(found.chosen),
-        "troubles.json": as_json(found.troubles),
+        "troubles.json": as_json(found.troubles + found.alarms),
         "failure_summary.json": as_json(found.summary),
         "params.json": as_json(found.task.params.model_dump()),
         "metrics.json": as_json(found.metrics),
@@ -92,6 +92,7 @@ def classifier_files(found: "Findings") -> "dict[str, Content]":
         "per_class.csv": as_csv(found.per_class),
         "confusion_matrix.csv": as_csv(found.confusion),
         "predictions.csv": as_csv(found.predictions),
+        "validation_predictions.csv": as_csv(found.validation),
     }
 
 

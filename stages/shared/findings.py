@@ -39,6 +39,7 @@ class Left:
     log: pd.DataFrame
     chosen: dict[str, Any]
     troubles: list[dict[str, Any]]
+    alarms: list[dict[str, Any]]
     machine: dict[str, Any]
     metrics: dict[str, Any]
     cases: pd.DataFrame
@@ -65,6 +66,7 @@ class Findings(Left):
     per_class: pd.DataFrame
     confusion: pd.DataFrame
     predictions: pd.DataFrame
+    validation: pd.DataFrame
 
 
 def left(task: "Task") -> Left:
@@ -90,6 +92,7 @@ def gather(task: "Task") -> Findings:
         predictions=read_csv(
             evaluate / "predictions.csv", dtype={"id": str, "group": str, "bucket": str}
         ),
+        validation=read_csv(evaluate / "validation_predictions.csv", dtype={"id": str}),
     )
 
 
@@ -107,6 +110,7 @@ def _left(task: "Task") -> dict[str, Any]:
         "log": read_csv(train / "log.csv"),
         "chosen": read_json(train / "chosen.json"),
         "troubles": read_json(train / "troubles.json"),
+        "alarms": read_json(evaluate / "alarms.json"),
         "machine": read_json(train / "machine.json"),
         "metrics": read_json(evaluate / "metrics.json"),
         "cases": read_csv(failures / "cases.csv", dtype=text),

@@ -192,28 +192,19 @@ def train(found: "Findings", *more: Block) -> Section:
 
 
 def made_on(found: "Left") -> list[Block]:
-    """Return what went wrong in training, and the machine."""
-    troubles: list[Block] = [
-        Facts(
-            [
-                (
-                    f"{one['name']}, seed {one['seed']}",
-                    f"{one['saw']}; try first: {one['try_first']}",
-                )
-                for one in found.troubles
-            ]
-        )
-        if found.troubles
-        else Text(
-            "No trouble named: no loss decrease, overfitting and plateau are looked for in the log of "
-            "every seed; a loss that is not finite stops training."
-        )
+    """Return what was named as wrong, and the machine."""
+    named = [
+        (f"{one['name']}, seed {one['seed']}", f"{one['saw']}; try first: {one['try_first']}")
+        for one in found.troubles
     ]
-    return [
-        *troubles,
-        Text("Made on:"),
-        Facts([(name, str(value)) for name, value in found.machine.items()]),
-    ]
+    named += [(one["name"], f"{one['saw']}; try first: {one['try_first']}") for one in found.alarms]
+    quiet = Text(
+        "No trouble named: no loss decrease, overfitting and plateau are looked for in every seed's log, "
+        "label noise or copying in what the model says of training samples; a loss that is not finite "
+        "stops training."
+    )
+    machine = Facts([(name, str(value)) for name, value in found.machine.items()])
+    return [Facts(named) if named else quiet, Text("Made on:"), machine]
 
 
 def _verdict_facts(found: "Findings") -> Facts:

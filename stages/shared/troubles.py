@@ -19,6 +19,10 @@ class Trouble:
     saw: str
     try_first: str
 
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{self.name}: {self.saw}; try first: {self.try_first}"
+
 
 def troubles(history: Sequence[dict[str, float]], chance: float | None) -> list[Trouble]:
     """Return what a finished run's history says of it, at most one of each kind.

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from stages.shared.alarms import Alarm, rows
+from stages.shared.alarms import rows
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.files import read_csv
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
 from stages.shared.statistics import POWER, proportion_interval
+from stages.shared.troubles import Trouble
 from stages.tasks.generative.baseline import load_judge, load_samplers
 from stages.tasks.generative.measure import (
     LOW,
@@ -62,7 +63,7 @@ class Evaluation:
     pixels: dict[str, np.ndarray]
     plots: dict[str, pd.DataFrame]
     baseline_plots: dict[str, pd.DataFrame]
-    alarms: list[Alarm]
+    alarms: list[Trouble]
 
     def files(self) -> "dict[str, Content]":
         """Return what the stage writes into its folder."""
@@ -161,7 +162,7 @@ def evaluate(task: "Task") -> Evaluation:
     )
 
 
-def copying(review: pd.DataFrame, chosen: int) -> list[Alarm]:
+def copying(review: pd.DataFrame, chosen: int) -> list[Trouble]:
     """Return the alarm that the chosen checkpoint clearly hands out training images.
 
     Args:
@@ -173,7 +174,7 @@ def copying(review: pd.DataFrame, chosen: int) -> list[Alarm]:
     if not found:
         return []
     saw = f"step {chosen}, the nearest to real images: {'; '.join(found)}"
-    return [Alarm("copies training images", saw, "look at the samples beside their neighbours")]
+    return [Trouble("copies training images", saw, "look at the samples beside their neighbours")]
 
 
 def _measured(
