@@ -31,8 +31,17 @@ def load(path: Path | None = None) -> Params:
             for an unknown key, the nearest known one.
     """
     path = path or FILE
+    return checked(read_yaml(path), path)
+
+
+def checked(values: Any, path: Path) -> Params:
+    """Return `values`, as read from `path`, as checked params.
+
+    Raises:
+        Refusal: as `load`, but for the file itself.
+    """
     try:
-        return Params.model_validate(read_yaml(path))
+        return Params.model_validate(values)
     except ValidationError as error:
         raise Refusal(f"{path}: {_explain(error)}") from None
 
