@@ -328,7 +328,7 @@ FAULTS = (
                 ),
             ),
         },
-        ("train", "evaluate"),
+        ("baseline", "train", "evaluate"),
         "the chosen weights give the logged validation loss",
         "evaluate: the chosen weights give the logged validation loss",
     ),
@@ -383,7 +383,7 @@ FAULTS = (
                 ),
             )
         },
-        ("train", "evaluate"),
+        ("baseline", "train", "evaluate"),
         "copies training images",
         "evaluate: copies training images",
     ),
@@ -529,7 +529,7 @@ class Drill:
         self.kind = kinds(self.base)[task]
         shutil.rmtree(self.base / ".git")
         _rewrite(self.base, task, _SMALL[self.kind])
-        seen = run_stages(self.base, task, ("prepare", "baseline"))
+        seen = run_stages(self.base, task, ("prepare",))
         if seen.stopped:
             raise Refusal(f"the scratch clone without a fault: {seen.stopped}")
 

@@ -12,12 +12,12 @@ from stages.shared.troubles import Trouble
 if TYPE_CHECKING:
     import pandas as pd
 
-SURE = 0.7  # probability of another label, from which on a model contradicts the given one
-CONTRADICTED = 0.03  # share of training samples; see `label_noise`
-_EXACT, _ROUGH = (
-    1e-3,
-    0.05,
-)  # how far a loss may be from the one in the log, by training's precision
+# Share of the surest half of training samples at which the model says another label. Measured with
+# the default networks: clean digits 0.0% (10 splits and seeds, 6 epochs each), clean reviews 3.3% (2
+# seeds, at most); with a tenth of labels wrong 5.3% to 9.9% (digits), 7.4% to 10.0% (reviews, 3 seeds).
+CONTRADICTED = 0.05
+# How far a loss may be from the one in the log, by training's precision.
+_EXACT, _ROUGH = 1e-3, 0.05
 
 
 def rows(alarms: list[Trouble]) -> list[dict[str, str]]:
@@ -28,25 +28,24 @@ def rows(alarms: list[Trouble]) -> list[dict[str, str]]:
 def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> list[Trouble]:
     """Return the alarm that a model contradicts the labels that it was itself trained on.
 
-    Wrong labels are learnt last (Arpit et al., 2017), so a model that stopped in time is sure of
-    another label there (confident learning, Northcutt et al., 2021). THRESHOLDS
+    Hard samples are those of which a model is unsure; wrong labels lie among the surest as often as
+    anywhere, and are learnt last (Arpit et al., 2017). So the surest half is asked, where a clean
+    label is all but never contradicted: the idea of confident learning (Northcutt et al., 2021).
 
     Args:
         probabilities: (n, classes), of training samples.
         labels: (n,), as given.
     """
-    sure = probabilities.max(axis=1) > SURE
-    against = sure & (probabilities.argmax(axis=1) != labels)
+    half = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, len(labels) // 2)]
+    against = probabilities[half].argmax(axis=1) != labels[half]
     share = float(against.mean())
     if share <= CONTRADICTED:
         return []
     saw = (
-        f"of {len(labels)} training samples {int(against.sum())} ({share:.1%}) get another label with "
-        f"a probability above {SURE:g}; clean data stay below {CONTRADICTED:.0%}"
+        f"of the {len(half)} training samples of which the model is surest, {int(against.sum())} "
+        f"({share:.1%}) are given another label (at most {CONTRADICTED:.0%} where labels are clean)"
     )
-    return [
-        Trouble("label noise", saw, "look at training samples with the surest other label by eye")
-    ]
+    return [Trouble("label noise", saw, "look at these samples by eye, and mend their labels")]
 
 
 def hold_to_log(
