@@ -105,9 +105,10 @@ def evaluated(
     chosen = read_json(task.folder("train") / "chosen.json")["epoch"]
     for seed in task.params.train.seeds:
         embed, judge = load(seed)
+        held, truth = judge(embed("validation")), dataset.labels("validation")
         hold_to_log(
-            judge(embed("validation")),
-            dataset.labels("validation"),
+            held,
+            truth,
             log[log["seed"] == seed],
             chosen[str(seed)],
             task.runtime.precision,
@@ -116,7 +117,7 @@ def evaluated(
         seeds[seed] = judge(found)
         if not features:
             features = {"train": embed("train"), "test": found}
-            alarms = label_noise(judge(features["train"]), dataset.labels("train"))
+            alarms = label_noise(judge(features["train"]), dataset.labels("train"), held, truth)
     folder = task.folder("baseline")
     evaluation = compare(
         dataset,
