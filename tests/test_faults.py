@@ -161,11 +161,15 @@ def _said(wrong: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_doubtful_samples_are_no_label_noise() -> None:
-    assert label_noise(*_said(5)) == []  # 5%, and a quarter of all among the unsure
+    assert label_noise(*_said(5), *_said(0)) == []  # 5%, and a quarter of all among the unsure
+
+
+def test_a_model_that_does_not_generalise_contradicts_nobody() -> None:
+    assert label_noise(*_said(6), *_said(21)) == []
 
 
 def test_labels_that_the_surest_contradict_are_an_alarm() -> None:
-    (alarm,) = label_noise(*_said(6))
+    (alarm,) = label_noise(*_said(6), *_said(20))
     assert alarm.name == "label noise"
     assert alarm.saw.startswith(
         "of the 100 training samples of which the model is surest, 6 (6.0%)"

@@ -104,14 +104,14 @@ def evaluated(
     alarms: list[Trouble] = []
     log = read_csv(task.folder("train") / "log.csv")
     chosen = read_json(task.folder("train") / "chosen.json")["epoch"]
-    held = dataset.part("validation")[["id", "label"]].copy()
+    held, truth = dataset.part("validation")[["id", "label"]].copy(), dataset.labels("validation")
     for seed in task.params.train.seeds:
         embed, judge = load(seed)
         given = judge(embed("validation"))
         held[f"seed_{seed}"] = given.argmax(axis=1)
         hold_to_log(
             given,
-            dataset.labels("validation"),
+            truth,
             log[log["seed"] == seed],
             chosen[str(seed)],
             task.runtime.precision,
@@ -120,7 +120,7 @@ def evaluated(
         seeds[seed] = judge(found)
         if not features:
             features = {"train": embed("train"), "test": found}
-            alarms = label_noise(judge(features["train"]), dataset.labels("train"))
+            alarms = label_noise(judge(features["train"]), dataset.labels("train"), given, truth)
     folder = task.folder("baseline")
     evaluation = compare(
         dataset,
