@@ -142,7 +142,7 @@ FAULTS = (
                 Edit(
                     TRAIN,
                     'labels["train"][mine]))',
-                    'labels["train"][np.random.default_rng(epoch).permutation(mine)]))',
+                    'labels["train"][mine][torch.randperm(len(mine))]))',
                 ),
             ),
             TEXTS: (
@@ -327,6 +327,24 @@ FAULTS = (
                     'torch.from_numpy(dataset.labels(split.replace("validation", "test")))',
                 ),
             ),
+        },
+        ("baseline", "train", "evaluate"),
+        "the chosen weights give the logged validation loss",
+        "evaluate: the chosen weights give the logged validation loss",
+    ),
+    Fault(
+        "swapped-weights",
+        "the files of weights hold others of the same form than training chose",
+        {
+            kind: (
+                Edit(
+                    "stages/train.py",
+                    'f"weights-{seed}.safetensors", trained.weights)',
+                    'f"weights-{seed}.safetensors", '
+                    "{name: weight.flip(0) for name, weight in trained.weights.items()})",
+                ),
+            )
+            for kind in (IMAGES, TEXTS)
         },
         ("baseline", "train", "evaluate"),
         "the chosen weights give the logged validation loss",
