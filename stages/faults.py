@@ -30,6 +30,7 @@ from stages.shared.runtime import machine
 ROOT = Path(__file__).resolve().parents[1]
 ANY = "any"
 IMAGES, TEXTS, SAMPLES = "images", "texts", "samples"
+DRAWN = "drawn images"  # as images, but nobody is behind them: there are no groups
 _GIT = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -76,6 +77,7 @@ class Fault:
         run: the stages that have to run for it to be found.
         named: a regular expression, to match in what a check says.
         by: the check, for the reader.
+        grouped: it needs samples of which it is known who or what is behind them.
     """
 
     name: str
@@ -84,6 +86,13 @@ class Fault:
     run: tuple[str, ...]
     named: str
     by: str
+    grouped: bool = False
+
+    def of(self, kind: str) -> Edits:
+        """Return the edits for a kind of task; none where the fault makes no sense for it."""
+        if kind == DRAWN:
+            return () if self.grouped else self.edits.get(IMAGES, ())
+        return self.edits.get(kind, ())
 
 
 def _everywhere(*edits: Edit) -> dict[str, Edits]:
@@ -262,6 +271,7 @@ FAULTS = (
         ("prepare", "check"),
         "no group across splits",
         "check: no group across splits",
+        grouped=True,
     ),
     Fault(
         "duplicate-leak",
@@ -445,10 +455,14 @@ _CLEAN = ("prepare", "check", "baseline", "train", "evaluate", "failures")
 def kinds(project: Path) -> dict[str, str]:
     """Return each task's kind, as its row in dvc.yaml tells it."""
     rows = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))
-    return {
-        name: row["medium"] if row["measure"].endswith("classification.py") else SAMPLES
-        for name, row in rows["stages"]["prepare"]["foreach"].items()
-    }
+    found = {}
+    for name, row in rows["stages"]["prepare"]["foreach"].items():
+        found[name] = row["medium"]
+        if not row["measure"].endswith("classification.py"):
+            found[name] = SAMPLES
+        elif row["path"].startswith("stages/"):  # code is the raw data
+            found[name] = DRAWN
+    return found
 
 
 def plant(fault: Fault, clone: Path, task: str) -> None:
@@ -458,9 +472,9 @@ def plant(fault: Fault, clone: Path, task: str) -> None:
         Refusal: the code is no longer what the fault replaces, or it makes no sense for the task.
     """
     kind = kinds(clone)[task]
-    if kind not in fault.edits:
+    if not fault.of(kind):
         raise Refusal(f"{fault.name} makes no sense for {task}; `python -m stages.faults list`")
-    for edit in fault.edits[kind]:
+    for edit in fault.of(kind):
         edit.apply(clone, task)
 
 
@@ -518,7 +532,7 @@ def run_stages(clone: Path, task: str, stages: tuple[str, ...]) -> Seen:
     for stage in stages:
         done = _ran(clone, sys.executable, "-m", f"stages.{stage}", task)
         lines = done.stderr.strip().splitlines()
-        own = (f"{stage}@{task}: ", f"{stage} {task}")
+        own = f"{stage}@{task}"
         seen.findings += [line for line in lines if line.startswith(own)]
         if stage == "check":
             seen.findings += list(_failed(clone, task))
@@ -546,7 +560,7 @@ class Drill:
         self.base = cloned(scratch / f"{task}-base")
         self.kind = kinds(self.base)[task]
         shutil.rmtree(self.base / ".git")
-        _rewrite(self.base, task, _SMALL[self.kind])
+        _rewrite(self.base, task, _SMALL.get(self.kind, _SMALL[IMAGES]))
         seen = run_stages(self.base, task, ("prepare",))
         if seen.stopped:
             raise Refusal(f"the scratch clone without a fault: {seen.stopped}")
@@ -592,7 +606,7 @@ def drill(names: Sequence[str], faults: Sequence[Fault], clean: int) -> bool:
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             one = Drill(name, Path(scratch))
-            for fault in (fault for fault in faults if one.kind in fault.edits):
+            for fault in (fault for fault in faults if fault.of(one.kind)):
                 found, said, seconds = one.fault(fault)
                 well &= found
                 result = "found" if found else "**missed**"
@@ -628,7 +642,7 @@ def _preface(faults: int, clean: int) -> str:
 def _list() -> None:
     rows = kinds(ROOT)
     for fault in FAULTS:
-        fit = ", ".join(name for name, kind in rows.items() if kind in fault.edits)
+        fit = ", ".join(name for name, kind in rows.items() if fault.of(kind))
         print(f"{fault.name}: {fault.what}\n    named by {fault.by} ({fit})")
 
 
@@ -639,7 +653,7 @@ def _chosen(name: str, task: str | None) -> tuple[Fault, str]:
     if not able:
         raise Refusal(f"{name} makes no sense for {task}; `python -m stages.faults list`")
     fault = secrets.choice(able)
-    return fault, task or next(row for row, kind in rows.items() if kind in fault.edits)
+    return fault, task or next(row for row, kind in rows.items() if fault.of(kind))
 
 
 def _plant(name: str, task: str | None, into: Path | None, *, quiet: bool) -> None:

@@ -25,12 +25,12 @@ TASKS = kinds(ROOT)
 def test_every_fault_applies_to_the_code_as_it_is(fault: Fault, task: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "stages")
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    if TASKS[task] not in fault.edits:
+    if not fault.of(TASKS[task]):
         with pytest.raises(Refusal, match="makes no sense for"):
             plant(fault, tmp_path, task)
         return
     plant(fault, tmp_path, task)
-    for edit in fault.edits[TASKS[task]]:
+    for edit in fault.of(TASKS[task]):
         file = edit.file.format(task=task)
         changed = (tmp_path / file).read_text()
         assert changed != (ROOT / file).read_text()
@@ -46,7 +46,7 @@ def test_a_fault_that_no_longer_applies_is_an_error(tmp_path: Path, text: str) -
 
 def test_each_fault_fits_a_task_and_has_a_name_of_its_own() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
-    assert all(set(fault.edits) & set(TASKS.values()) for fault in FAULTS)
+    assert all(any(map(fault.of, TASKS.values())) for fault in FAULTS)
 
 
 @pytest.mark.parametrize("quiet", [True, False])
