@@ -230,14 +230,14 @@ FAULTS = (
     ),
     Fault(
         "overfitting",
-        "the model is trained on 60 samples, for 60 epochs",
+        "the model is trained on a few samples, for 60 epochs",
         {
             IMAGES: (
                 Edit(
                     TRAIN,
                     "    size = min(params.batch_size, ",
                     '    rows["train"], labels["train"] = rows["train"][::17], labels["train"][::17]\n'
-                    '    params = params.model_copy(update={"epochs": 60})\n'
+                    '    params = params.model_copy(update={"epochs": 60, "batch_size": 8})\n'
                     "    size = min(params.batch_size, ",
                 ),
             ),
@@ -246,7 +246,7 @@ FAULTS = (
                     TRAIN,
                     "    lengths = {split: ",
                     '    known["train"] = known["train"][:60]\n'
-                    '    params = params.model_copy(update={"epochs": 60})\n'
+                    '    params = params.model_copy(update={"epochs": 60, "batch_size": 8})\n'
                     "    lengths = {split: ",
                 ),
             ),
