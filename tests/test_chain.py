@@ -16,7 +16,7 @@ from stages.shared.weights import read_weights
 pytestmark = pytest.mark.xdist_group("chain")
 
 CLASSIFIERS = ["image", "sentiment", "workshop"]
-TASKS = [*CLASSIFIERS, "generative"]
+TASKS = ["image", "sentiment", "generative", "workshop"]
 PACK = """README.md index.html record.json data/run_command.txt data/dataset_note.json
 data/checks.json data/model_summary.csv data/training_log.csv data/machine.json data/metrics.json
 data/metric_table.csv data/prediction_samples.csv data/failure_cases.csv data/next_step.json

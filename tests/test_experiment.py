@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, refused, run
+from conftest import ROOT, commit, refused, run
 
 from stages.experiment import (
     Change,
@@ -109,19 +109,23 @@ def test_lines_are_added_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     table = lines(task("workshop"))
     assert len(table) == 3
     assert table["verdict"].tolist() == [written.verdict] * 3
-    assert table["why"].tolist() == ["'=1+1"] * 3  # no spreadsheet takes it for a formula
+    assert table["why"].tolist() == ["=1+1"] * 3
+    on_disk = (tmp_path / "evidence/workshop/experiments.csv").read_text()
+    assert on_disk.count(",'=1+1,") == 3  # no spreadsheet takes it for a formula
     (tmp_path / "evidence/workshop/experiments.csv").write_text("a,b\n1,2\n")
     with pytest.raises(Refusal, match="must have the columns date, change, why"):
         lines(task("workshop"))
 
 
 def test_an_experiment_leaves_all_as_it_was_but_for_its_line(prepared: Path) -> None:
+    log = "evidence/workshop/experiments.csv"
+    (prepared / log).unlink(missing_ok=True)  # the project's own experiments
+    commit(prepared, "none so far")
     why = "half the epochs cost half the time"
     told = run(
         prepared, "python", "-m", "stages.experiment", "workshop", "train.epochs=2", "--why", why
     ).stdout
     assert "change: workshop.train.epochs=2" in told
-    log = "evidence/workshop/experiments.csv"
     assert run(prepared, "git", "status", "--short").stdout.split() == ["??", log]
     assert run(prepared, "dvc", "exp", "list", "--name-only").stdout.startswith("workshop-train-ep")
     broken = ["train.learning_rate=1000.0", "--why", "to see it break"]
