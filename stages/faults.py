@@ -424,7 +424,7 @@ _SMALL: dict[str, dict[str, dict[str, Any]]] = {
         "train": {
             "model": "scratch",
             "scratch": {"layers": 1, "width": 16, "heads": 2},
-            "epochs": 2,  # more, and it truly overfits
+            "epochs": 2,
             "seeds": [0],
             "learning_rate": 0.005,
         }
@@ -492,7 +492,6 @@ def _merged(given: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def _rewrite(clone: Path, task: str, changes: Mapping[str, Any]) -> None:
     path = clone / FILE
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    params["runtime"]["threads"] = 1
     params[task] = _merged(params[task], changes)
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
@@ -560,7 +559,6 @@ class Drill:
         self.base = cloned(scratch / f"{task}-base")
         self.kind = kinds(self.base)[task]
         shutil.rmtree(self.base / ".git")
-        _rewrite(self.base, task, _SMALL.get(self.kind, _SMALL[IMAGES]))
         seen = run_stages(self.base, task, ("prepare",))
         if seen.stopped:
             raise Refusal(f"the scratch clone without a fault: {seen.stopped}")
@@ -568,6 +566,7 @@ class Drill:
     def fault(self, fault: Fault) -> tuple[bool, str, float]:
         """Return whether a fault is found, what names it, and the seconds."""
         with self._copy(fault.name) as clone:
+            _rewrite(clone, self.task, _SMALL.get(self.kind, _SMALL[IMAGES]))
             plant(fault, clone, self.task)
             seen = run_stages(clone, self.task, fault.run)
         for line in seen.findings:
@@ -576,7 +575,11 @@ class Drill:
         return False, seen.stopped or "nothing", seen.seconds
 
     def clean(self, seed: int) -> tuple[bool, str, float]:
-        """Return whether a run without a fault is silent, what it says, and the seconds."""
+        """Return whether a run without a fault, with the task's own params, is silent.
+
+        Args:
+            seed: of the split and of the training, in place of the task's own.
+        """
         with self._copy(f"clean-{seed}") as clone:
             changes = {"prepare": {"split": {"seed": seed}}, "train": {"seeds": [seed]}}
             _rewrite(clone, self.task, changes)
@@ -633,9 +636,10 @@ def _preface(faults: int, clean: int) -> str:
         "# Faults, planted and found\n\n"
         f"`python -m stages.faults drill` at commit {_git(ROOT, 'rev-parse', '--short', 'HEAD')}: "
         f"{faults} kinds of fault, planted one at a time in a scratch clone with small params, one run "
-        f"each; then {clean} runs of each task without a fault, where any alarm is a false one. "
-        "Seconds are those of the stages that have to run. "
-        f"{here['processor']}, {here['cores']} cores, 1 thread, {versions}.\n"
+        f"each; then {clean} runs of each task without a fault and with its own params, only the seeds "
+        "of the split and of the training changed, where any alarm is a false one. Seconds are those "
+        "of the stages that have to run. "
+        f"{here['processor']}, {here['cores']} cores, {here['threads']} threads, {versions}.\n"
     )
 
 
