@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.shared.classification import log_loss, scores
+from stages.shared.classification import log_loss, said, scores
 from stages.shared.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -73,7 +73,11 @@ def ladder(
         arrays: what was fitted.
     """
     held = dataset.labels("validation")
-    validation = {name: scores(asked(name, "validation"), held, _BINS) for name in fitted_on}
+    count = len(dataset.classes)
+    validation = {
+        name: scores(said(asked(name, "validation"), held), held, count, _BINS)
+        for name in fitted_on
+    }
     strongest = max(validation, key=lambda name: float(validation[name]["accuracy"]))
     training = {name: log_loss(asked(name, "train"), trained_labels) for name in fitted_on}
     return Baselines(

@@ -1,11 +1,42 @@
 """How well predicted probabilities fit labels: scores, tables, calibration. No torch needed."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.shared.files import DIGITS
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a method said of samples, (n,) each: all that its scores are computed from.
+
+    Confidences and losses have the digits with which they are written, so that whoever reads them
+    back gets the same scores.
+
+    Attributes:
+        predicted: the label with the highest probability, integers.
+        confidence: that probability.
+        loss: the negative log probability of the true label, in nats.
+    """
+
+    predicted: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+
+
+def said(probabilities: np.ndarray, labels: np.ndarray) -> Said:
+    """Return what probabilities (n, classes) say of samples with the true `labels` (n,)."""
+    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return Said(
+        probabilities.argmax(axis=1),
+        probabilities.max(axis=1).astype(np.float64).round(DIGITS),
+        (-np.log(np.clip(given, 1e-12, 1)) + 0.0).round(DIGITS),
+    )
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -15,8 +46,7 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
         probabilities: (n, classes).
         labels: (n,), integers.
     """
-    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(given, 1e-12, 1)).mean())
+    return float(said(probabilities, labels).loss.mean())
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -48,7 +78,7 @@ def per_class(counts: np.ndarray, names: list[str]) -> "pd.DataFrame":
     )
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> "pd.DataFrame":
+def reliability(found: Said, labels: np.ndarray, bins: int) -> "pd.DataFrame":
     """Return mean confidence, accuracy and count in each bin of confidence that is not empty.
 
     Bins of equal width over (0, 1], by the confidence in the predicted class (Guo et al., 2017,
@@ -56,8 +86,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> "pd
     """
     import pandas as pd
 
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
+    confidence, right = found.confidence, found.predicted == labels
     index = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
     count = np.bincount(index, minlength=bins)
     full = count > 0
@@ -77,16 +106,16 @@ def calibration_error(curve: "pd.DataFrame") -> float:
     return float((gap * curve["count"]).sum() / curve["count"].sum())
 
 
-def scores(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, Any]:
+def scores(found: Said, labels: np.ndarray, classes: int, bins: int) -> dict[str, Any]:
     """Return accuracy, macro F1, log loss and expected calibration error.
 
     Macro F1 is the mean over the classes that occur among `labels`.
     """
-    counts = confusion(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = confusion(labels, found.predicted, classes)
     table = per_class(counts, [""] * len(counts))
     return {
         "accuracy": float(np.trace(counts) / counts.sum()),
         "macro_f1": float(table.loc[table["count"] > 0, "f1"].mean()),
-        "log_loss": log_loss(probabilities, labels),
-        "calibration_error": calibration_error(reliability(probabilities, labels, bins)),
+        "log_loss": float(found.loss.mean()),
+        "calibration_error": calibration_error(reliability(found, labels, bins)),
     }

@@ -92,6 +92,7 @@ def classifier_files(found: "Findings") -> "dict[str, Content]":
         "per_class.csv": as_csv(found.per_class),
         "confusion_matrix.csv": as_csv(found.confusion),
         "predictions.csv": as_csv(found.predictions),
+        "baseline_predictions.csv": as_csv(found.baselines),
         "validation_predictions.csv": as_csv(found.validation),
     }
 

@@ -66,6 +66,7 @@ class Findings(Left):
     per_class: pd.DataFrame
     confusion: pd.DataFrame
     predictions: pd.DataFrame
+    baselines: pd.DataFrame
     validation: pd.DataFrame
 
 
@@ -92,6 +93,7 @@ def gather(task: "Task") -> Findings:
         predictions=read_csv(
             evaluate / "predictions.csv", dtype={"id": str, "group": str, "bucket": str}
         ),
+        baselines=read_csv(evaluate / "baseline_predictions.csv", dtype={"id": str}),
         validation=read_csv(evaluate / "validation_predictions.csv", dtype={"id": str}),
     )
 

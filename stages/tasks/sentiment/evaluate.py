@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from stages.shared.comparison import Embed, Evaluation, Judge, evaluated
+from stages.shared import comparison
+from stages.shared.comparison import Answers, Embed, Evaluation, Judge, Measured, evaluated
 from stages.shared.dataset import Dataset, read_dataset
-from stages.shared.files import read_arrays, read_json
 from stages.shared.runtime import device
 from stages.shared.slices import consistent_groups, slices
 from stages.shared.statistics import mcnemar, proportion_interval
@@ -45,36 +45,39 @@ def evaluate(task: "Task") -> Evaluation:
             lambda features: judged(model.head, features),
         )
 
-    found = evaluated(task, dataset, loaded)
-    baselines = read_arrays(task.folder("baseline") / "test.safetensors")
-    return _by_part(found, dataset, texts, baselines, task)
+    found = evaluated(task, dataset, loaded, measured)
+    buckets = _buckets(task, dataset.part("test"), texts.at(dataset.rows("test")))
+    predictions = found.answers.predictions.assign(bucket=buckets)
+    return replace(found, answers=replace(found.answers, predictions=predictions))
 
 
-def _by_part(
-    found: Evaluation,
-    dataset: Dataset,
-    texts: Texts,
-    baselines: dict[str, np.ndarray],
-    task: "Task",
-) -> Evaluation:
-    """Add slices, buckets, contrast consistency, and what one targeted change did."""
+def _buckets(task: "Task", test: pd.DataFrame, written: Sequence[str]) -> np.ndarray:
+    by = task.params.evaluate.bucket_by
+    found: list[str] = list(test[by]) if by else [bucket(text) for text in written]
+    return np.array(found, dtype=object)
+
+
+def measured(
+    task: "Task", dataset: Dataset, answers: Answers, fitted: dict[str, Any], log: pd.DataFrame
+) -> Measured:
+    """Return how good a text classifier's answers are: slices, buckets, contrast pairs as well.
+
+    As `comparison.measured`; the prepared texts are read too.
+    """
+    found = comparison.measured(task, dataset, answers, fitted, log)
     params: EvaluateTexts = task.params.evaluate
-    test, said = dataset.part("test"), found.predictions
-    written = texts.at(test["row"])
-    labels = test["label"].to_numpy()
-    headline = said[f"seed_{found.metrics['headline_seed']}"].to_numpy() == labels
-    simple = said["baseline"].to_numpy() == labels
+    test, labels = dataset.part("test"), answers.labels()
+    written = Texts(task.folder("prepare") / "texts.bin").at(test["row"])
+    headline = answers.headline().predicted == labels
+    simple = answers.of_baseline(fitted["strongest"]).predicted == labels
 
     columns = {name: test[name].to_numpy(object) for name in task.params.prepare.columns.slices}
-    by = params.bucket_by
-    buckets = columns[by] if by else np.array([bucket(text) for text in written], dtype=object)
     columns["length"] = length_slices(written, params.lengths)
-    methods = {name: p.argmax(axis=1) == labels for name, p in baselines.items()}
-    order = read_json(task.folder("baseline") / "baseline.json")["methods"]
-    ladder = {name: methods[name] for name in order}
+    buckets = _buckets(task, test, written)
+    ladder = {name: answers.of_baseline(name).predicted == labels for name in fitted["methods"]}
     metrics: dict[str, Any] = dict(found.metrics)
-    if {KEYWORDS, NEGATION} <= methods.keys():
-        attempt = fix_attempt(methods[KEYWORDS], methods[NEGATION], buckets)
+    if {KEYWORDS, NEGATION} <= ladder.keys():
+        attempt = fix_attempt(ladder[KEYWORDS], ladder[NEGATION], buckets)
         metrics["fix_attempt"] = attempt
     for name, right in (("current", headline), ("baseline", simple)):
         whole, count = consistent_groups(test["group"].to_numpy(), labels, right)
@@ -86,12 +89,7 @@ def _by_part(
         "slices": slices(columns, headline, simple, params.confidence),
         "buckets": errors_by_bucket(buckets, {**ladder, "model": headline}),
     }
-    return replace(
-        found,
-        predictions=said.assign(bucket=buckets),
-        metrics=metrics,
-        tables={**found.tables, **tables},
-    )
+    return replace(found, metrics=metrics, tables={**found.tables, **tables})
 
 
 def bucket(text: str) -> str:
