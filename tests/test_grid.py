@@ -12,7 +12,7 @@ from stages.train import code
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-TASKS = [name for name in Params.model_fields if name != "runtime"]
+TASKS = Params.tasks()
 # Params are tracked value by value; the stage `params` stands for the code that checks them.
 CHECKED_FIRST = {ROOT / "stages/params.py", ROOT / "stages/shared/schema.py"}
 

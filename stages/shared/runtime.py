@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.shared.refusal import Refusal
@@ -92,18 +93,39 @@ def seed_for(*purpose: str | int) -> int:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def machine_here() -> dict[str, Any]:
+    """Return what this machine is, and which instructions its processor has, whatever params ask."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags = set(text.partition("flags")[2].partition("\n")[0].split())
+        level = next((one for one in ("avx512f", "avx2", "avx") if one in flags), "older than avx")
+    except OSError:
+        level = "not known on this system"
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "instructions": level,
+        **_versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
+    return {name: version(name) for name in libraries}
+
+
 def machine(runtime: "Runtime", device_name: str = "") -> dict[str, Any]:
     """Return what the numbers were made on: processor, system, versions, threads, device."""
-    libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -115,5 +137,5 @@ def machine(runtime: "Runtime", device_name: str = "") -> dict[str, Any]:
         "device": device_name or runtime.device,
         "devices": runtime.devices,
         "precision": runtime.precision,
-        **{name: version(name) for name in libraries},
+        **_versions(),
     }

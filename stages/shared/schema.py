@@ -50,6 +50,15 @@ class Runtime(Section):
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 
 
+class Reruns(Section):
+    """What `python -m stages.band` changes, one at a time, to see how far metrics lie apart."""
+
+    threads: list[Annotated[int, Field(ge=1, le=256)]]
+    cpu: list[Literal["avx2", "native"]]
+    device: list[Literal["cpu", "cuda", "mps"]]
+    seeds: Annotated[int, Field(ge=0, le=100)]
+
+
 class Split(Section):
     """How samples are held out."""
 
@@ -548,13 +557,19 @@ class Workshop(Section):
 
 
 class Params(Section):
-    """All of params.yaml: how the machine is used, and a section a task."""
+    """All of params.yaml: how the machine is used, what is run again, and a section a task."""
 
     runtime: Runtime
+    band: Reruns
     image: Image
     sentiment: Sentiment
     generative: Generative
     workshop: Workshop
+
+    @classmethod
+    def tasks(cls) -> list[str]:
+        """Return the tasks' names, in their order."""
+        return [name for name in cls.model_fields if name not in {"runtime", "band"}]
 
     @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:

@@ -47,8 +47,7 @@ class Task:
 
 def tasks(params: Params) -> dict[str, Task]:
     """Return every task that the params name, in their order."""
-    names = [name for name in type(params).model_fields if name != "runtime"]
-    return {name: Task(name, getattr(params, name), params.runtime) for name in names}
+    return {name: Task(name, getattr(params, name), params.runtime) for name in params.tasks()}
 
 
 def enter(stage: str, run: Callable[[Task], None]) -> None:
@@ -56,9 +55,8 @@ def enter(stage: str, run: Callable[[Task], None]) -> None:
 
     All of params.yaml is checked first, before any output is touched.
     """
-    known = [name for name in Params.model_fields if name != "runtime"]
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=_purpose())
-    parser.add_argument("task", choices=known)
+    parser.add_argument("task", choices=Params.tasks())
     name = parser.parse_args().task
     with refusing(f"{stage}@{name}"):
         params = load()

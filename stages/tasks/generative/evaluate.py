@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 REAL, COPIER = "real against real", "photocopier"
 SHOWN = 2  # samples of each class in a grid
+_SAID = ("status", "reason", "note")  # what the review says of a checkpoint
+_ROUNDED = 1e-6  # by which a figure may differ for the digits with which tables are written
 _HALF = 0.5  # of `closer`: as held-out real images
 _FELL = 1.25  # a Fréchet distance over the best before it that is called falling back
 _COLLAPSED = 0.1  # a loss of coverage from one checkpoint to the next that is called a collapse
@@ -144,7 +146,7 @@ def evaluate(task: "Task") -> Evaluation:
     }
     metrics["current"]["step"] = chosen
     log = read_csv(task.folder("train") / "log.csv")
-    plots = _plots(log[log["seed"] == headline], review)
+    plots = plotted(log[log["seed"] == headline], review)
     return Evaluation(
         metrics,
         pd.concat([review, rest], ignore_index=True),
@@ -348,14 +350,11 @@ def improvement(
     gain, own_error = there - here, float(found[:, 0].std(ddof=1))
     low, high = gain - z * error, gain + z * error
     detectable = float((z + norm.isf(1 - POWER)) * error)
-    if low > 0 and gains.min() > 0:
-        verdict = "better"
-    elif high < 0 and gains.max() < 0:
-        verdict = "worse"
-    elif low <= 0 <= high and detectable > params.worthwhile_gain * there:
-        verdict = "test set too small"
-    else:
-        verdict = "not distinguishable"
+    verdict = _verdict(
+        (float(low), float(high)),
+        (float(gains.min()), float(gains.max())),
+        worthwhile=detectable <= params.worthwhile_gain * there,
+    )
     return {
         "verdict": verdict,
         "gain": gain,
@@ -371,6 +370,99 @@ def improvement(
         "seed_gain_max": float(gains.max()),
         "seed_gain_sd": float(gains.std(ddof=1)) if len(gains) > 1 else 0.0,
     }
+
+
+def from_tables(
+    metrics: dict[str, Any], samples: pd.DataFrame, review: pd.DataFrame, params: "EvaluateFlow"
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return metrics and review with all that follows from the tables computed again from them.
+
+    Distances between features, and what their resamples gave, stay as they are given: these need
+    the samples themselves.
+
+    Args:
+        metrics: as written.
+        samples: as written.
+        review: as written.
+        params: of the stage evaluate.
+    """
+    methods = review[review["what"].isin(metrics["baselines"])]
+    strongest = str(methods["what"].to_numpy()[methods["frechet_validation"].to_numpy().argmin()])
+    real = review[review["what"] == metrics["ceiling"]].iloc[0]
+    rows = review[review["status"] != ""]
+    names = [name for name in review.columns if name not in {"what", "step", *_SAID}]
+    found = {
+        int(float(row["step"])): {name: float(row[name]) for name in names}
+        for _, row in rows.iterrows()
+    }
+    again = _reviewed(found, real[names].astype(float), metrics["n_validation"], params)
+    chosen, held = choose(again)
+    again["status"] = np.where(again["step"] == chosen, "chosen", again["status"])
+    told = review.copy()
+    told.loc[rows.index, list(_SAID)] = again[list(_SAID)].to_numpy()
+
+    gaps, close = samples["gap"].to_numpy(), metrics["close_gap_test"]
+    plain = {
+        name: value
+        for name, value in metrics["current"].items()
+        if name not in {"step", "improvement"} and not name.endswith(("_low", "_high"))
+    }
+    plain["label_agreement"] = float((samples["asked"] == samples["judged"]).mean())
+    if not (gaps < close - _ROUNDED).mean() <= plain["copied"] <= (gaps < close + _ROUNDED).mean():
+        plain["copied"] = float((gaps < close).mean())
+    first = str(params.sampling_seeds[0])
+    baseline = metrics["baselines"][strongest]
+    there, here = baseline["frechet_test"], plain["frechet_test"]
+    gain = metrics["current"]["improvement"]
+    z = norm.isf((1 - params.confidence) / 2)
+    error = (gain["gain_high"] - gain["gain_low"]) / (2 * z)
+    detectable = float((z + norm.isf(1 - POWER)) * error)
+    figures = {
+        "gain": there - here,
+        "gain_low": there - here - z * error,
+        "gain_high": there - here + z * error,
+        "share_of_baseline": here / max(there, 1e-12),
+        "smallest_detectable_gain": detectable,
+        "seeds": len(params.sampling_seeds),
+        "power": POWER,
+    }
+    verdict = _verdict(
+        (figures["gain_low"], figures["gain_high"]),
+        (gain["seed_gain_min"], gain["seed_gain_max"]),
+        worthwhile=detectable <= params.worthwhile_gain * there,
+    )
+
+    def shown(one: dict[str, float]) -> dict[str, Any]:
+        return _with_intervals(one, metrics["n"], metrics["n_test"], params.confidence)
+
+    return {
+        **metrics,
+        "current": {
+            **shown(plain),
+            "step": chosen,
+            "improvement": {**gain, **figures, "verdict": verdict},
+        },
+        "baseline": shown(baseline),
+        "sampling_seeds": {**metrics["sampling_seeds"], first: plain},
+        "strongest_baseline": strongest,
+        "selection": {**metrics["selection"], "step": chosen, "held": held},
+    }, told
+
+
+def _verdict(interval: tuple[float, float], seeds: tuple[float, float], *, worthwhile: bool) -> str:
+    """Return the word for an interval of the gain and its least and most over seeds.
+
+    Args:
+        interval: of the gain.
+        seeds: the least and the most gain of a sampling seed.
+        worthwhile: whether this test set would show a worthwhile gain.
+    """
+    (low, high), (least, most) = interval, seeds
+    if low > 0 and least > 0:
+        return "better"
+    if high < 0 and most < 0:
+        return "worse"
+    return "test set too small" if low <= 0 <= high and not worthwhile else "not distinguishable"
 
 
 def _with_intervals(
@@ -467,7 +559,13 @@ def _grid(pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return grid
 
 
-def _plots(log: pd.DataFrame, review: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def plotted(log: pd.DataFrame, review: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return what `dvc plots` draws.
+
+    Args:
+        log: of the headline's seed.
+        review: of the checkpoints alone.
+    """
     shown = ["coverage_validation", "label_agreement", "copied", "closer"]
     return {
         "loss": log[["epoch", "train_loss", "validation_loss"]].reset_index(drop=True),

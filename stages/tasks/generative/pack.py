@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from stages.shared.document import (
     Text,
 )
 from stages.shared.evidence import Pack, data_files
-from stages.shared.files import as_csv, read_arrays, read_csv
+from stages.shared.files import as_csv, read_arrays, read_csv, read_json
 from stages.shared.findings import Left, left
 from stages.shared.images.packed import opened
 from stages.shared.wording import of, percent, rows_of
 
 if TYPE_CHECKING:
+    from stages.shared.dataset import Dataset
     from stages.shared.task import Task
 
 COLUMNS = {
@@ -86,6 +88,20 @@ def pack(task: "Task") -> Pack:
         },
         task.params.pack.page_limit_mb,
     )
+
+
+def unseen(task: "Task", dataset: "Dataset") -> dict[Path, dict[str, tuple[int, ...]]]:
+    """Return the files of pixels that `pack` draws and that are not in git, with their arrays' shapes."""
+    metrics = read_json(task.folder("evaluate") / "metrics.json")
+    shape, grid = dataset.note["shape"], len(metrics["shown_classes"]) * metrics["shown_of_each"]
+    names = [*metrics["baselines"], *(f"step {step}" for step in task.params.train.review)]
+    return {
+        task.folder("evaluate") / "samples.safetensors": {
+            "samples": (metrics["n"], *shape),
+            **dict.fromkeys(names, (grid, *shape)),
+        },
+        task.folder("failures") / "between.safetensors": {"between": (1, 1, *shape)},
+    }
 
 
 def verdict_line(found: Left) -> str:

@@ -1,6 +1,7 @@
 """The evidence pack of the image classifier: the shared sections, with pictures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,19 @@ from stages.shared.images.packed import opened
 from stages.shared.wording import percent
 
 if TYPE_CHECKING:
+    from stages.shared.dataset import Dataset
     from stages.shared.task import Task
 
 DEMO = "demo.png"
+SHOWN = 8  # images before and after augmentation, at most
+
+
+def unseen(task: "Task", dataset: "Dataset") -> dict[Path, dict[str, tuple[int, ...]]]:
+    """Return the files of pixels that `pack` draws and that are not in git, with their arrays' shapes."""
+    count = min(SHOWN, task.params.check.batch_size, dataset.note["counts"]["train"])
+    shape = (count, *dataset.note["shape"])
+    path = task.folder("check") / "augmentation.safetensors"
+    return {path: {"before": shape, "after": shape}}
 
 
 def _augmentation(found: Findings, arrays: Mapping[str, np.ndarray]) -> Figure:

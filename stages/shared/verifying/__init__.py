@@ -1,0 +1,1 @@
+"""Holding a committed result against what can be computed again."""

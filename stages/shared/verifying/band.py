@@ -1,0 +1,77 @@
+"""How far a metric may lie apart when a result is computed again: measured, not guessed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.shared.files import read_json
+
+FILE = "evidence/band.json"
+
+
+@dataclass(frozen=True)
+class Band:
+    """By row and metric how far runs lay apart; and one tolerance for repositories without a band.
+
+    Attributes:
+        rows: by row, by metric (dotted key), its reach and the words seen, as evidence/band.json has it.
+        tolerance: by which any metric may differ where no band is there.
+    """
+
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tolerance: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path, tolerance: float) -> "Band":
+        """Return the band that a repository has committed; an empty one where it has none."""
+        rows = read_json(path)["rows"] if path.exists() else {}
+        return cls({name: row["metrics"] for name, row in rows.items()}, tolerance)
+
+    def reach(self, row: str, key: str) -> float:
+        """Return by how much a metric may differ."""
+        found = self.rows.get(row, {}).get(key, {})
+        return float(found.get("reach", 0.0 if row in self.rows else self.tolerance))
+
+    def outside(self, row: str, here: Any, there: Any) -> Iterator[str]:
+        """Say which metrics lie further apart than they may; "" as row for any repository's."""
+        before, after = leaves(here), leaves(there)
+        for key in sorted(before.keys() | after.keys()):
+            one, other = before.get(key), after.get(key)
+            if one == other:
+                continue
+            if not (isinstance(one, int | float) and isinstance(other, int | float)):
+                if other not in self.rows.get(row, {}).get(key, {}).get("seen", []):
+                    yield f"{key} is {one!r}, run again {other!r}"
+            elif abs(one - other) > self.reach(row, key):
+                yield (
+                    f"{key} is {one:.6g}, run again {other:.6g}: {abs(one - other):.3g} apart, "
+                    f"{'the measured band is' if row in self.rows else 'the tolerance is'} "
+                    f"{self.reach(row, key):.3g}"
+                )
+
+    def widest(self, row: str, here: Any, there: Any) -> str:
+        """Return in words which metric differs most, by its share of the band."""
+        before, after = leaves(here), leaves(there)
+        apart = {
+            key: abs(before[key] - after[key])
+            for key in before.keys() & after.keys()
+            if isinstance(before[key], int | float) and before[key] != after[key]
+            if isinstance(after[key], int | float)
+        }
+        if not apart:
+            return "every metric is the same"
+        key = max(apart, key=lambda one: apart[one] / (self.reach(row, one) or 1e-12))
+        return f"furthest apart: {key} by {apart[key]:.3g} of {self.reach(row, key):.3g}"
+
+
+def leaves(value: Any, key: str = "") -> dict[str, Any]:
+    """Return the values in nested mappings and lists by dotted key."""
+    if isinstance(value, dict | list) and value:
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        return {
+            k: v
+            for name, item in inside
+            for k, v in leaves(item, f"{key}.{name}" if key else str(name)).items()
+        }
+    return {key: value}

@@ -1,0 +1,235 @@
+"""The cheapest tier: dvc.lock against dvc.yaml, params and the bytes that are there. Any DVC repository.
+
+Nothing of the repository is run. DVC resolves the stages (foreach, matrix, wdir, several dvc.yaml
+files); what is compared is what `dvc.lock` says, entry by entry, so that an entry which DVC itself
+would not look at is seen as well.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.shared.refusal import Refusal
+from stages.shared.verifying.verdicts import Finding, Verdict
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+LOCK = "dvc.lock"
+
+
+@dataclass
+class Locked:
+    """A clone's stages, with the hashes that its dvc.lock gave them when this was read.
+
+    Attributes:
+        root: the clone.
+        repo: DVC's view of it.
+        stages: by name (`train@image`, `sub/dvc.yaml:fit`, `data.csv.dvc`), in the order in which they run.
+        locks: by path, the stages in each dvc.lock, as they stand there.
+    """
+
+    root: Path
+    repo: "Repo"
+    stages: "dict[str, Stage]"
+    locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path, only: Sequence[str] = ()) -> "Locked":
+        """Read a clone.
+
+        Args:
+            root: the clone.
+            only: names of stages, or of rows (`image` stands for every stage `...@image`).
+
+        Raises:
+            Refusal: it is no DVC repository, DVC cannot read it, or it has no stage of that name.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc-site")
+        try:
+            repo = Repo(str(root))
+            graph, found = repo.index.graph, repo.index.stages
+        except DvcException as error:
+            raise Refusal(f"DVC cannot read this revision: {error}") from None
+        import networkx as nx
+
+        order = {stage: at for at, stage in enumerate(reversed(list(nx.topological_sort(graph))))}
+        stages = {_name(stage, root): stage for stage in sorted(found, key=order.__getitem__)}
+        if not any(stage.cmd for stage in stages.values()):
+            raise Refusal(
+                "this revision has no stage that runs anything: there is nothing to verify"
+            )
+        if only:
+            chosen = {
+                name: stage
+                for name, stage in stages.items()
+                if name in only or name.rpartition("@")[2] in only
+            }
+            missing = [
+                one for one in only if not any(one in {n, n.rpartition("@")[2]} for n in chosen)
+            ]
+            if missing:
+                raise Refusal(f"--only: given {missing[0]!r}; must be one of {', '.join(stages)}")
+            stages = chosen
+        return cls(root, repo, stages)
+
+    def entry(self, stage: "Stage") -> dict[str, Any] | None:
+        """Return what the lock says of a stage, as it stands there; of a .dvc file nothing."""
+        name = getattr(stage, "name", "")
+        path = Path(stage.path).parent / LOCK
+        if not name:
+            return {}
+        if path not in self.locks:
+            self.locks[path] = _locked(path)
+        return self.locks[path].get(name)
+
+    def place(self, out: "Output") -> str:
+        """Return where an output lies, as seen from the repository's root."""
+        return Path(out.fs_path).relative_to(self.root).as_posix()
+
+    def outs(self, name: str) -> "dict[str, Output]":
+        """Return a stage's outputs by their place."""
+        return {self.place(out): out for out in self.stages[name].outs if _inside(out, self.root)}
+
+    def differing(self, name: str) -> tuple[list[str], list[str]]:
+        """Return which outputs of a stage have other bytes than the lock says, and which are missing."""
+        other, missing = [], []
+        for place, out in self.outs(name).items():
+            if not out.exists:
+                missing.append(place)
+            elif out.get_hash() != out.hash_info:
+                other.append(place)
+        return other, missing
+
+
+def _name(stage: "Stage", root: Path) -> str:
+    """Return a stage's name as `dvc repro` takes it in the root: a .dvc file's is its path."""
+    path, name = Path(stage.path).relative_to(root).as_posix(), getattr(stage, "name", "")
+    if not name:
+        return path
+    return str(name) if path == "dvc.yaml" else f"{path}:{name}"
+
+
+def _locked(path: Path) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        held = yaml.load(path.read_text(encoding="utf-8"), loader) if path.exists() else None  # noqa: S506
+    except yaml.YAMLError:
+        raise Refusal(f"{path.name} is damaged: no YAML") from None
+    stages: dict[str, Any] = (held or {}).get("stages") or {}
+    return stages
+
+
+def _inside(item: "Output", root: Path) -> bool:
+    return bool(item.protocol == "local" and Path(item.fs_path).is_relative_to(root))
+
+
+def findings(found: Locked) -> list[Finding]:
+    """Return for each stage what disagrees: files with the lock, the lock with dvc.yaml and params.
+
+    A stage whose entries all agree has the verdict "agrees"; one that the lock does not hold cannot
+    be checked.
+    """
+    made = {
+        found.place(out): (name, out)
+        for name, stage in found.stages.items()
+        for out in stage.outs
+        if _inside(out, found.root)
+    }
+    result = []
+    for name, stage in found.stages.items():
+        wrong = (
+            list(_of_stage(found, stage, made))
+            if stage.cmd
+            else list(_files(found, stage.outs, "has"))
+        )
+        result += [Finding(name, Verdict.OUTSIDE, said) for said in wrong]
+        if not wrong:
+            entry = found.entry(stage) if stage.cmd else {}
+            reason = (
+                "" if entry is not None else f"{LOCK} has no entry of it: it has never been run"
+            )
+            verdict = Verdict.AGREES if entry is not None else Verdict.UNCHECKED
+            result.append(Finding(name, verdict, reason))
+    return result
+
+
+def _of_stage(
+    found: Locked, stage: "Stage", made: "dict[str, tuple[str, Output]]"
+) -> Iterator[str]:
+    entry = found.entry(stage)
+    if entry is None:
+        return
+    if entry and entry.get("cmd") != stage.cmd:
+        yield f"command: {LOCK} has run {entry.get('cmd')!r}, dvc.yaml says {stage.cmd!r}"
+    from dvc.dependency import ParamsDependency
+
+    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    if entry:
+        for kind, items in (("deps", files), ("outs", stage.outs)):
+            locked = {item["path"] for item in entry.get(kind) or []}
+            named = {item.def_path for item in items}
+            for path in sorted(locked ^ named):
+                where, other = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
+                yield f"{kind}: {path} is in {where} and not in {other}"
+        yield from _params(stage, entry)
+    yield from _files(found, files, "was run with")
+    yield from _files(found, stage.outs, "has")
+    for dep in files:
+        maker = made.get(found.place(dep)) if _inside(dep, found.root) else None
+        if maker and dep.hash_info and maker[1].hash_info and dep.hash_info != maker[1].hash_info:
+            yield (
+                f"{dep.def_path}: {LOCK} says that it was run with {dep.hash_info.value}, and that "
+                f"{maker[0]} made {maker[1].hash_info.value}"
+            )
+
+
+def _files(found: Locked, items: "Sequence[Output]", what: str) -> Iterator[str]:
+    for item in items:
+        if not _inside(item, found.root) or not item.hash_info or not item.exists:
+            continue
+        here = item.get_hash()
+        if here != item.hash_info:
+            yield (
+                f"{found.place(item)}: {LOCK} {what} {item.hash_info.name} {item.hash_info.value}, the "
+                f"file in git has {here.value}"
+            )
+
+
+def _params(stage: "Stage", entry: dict[str, Any]) -> Iterator[str]:
+    from dvc.dependency import ParamsDependency
+
+    named = {dep.def_path: dep for dep in stage.deps if isinstance(dep, ParamsDependency)}
+    locked: dict[str, dict[str, Any]] = entry.get("params") or {}
+    for path in sorted(locked.keys() | named.keys()):
+        if path not in named or path not in locked:
+            where, other = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
+            yield f"params: {path} is in {where} and not in {other}"
+            continue
+        here, there = named[path].read_params(flatten=True), _flat(locked[path])
+        actual = _flat(here)
+        for key in sorted(actual.keys() | there.keys()):
+            if actual.get(key) != there.get(key):
+                yield (
+                    f"{key}: {LOCK} was run with {there.get(key)!r}, {path} says {actual.get(key)!r}"
+                )
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key; a list is one value."""
+    if isinstance(value, dict) and value:
+        return {
+            inner: held
+            for name, item in value.items()
+            for inner, held in _flat(item, f"{key}.{name}" if key else str(name)).items()
+        }
+    return {key: list(value) if isinstance(value, tuple) else value}
