@@ -6,6 +6,8 @@ is not touched.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -23,12 +25,13 @@ from typing import Any
 import yaml
 
 from stages.params import FILE, load
-from stages.shared.files import read_json
+from stages.shared.files import as_json, read_json
 from stages.shared.refusal import REFUSED, Refusal, refusing
 from stages.shared.runtime import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 ANY = "any"
+METRICS, LOCK, VERIFY = "metrics/metrics.json", "dvc.lock", "verify"
 IMAGES, TEXTS, SAMPLES = "images", "texts", "samples"
 DRAWN = "drawn images"  # as images, but nobody is behind them: there are no groups
 _GIT = {
@@ -63,7 +66,31 @@ class Edit:
         path.write_text(text.replace(self.old, self.new), encoding="utf-8")
 
 
-Edits = tuple[Edit, ...]
+@dataclass(frozen=True)
+class Forgery:
+    """A committed metric made better by hand; `believed`: with its new hash in dvc.lock as well."""
+
+    believed: bool
+    file: str = METRICS
+
+    def apply(self, clone: Path, task: str) -> None:
+        """Forge the first figure of the task's metrics."""
+        path, lock = clone / self.file, clone / LOCK
+        before = path.read_bytes()
+        metrics = json.loads(before)
+        name = next(key for key, value in metrics[task].items() if isinstance(value, float))
+        metrics[task][name] += 0.01
+        path.write_bytes(as_json(metrics))
+        if self.believed:
+            old, new = (_md5(one) for one in (before, path.read_bytes()))
+            lock.write_text(lock.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+Edits = tuple[Edit | Forgery, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +122,7 @@ class Fault:
         return self.edits.get(kind, ())
 
 
-def _everywhere(*edits: Edit) -> dict[str, Edits]:
+def _everywhere(*edits: Edit | Forgery) -> dict[str, Edits]:
     return dict.fromkeys((IMAGES, TEXTS, SAMPLES), edits)
 
 
@@ -415,6 +442,22 @@ FAULTS = (
         "copies training images",
         "evaluate: copies training images",
     ),
+    Fault(
+        "forged-metric",
+        "a committed metric is better than what was measured",
+        _everywhere(Forgery(believed=False)),
+        (VERIFY,),
+        "hashes, compare: metrics/metrics.json: dvc.lock has",
+        "verify, tier hashes: the file is not the one of dvc.lock",
+    ),
+    Fault(
+        "forged-lock",
+        "a committed metric is better than what was measured, and dvc.lock has its hash",
+        _everywhere(Forgery(believed=True)),
+        (VERIFY,),
+        "metrics, compare: metrics/metrics.json: .* what lies beside it in git gives",
+        "verify, tier metrics: the predictions in git give another metric",
+    ),
 )
 
 # As short as lets every check hold and the faults show; only keys that a task has are set.
@@ -565,14 +608,32 @@ class Drill:
 
     def fault(self, fault: Fault) -> tuple[bool, str, float]:
         """Return whether a fault is found, what names it, and the seconds."""
-        with self._copy(fault.name) as clone:
-            _rewrite(clone, self.task, _SMALL.get(self.kind, _SMALL[IMAGES]))
-            plant(fault, clone, self.task)
-            seen = run_stages(clone, self.task, fault.run)
+        seen = self._verified(fault) if VERIFY in fault.run else self._run(fault)
         for line in seen.findings:
             if re.search(fault.named, line):
                 return True, line, seen.seconds
         return False, seen.stopped or "nothing", seen.seconds
+
+    def _run(self, fault: Fault) -> Seen:
+        with self._copy(fault.name) as clone:
+            _rewrite(clone, self.task, _SMALL.get(self.kind, _SMALL[IMAGES]))
+            plant(fault, clone, self.task)
+            return run_stages(clone, self.task, fault.run)
+
+    def _verified(self, fault: Fault) -> Seen:
+        """Commit a forgery, and return what verify says of it."""
+        clone = cloned(self.scratch / f"{self.task}-{fault.name}")
+        plant(fault, clone, self.task)
+        _git(clone, "commit", "--quiet", "--all", "--message", "better")
+        start = time.perf_counter()
+        done = _ran(
+            clone,
+            sys.executable,
+            *("-m", "stages.verify", "--tier", "metrics", "--only", self.task, "compare"),
+        )
+        seconds = time.perf_counter() - start
+        shutil.rmtree(clone)
+        return Seen(done.stdout.strip().splitlines(), f"verify: exit {done.returncode}", seconds)
 
     def clean(self, seed: int) -> tuple[bool, str, float]:
         """Return whether a run without a fault, with the task's own params, is silent.
@@ -653,7 +714,7 @@ def _list() -> None:
 def _chosen(name: str, task: str | None) -> tuple[Fault, str]:
     """Return the fault of that name (or any one), and the task: the one given, or the first it fits."""
     rows = kinds(ROOT)
-    able = [f for f in FAULTS if name in {f.name, ANY} and (not task or rows[task] in f.edits)]
+    able = [f for f in FAULTS if name in {f.name, ANY} and (not task or f.of(rows[task]))]
     if not able:
         raise Refusal(f"{name} makes no sense for {task}; `python -m stages.faults list`")
     fault = secrets.choice(able)
@@ -675,7 +736,10 @@ def _plant(name: str, task: str | None, into: Path | None, *, quiet: bool) -> No
         _git(clone, "commit", "--quiet", "--message", "as it stands")
     else:
         print(f"{fault.name}: {fault.what}; to be named by {fault.by}; `git diff` shows it")
-    print(f"cd {clone} && dvc repro --glob '*@{task}'")
+    if VERIFY in fault.run:
+        print(f"cd {clone} && git commit --quiet --all --message better; python -m stages.verify")
+    else:
+        print(f"cd {clone} && dvc repro --glob '*@{task}'")
 
 
 def main() -> None:

@@ -215,9 +215,7 @@ def _notes(source: str, commit: str, found: "Locked", grid: Sequence[str]) -> li
         changed = ran(Path(source), "git", "status", "--porcelain").stdout.strip()
         if changed:
             count = len(changed.split("\n"))
-            notes.append(
-                f"{count} uncommitted changes in {source} are not looked at, only {commit[:10]} is"
-            )
+            notes.append(f"{count} uncommitted changes are not looked at; {commit[:10]} is")
     if not grid:
         notes.append("no evidence pack of this project: tiers metrics and predictions are left out")
     outside = [

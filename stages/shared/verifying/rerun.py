@@ -109,7 +109,8 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
             ]
             continue
         result += _row(found, name, band)
-    if result and "compare" in found.stages and all(one.verdict in RERUN for one in result):
+    asked = [one for one in result if not one.stage.startswith("train@")]
+    if asked and "compare" in found.stages and all(one.verdict in RERUN for one in asked):
         result += _run(found, ["compare"], band)
     return result
 
@@ -158,7 +159,8 @@ def from_nothing(found: Locked, band: Band, targets: Sequence[str], remote: str)
     for path in locks:
         if not frozen:
             path.unlink()
-    done = ran(found.root, "dvc", "repro", "--force", "--keep-going", *targets)
+    what = targets or ("--all-pipelines",)
+    done = ran(found.root, "dvc", "repro", "--force", "--keep-going", *what)
     told = dict(re.findall(r"failed to reproduce '([^']+)'(.*)", done.stderr))
     lines = [line for line in done.stderr.split("\n") if line.strip()]
     failed: dict[str, str] = {}
