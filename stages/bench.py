@@ -26,6 +26,7 @@ from stages.shared.task import STAGES, tasks
 
 GOALS = {"image": 60, "sentiment": 150, "generative": 100, "workshop": 30}  # seconds from nothing
 GOAL_ALL, GOAL_NOTHING = 300, 1.5
+GOAL_CHEAP, GOAL_RETRAIN = 20, 1.2  # verify: seconds of hashes and metrics; share of a dvc repro
 DRAWN = {"generative"}  # tasks whose samples are measured, over training seeds
 _MEGABYTE = 1024
 
@@ -147,18 +148,30 @@ def trainings(task: str, count: int) -> str:
 
 
 def whole(repetitions: int) -> str:
-    """Return the seconds of a `dvc repro` of all tasks from nothing, and of one without work."""
-    chain, nothing = [], []
+    """Return the seconds of `dvc repro` of all tasks, from nothing and without work, and of verify."""
+    chain, nothing, cheap, shares = [], [], [], []
+    verify = ("python", "-m", "stages.verify", "--json", "verify.json")
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as scratch:
             where = _clone(scratch)
             chain.append(_run("dvc", "repro", where=where))
             nothing += [_run("dvc", "repro", where=where) for _ in range(3)]
+            cheap += [_run(*verify, "--tier", "metrics", where=where) for _ in range(3)]
+            _run(*verify, where=where)
+            found = read_json(where / "verify.json")
+            seconds = {tier["tier"]: tier["seconds"] for tier in found["tiers"]}
+            shares.append(seconds["retrain"] / chain[-1])
     rows = [
         _row("`dvc repro` from nothing", chain, GOAL_ALL),
         _row("`dvc repro` with nothing to do", nothing, GOAL_NOTHING),
+        _row("verify, tiers hashes and metrics", cheap, GOAL_CHEAP),
+        _row("verify, tier retrain, as a share of that `dvc repro`", shares, GOAL_RETRAIN),
     ]
-    return _table(["what", "median s", "asked for", "n"], rows)
+    tiers = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    return (
+        _table(["what", "median", "asked for", "n"], rows)
+        + f"\n\nSeconds but for the share. The last verify, by tier: {tiers}; {found['line']}."
+    )
 
 
 def _row(what: str, seconds: list[float], goal: float) -> list[Any]:

@@ -8,11 +8,9 @@ is not touched.
 import argparse
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,7 @@ from stages.params import FILE, load
 from stages.shared.files import as_json, read_json
 from stages.shared.refusal import REFUSED, Refusal, refusing
 from stages.shared.runtime import machine
+from stages.shared.verifying.scratch import git, ran
 
 ROOT = Path(__file__).resolve().parents[1]
 ANY = "any"
@@ -539,23 +538,9 @@ def _rewrite(clone: Path, task: str, changes: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
-def _ran(where: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **_GIT, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        command, cwd=where, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def _git(where: Path, *command: str) -> str:
-    done = _ran(where, "git", *command)
-    if done.returncode:
-        raise Refusal(f"git {command[0]}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.strip()
-
-
 def cloned(where: Path) -> Path:
     """Return a clone of HEAD in the folder `where`, which must not be there or be empty."""
-    _git(ROOT, "clone", "--quiet", str(ROOT), str(where))
+    git(ROOT, "clone", "--quiet", str(ROOT), str(where))
     return where
 
 
@@ -572,7 +557,7 @@ def run_stages(clone: Path, task: str, stages: tuple[str, ...]) -> Seen:
     """Run stages in a clone until one stops, and return what their checks name."""
     seen, start = Seen(), time.perf_counter()
     for stage in stages:
-        done = _ran(clone, sys.executable, "-m", f"stages.{stage}", task)
+        done = ran(clone, sys.executable, "-m", f"stages.{stage}", task)
         lines = done.stderr.strip().splitlines()
         own = f"{stage}@{task}"
         seen.findings += [line for line in lines if line.startswith(own)]
@@ -624,9 +609,9 @@ class Drill:
         """Commit a forgery, and return what verify says of it."""
         clone = cloned(self.scratch / f"{self.task}-{fault.name}")
         plant(fault, clone, self.task)
-        _git(clone, "commit", "--quiet", "--all", "--message", "better")
+        git(clone, "commit", "--quiet", "--all", "--message", "better", more=_GIT)
         start = time.perf_counter()
-        done = _ran(
+        done = ran(
             clone,
             sys.executable,
             *("-m", "stages.verify", "--tier", "metrics", "--only", self.task, "compare"),
@@ -695,7 +680,7 @@ def _preface(faults: int, clean: int) -> str:
     )
     return (
         "# Faults, planted and found\n\n"
-        f"`python -m stages.faults drill` at commit {_git(ROOT, 'rev-parse', '--short', 'HEAD')}: "
+        f"`python -m stages.faults drill` at commit {git(ROOT, 'rev-parse', '--short', 'HEAD')}: "
         f"{faults} kinds of fault, planted one at a time in a scratch clone with small params, one run "
         f"each; then {clean} runs of each task without a fault and with its own params, only the seeds "
         "of the split and of the training changed, where any alarm is a false one. Seconds are those "
@@ -731,9 +716,9 @@ def _plant(name: str, task: str | None, into: Path | None, *, quiet: bool) -> No
     plant(fault, clone, task)
     if quiet:  # one commit without a past, so that git does not tell where the fault is
         shutil.rmtree(clone / ".git")
-        _git(clone, "init", "--quiet", "--initial-branch", "main")
-        _git(clone, "add", "--all")
-        _git(clone, "commit", "--quiet", "--message", "as it stands")
+        git(clone, "init", "--quiet", "--initial-branch", "main")
+        git(clone, "add", "--all")
+        git(clone, "commit", "--quiet", "--message", "as it stands", more=_GIT)
     else:
         print(f"{fault.name}: {fault.what}; to be named by {fault.by}; `git diff` shows it")
     if VERIFY in fault.run:

@@ -34,11 +34,7 @@ def caught(where: Path, tier: str, row: str = ROW) -> dict[str, str]:
         by stage, what that tier says disagrees.
     """
     commit(where, "forged")
-    names = [
-        f"{stage}@{row}"
-        for stage in ("prepare", "baseline", "train", "evaluate", "failures", "pack")
-    ]
-    report = verify(str(where), "HEAD", last=tier, only=[*names, "compare"])
+    report = verify(str(where), "HEAD", last=tier, only=[row, "compare"])
     *before, last = report.tiers
     assert last.name == tier
     for earlier in before:
@@ -158,13 +154,9 @@ def test_training_data_under_an_unchanged_note_are_caught(prepared: Path) -> Non
     )
     after = hashlib.md5(raw.read_bytes(), usedforsecurity=False).hexdigest()
     lock = (prepared / "dvc.lock").read_text().replace(before, after)
-    size = len(raw.read_bytes())
     (prepared / "dvc.lock").write_text(lock)
-    assert size
     said = caught(prepared, "metrics", "sentiment")["prepare@sentiment"]
-    assert (
-        said == "data/prepare/sentiment: the raw data in git give other samples than dvc.lock says"
-    )
+    assert "is none of the embedded files, whose origin would be claimed for it" in said
 
 
 # --- caught by metrics
@@ -217,7 +209,7 @@ def test_plots_that_disagree_with_predictions_are_caught_by_metrics(prepared: Pa
     table = pd.read_csv(path)
     table["predicted"] = table["actual"]
     table.to_csv(path, index=False, lineterminator="\n")
-    relocked(prepared, f"evaluate@{ROW}")
+    relocked(prepared, f"evaluate@{ROW}", f"pack@{ROW}")
     said = caught(prepared, "metrics")[f"evaluate@{ROW}"]
     assert said == (
         f"plots/{ROW}/confusion.csv: the predictions and the log in {DATA} give another plot"
@@ -304,8 +296,6 @@ def test_swapped_weights_are_caught_by_predictions(prepared: Path) -> None:
     folder = prepared / f"data/train/{ROW}"
     shutil.copy(folder / "weights-1.safetensors", folder / "weights-0.safetensors")
     relocked(prepared, f"train@{ROW}")
-    lock = (prepared / "dvc.lock").read_text()
-    assert lock
     run(prepared, "dvc", "commit", "--force", "--quiet")
     said = caught(prepared, "predictions")[f"evaluate@{ROW}"]
     assert "the chosen weights give the logged validation loss" in said

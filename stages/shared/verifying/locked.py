@@ -52,9 +52,12 @@ class Locked:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
-        os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc-site")
+        os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc")
         try:
             repo = Repo(str(root))
+            # What other processes note of a file's hash is not believed here: each hash is computed.
+            _ = repo.state
+            os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc-of-others")
             graph, found = repo.index.graph, repo.index.stages
         except DvcException as error:
             raise Refusal(f"DVC cannot read this revision: {error}") from None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # asks a network: that is where another machine rounds otherwise.
 _ASKING = {"check", "baseline", "train", "evaluate"}
 _METRICS = "metrics.json"
+# What the stage evaluate says where weights and log do not fit together: no failure of this machine.
+_DISAGREES = "the chosen weights give the logged validation loss"
 
 
 class Committed:
@@ -103,7 +105,10 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
         pulled = ran(found.root, "dvc", "pull", *(["--remote", remote] if remote else []), train)
         other, missing = found.differing(train)
         if other or missing or pulled.returncode:
-            why = f"no weights: {_last(pulled.stderr) or 'they are in no cache or remote'}"
+            there = _last(pulled.stderr) or "they are in no cache or remote"
+            if other:
+                there = f"{other[0]} that was fetched is not the one of dvc.lock"
+            why = f"no weights: {there}"
             result += [
                 Finding(n, Verdict.UNCHECKED, why) for n in found.stages if n.endswith(f"@{name}")
             ]
@@ -208,7 +213,9 @@ def judged(
     result = []
     for name in stages:
         if name in failed:
-            result.append(Finding(name, Verdict.UNCHECKED, failed[name]))
+            unsound = _DISAGREES in failed[name] or _checks_fail(found, name)
+            verdict = Verdict.OUTSIDE if unsound else Verdict.UNCHECKED
+            result.append(Finding(name, verdict, failed[name]))
             continue
         other, missing = found.differing(name)
         if missing:
@@ -232,6 +239,16 @@ def judged(
         else:
             result.append(_of_any(found, name, other, committed, band))
     return result
+
+
+def _checks_fail(found: Locked, name: str) -> bool:
+    stage, _, row = name.partition("@")
+    path = found.root / "data" / stage / row / "checks.json"
+    return (
+        stage == "check"
+        and path.exists()
+        and not all(one["held"] for one in _json(path.read_text()))
+    )
 
 
 def _of_row(  # noqa: PLR0911 (a return a verdict)
