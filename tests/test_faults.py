@@ -156,15 +156,25 @@ def test_weights_that_give_another_loss_are_refused(loss: float) -> None:
 
 
 # --- labels, copies
-def _said(wrong: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities of 200 samples, the first 100 the surest, of which `wrong` contradict."""
+def _said(wrong: int, unsure: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities of 200 samples, and labels that contradict them.
+
+    Args:
+        wrong: contradictions among the first 100, the surest.
+        unsure: contradictions among the others.
+    """
     sure = np.where(np.arange(200) < 100, 0.9, 0.6)
-    labels = np.where((np.arange(200) < wrong) | (np.arange(200) >= 150), 1, 0)
+    labels = np.where((np.arange(200) < wrong) | (np.arange(200) >= 200 - unsure), 1, 0)
     return np.stack([sure, 1 - sure], axis=1), labels
 
 
 def test_doubtful_samples_are_no_label_noise() -> None:
-    assert label_noise(*_said(5), *_said(0)) == []  # 5%, and a quarter of all among the unsure
+    assert label_noise(*_said(5), *_said(0)) == []
+
+
+def test_mistakes_among_the_unsure_are_no_label_noise() -> None:
+    assert label_noise(*_said(10, 35), *_said(10)) == []  # 10% of the surest, 22.5% of all
+    assert label_noise(*_said(10, 34), *_said(10)) != []
 
 
 def test_a_model_that_does_not_generalise_contradicts_nobody() -> None:
@@ -175,7 +185,8 @@ def test_labels_that_the_surest_contradict_are_an_alarm() -> None:
     (alarm,) = label_noise(*_said(6), *_said(20))
     assert alarm.name == "label noise"
     assert alarm.saw.startswith(
-        "of the 100 training samples of which the model is surest, 6 (6.0%)"
+        "of the 100 training samples of which the model is surest, 6 (6.0%) are given "
+        "another label (of all 8.0%; "
     )
 
 
