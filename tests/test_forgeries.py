@@ -111,7 +111,7 @@ def test_without_weights_the_tier_says_so(chain: Path, tmp_path: Path) -> None:
             lambda where: replaced(
                 where / "dvc.lock", "learning_rate: 0.02", "learning_rate: 0.03"
             ),
-            f"train@{ROW}",
+            f"check@{ROW}",
             f"{ROW}.train.learning_rate: dvc.lock was run with 0.03, params.yaml says 0.02",
         ),
         (

@@ -8,6 +8,7 @@ from typing import Any
 from stages.shared.files import read_json
 
 FILE = "evidence/band.json"
+_ROUNDED = 1e-6  # the last digit with which metrics and bands are written
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Band:
             if not (isinstance(one, int | float) and isinstance(other, int | float)):
                 if other not in self.rows.get(row, {}).get(key, {}).get("seen", []):
                     yield f"{key} is {one!r}, run again {other!r}"
-            elif abs(one - other) > self.reach(row, key):
+            elif abs(one - other) > self.reach(row, key) + (_ROUNDED if row in self.rows else 0):
                 yield (
                     f"{key} is {one:.6g}, run again {other:.6g}: {abs(one - other):.3g} apart, "
                     f"{'the measured band is' if row in self.rows else 'the tolerance is'} "
