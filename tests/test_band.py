@@ -62,9 +62,10 @@ def test_the_reach_is_the_prediction_interval_of_a_difference() -> None:
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_no_run_that_was_measured_is_outside(values: list[float]) -> None:
     committed, *runs = values
-    band = Band({"image": reaches({"a": committed}, [{"a": one} for one in runs])})
+    key = "current.a"
+    band = Band({"image": reaches({key: committed}, [{key: one} for one in runs])})
     for one in runs:
-        assert list(band.outside("image", {"a": committed}, {"a": one})) == []
+        assert list(band.outside("image", {key: committed}, {key: one})) == []
 
 
 def test_the_committed_band_is_of_the_committed_metrics() -> None:

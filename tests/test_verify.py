@@ -360,18 +360,18 @@ def test_a_disagreement_stands_whatever_comes_after_it() -> None:
 def test_the_band_is_what_was_measured_and_words_are_those_seen() -> None:
     row = {
         "current.accuracy": {"reach": 0.02, "least": 0.9, "most": 0.92, "committed": 0.91},
-        "verdict": {"seen": ["better", "not distinguishable"]},
+        "current.verdict": {"seen": ["better", "not distinguishable"]},
     }
     band = Band({"image": row}, tolerance=0.5)
-    here = {"current": {"accuracy": 0.91}, "verdict": "better", "n": 100}
+    here = {"current": {"accuracy": 0.91, "verdict": "better", "n": 100}, "seeds": 1}
     assert list(band.outside("image", here, here)) == []
-    inside = {"current": {"accuracy": 0.925}, "verdict": "not distinguishable", "n": 100}
+    inside = {"current": {"accuracy": 0.925, "verdict": "not distinguishable", "n": 100}}
     assert list(band.outside("image", here, inside)) == []
-    wrong = {"current": {"accuracy": 0.94}, "verdict": "worse", "n": 101}
+    wrong = {"current": {"accuracy": 0.94, "verdict": "worse", "n": 101}}
     assert list(band.outside("image", here, wrong)) == [
         "current.accuracy is 0.91, run again 0.94: 0.03 apart, the measured band is 0.02",
-        "n is 100, run again 101: 1 apart, the measured band is 0",
-        "verdict is 'better', run again 'worse'",
+        "current.n is 100, run again 101: 1 apart, the measured band is 0",
+        "current.verdict is 'better', run again 'worse'",
     ]
     assert list(band.outside("", {"a": 1.0}, {"a": 1.5})) == []
     assert list(band.outside("", {"a": 1.0}, {"b": 1.0})) == [
