@@ -168,7 +168,8 @@ def verify(
     start = time.perf_counter()
     with scratch() as folder:
         commit = cloned(source, revision, folder / "clone")
-        report = Report(source, commit)
+        local = Path(source)  # its name alone: a report may be published
+        report = Report(local.resolve().name if local.is_dir() else source, commit)
         root = folder / "clone"
         rerun.settled(root, "")
         found = locked.Locked.read(root, only)

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import commit, run
+import yaml
+from conftest import change_params, commit, run
 
 from stages.params import load
 from stages.shared import comparison
 from stages.shared.dataset import Dataset, read_dataset
-from stages.shared.files import read_arrays, read_csv, read_json, write, write_all
+from stages.shared.files import as_json, read_arrays, read_csv, read_json, write, write_all
 from stages.shared.task import tasks
+from stages.shared.verifying.band import FILE, leaves
 from stages.shared.verifying.recomputed import _of_samples
-from stages.shared.verifying.verdicts import Verdict
+from stages.shared.verifying.verdicts import Finding, Verdict
 from stages.verify import Report, verify
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -225,7 +227,7 @@ def test_a_moved_split_is_caught_by_metrics(prepared: Path) -> None:
     table.to_csv(path, index=False, lineterminator="\n")
     relocked(prepared, "prepare@image")
     commit(prepared, "moved")
-    report = verify(str(prepared), "HEAD", last="metrics", only=["prepare@image", "pack@image"])
+    report = verify(str(prepared), "HEAD", last="metrics", only=["image"])
     assert _outside(report, "metrics")["prepare@image"] == (
         "data/prepare/image: the raw data in git give other samples than dvc.lock says"
     )
@@ -329,3 +331,44 @@ def test_a_baseline_made_worse_is_caught_by_predictions(prepared: Path) -> None:
     said = caught(prepared, "predictions")[f"baseline@{ROW}"]
     assert said.startswith(f"{DATA}/metrics.json: ")
     assert "the measured band is" in said or "the tolerance is" in said
+
+
+# --- another machine
+def test_what_another_machine_rounds_otherwise_goes_by_the_measured_band(prepared: Path) -> None:
+    """As on another machine: committed is what one thread gives, while two are asked for."""
+    two = {name: (prepared / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
+    change_params(prepared, lambda params: params["runtime"].update(threads=1))
+    run(prepared, "dvc", "repro", "--quiet", f"pack@{ROW}")
+    run(prepared, "python", "-m", "stages.compare")
+    relocked(prepared, "compare")
+    (prepared / "params.yaml").write_bytes(two["params.yaml"])
+    lock = yaml.safe_load((prepared / "dvc.lock").read_text())
+    for stage in lock["stages"].values():
+        for given in stage.get("params", {}).values():
+            given.get("runtime", {}).update(threads=2)
+    lock["stages"]["params"] = yaml.safe_load(two["dvc.lock"])["stages"]["params"]
+    (prepared / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+
+    metrics = leaves(json.loads((prepared / DATA / "metrics.json").read_text()))
+
+    def judged(reach: float) -> dict[str, Finding]:
+        found = {
+            key: {"seen": ["better", one, "not distinguishable", "worse", "test set too small"]}
+            if isinstance(one, str)
+            else {"reach": reach}
+            for key, one in metrics.items()
+        }
+        band = {"rows": {ROW: {"metrics": found}}}
+        write(prepared / FILE, as_json(band))
+        commit(prepared, f"a band of {reach}")
+        report = verify(str(prepared), "HEAD", only=[ROW])
+        assert _outside(report, "hashes") == _outside(report, "metrics") == {}
+        return {one.stage: one for one in report.stages()}
+
+    wide = judged(1e6)
+    kinds = {one.verdict for one in wide.values()}
+    assert kinds <= {Verdict.SAME, Verdict.BAND}, wide
+    assert "furthest apart: " in wide[f"evaluate@{ROW}"].said
+    narrow = judged(0.0)
+    assert narrow[f"evaluate@{ROW}"].verdict is Verdict.OUTSIDE
+    assert "the measured band is 0" in narrow[f"evaluate@{ROW}"].said
