@@ -289,9 +289,10 @@ def test_predictions_forged_with_all_that_follows_are_caught_by_predictions(prep
         write_all(folder, evaluation.files())
         write_all(task.plots, {f"{name}.csv": table for name, table in found.plots.items()})
     forged_on(prepared)
+    wide = {key: {"reach": 1e6} for key in leaves(found.metrics)}
+    write(prepared / FILE, as_json({"rows": {ROW: {"metrics": wide}}}))  # nor does that help
     said = caught(prepared, "predictions")[f"evaluate@{ROW}"]
-    assert said.startswith(f"{DATA}/metrics.json: ")
-    assert "run again" in said
+    assert said.endswith("made on a machine like this one, on which it comes out otherwise")
 
 
 def test_swapped_weights_are_caught_by_predictions(prepared: Path) -> None:
@@ -329,8 +330,7 @@ def test_a_baseline_made_worse_is_caught_by_predictions(prepared: Path) -> None:
     forged_on(prepared)
     run(prepared, "dvc", "commit", "--force", "--quiet")
     said = caught(prepared, "predictions")[f"baseline@{ROW}"]
-    assert said.startswith(f"{DATA}/metrics.json: ")
-    assert "the measured band is" in said or "the tolerance is" in said
+    assert said.startswith(f"data/baseline/{ROW}: made on a machine like this one")
 
 
 # --- another machine

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.params import FILE, load
 from stages.shared.refusal import Refusal
+from stages.shared.runtime import machine
 from stages.shared.verifying.band import Band
 from stages.shared.verifying.locked import LOCK, Locked
 from stages.shared.verifying.recomputed import ORIGINS, rows
@@ -269,6 +271,9 @@ def _of_row(  # noqa: PLR0911 (a return a verdict)
         why = f"{place}: run again on the same inputs, it gives another one"
         return Finding(name, Verdict.OUTSIDE, why)
     data = f"evidence/{row}/data"
+    if _same_machine(found, row, committed):
+        why = f"{place}: made on a machine like this one, on which it comes out otherwise"
+        return Finding(name, Verdict.OUTSIDE, why)
     if stage == "check":
         return _of_checks(found, row, committed)
     try:
@@ -287,6 +292,19 @@ def _of_row(  # noqa: PLR0911 (a return a verdict)
     if same:
         return Finding(name, Verdict.BAND, f"{same[0]}; {band.widest(row, *metrics)}")
     return Finding(name, Verdict.SAME, band.widest(row, *metrics))
+
+
+def _same_machine(found: Locked, row: str, committed: Committed) -> bool:
+    """Return whether the committed figures claim to come from a machine like this one, on its processor.
+
+    Then nothing may differ, and no band excuses it.
+    """
+    try:
+        there = _json(committed.read(f"evidence/{row}/data/machine.json"))
+        here = machine(load(found.root / FILE).runtime)
+    except Refusal:
+        return False
+    return there["device"] == "cpu" and {**here, "device": ""} == {**there, "device": ""}
 
 
 def _of_checks(found: Locked, row: str, committed: Committed) -> Finding:
