@@ -171,10 +171,11 @@ def verify(
         local = Path(source)  # its name alone: a report may be published
         report = Report(local.resolve().name if local.is_dir() else source, commit)
         root = folder / "clone"
-        rerun.settled(root, "")
+        rerun.settled(root)
         found = locked.Locked.read(root, only)
         band = Band.read(root / BAND, tolerance)
         grid = recomputed.rows(found)
+        cache = "" if remote else rerun.cache_of(source)
         report.machines = _machines(root, grid)
         report.notes += _notes(source, commit, found, grid)
         everything: dict[str, Callable[[], list[Finding]]] = {
@@ -183,9 +184,9 @@ def verify(
                 *(recomputed.of_grid(found) if grid else []),
             ],
             "metrics": lambda: recomputed.findings(found),
-            "predictions": lambda: rerun.from_weights(found, band, remote, rerun.cache_of(source)),
+            "predictions": lambda: rerun.from_weights(found, band, remote, cache),
             "retrain": lambda: rerun.from_nothing(
-                found, band, list(found.stages) if only else (), remote
+                found, band, list(found.stages) if only else (), remote, cache
             ),
         }
         for name in TIERS[: TIERS.index(last) + 1]:

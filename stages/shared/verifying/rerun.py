@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # asks a network: that is where another machine rounds otherwise.
 _ASKING = {"check", "baseline", "train", "evaluate"}
 _METRICS = "metrics.json"
+_NEAR = "verify"  # the remote that another cache on this machine becomes
 # What the stage evaluate says where weights and log do not fit together: no failure of this machine.
 _DISAGREES = "the chosen weights give the logged validation loss"
 
@@ -52,26 +53,45 @@ def emptied(found: Locked) -> None:
     """Take away all that is not in git, and set what is in git back."""
     git(found.root, "clean", "-ffdxq")
     git(found.root, "checkout", "--quiet", "--force", "HEAD", "--", ".")
-    settled(found.root, "")
+    settled(found.root)
 
 
-def settled(root: Path, remote: str) -> None:
-    """Give a clone a cache of its own, and a remote to read from.
+def settled(root: Path, cache: str = "") -> None:
+    """Give a clone a cache of its own.
 
     Args:
         root: the clone.
-        remote: the folder of another DVC cache, from which hashed files are copied; "" for none.
+        cache: the folder of another DVC cache, which becomes the remote `verify`; "" for none.
 
     Raises:
         Refusal: this is no DVC repository.
     """
     lines = ["[cache]", f"    dir = {root.parent / 'cache'}", "    type = reflink,copy"]
-    if remote:
-        lines += ["[core]", "    remote = verify", "['remote \"verify\"']"]
-        lines += [f"    url = {remote}", "    verify = true"]
+    if cache:
+        lines += [f"['remote \"{_NEAR}\"']", f"    url = {cache}", "    verify = true"]
     if not (root / ".dvc").is_dir():
         raise Refusal("no DVC repository: the revision has no folder .dvc")
     (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pulled(found: Locked, names: Sequence[str], remote: str, cache: str) -> str:
+    """Get stages' outputs by the hashes of the lock; return what DVC says where that fails.
+
+    Args:
+        found: the clone.
+        names: of the stages.
+        remote: the DVC remote to take them from; "" for the cache, then the repository's default one.
+        cache: another cache's folder, or "".
+    """
+    settled(found.root, cache)
+    ways = [["--remote", remote]] if remote else [*([["--remote", _NEAR]] if cache else []), []]
+    told = ""
+    for way in ways:
+        done = ran(found.root, "dvc", "pull", *way, *names)
+        if done.returncode == 0:
+            return ""
+        told = told or _last(done.stderr)
+    return told
 
 
 def cache_of(source: str) -> str:
@@ -89,25 +109,24 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
     Args:
         found: the clone.
         band: how far metrics may lie apart.
-        remote: the DVC remote to take weights from; "" for the repository's default one.
-        cache: in place of it, another cache's folder.
+        remote: the DVC remote to take weights from; "" for the cache, then the repository's default one.
+        cache: another cache's folder, or "".
     """
     names = rows(found)
     if not names:
         return [
             Finding(n, Verdict.UNCHECKED, "not one of this project's rows") for n in found.stages
         ]
-    settled(found.root, "" if remote else cache)
     result: list[Finding] = []
     for name in names:
         train = f"train@{name}"
         if train not in found.stages:
             continue
         shutil.rmtree(found.root / "data" / "train" / name, ignore_errors=True)
-        pulled = ran(found.root, "dvc", "pull", *(["--remote", remote] if remote else []), train)
+        there = pulled(found, [train], remote, cache)
         other, missing = found.differing(train)
-        if other or missing or pulled.returncode:
-            there = _last(pulled.stderr) or "they are in no cache or remote"
+        if other or missing:
+            there = there or "they are in no cache or remote"
             if other:
                 there = f"{other[0]} that was fetched is not the one of dvc.lock"
             why = f"no weights: {there}"
@@ -145,19 +164,23 @@ def _run(found: Locked, stages: Sequence[str], band: Band) -> list[Finding]:
     return judged(found, stages, failed, band)
 
 
-def from_nothing(found: Locked, band: Band, targets: Sequence[str], remote: str) -> list[Finding]:
+def from_nothing(
+    found: Locked, band: Band, targets: Sequence[str], remote: str, cache: str
+) -> list[Finding]:
     """Run everything, forced, in the emptied clone.
 
     Args:
         found: the clone.
         band: how far metrics may lie apart.
         targets: stages to run, with what they need; all where empty.
-        remote: the DVC remote to take data from that no stage makes; "" for the default one.
+        remote: the DVC remote to take data from that no stage makes; "" for the cache, then the
+            repository's default one.
+        cache: another cache's folder, or "".
     """
     emptied(found)
     sources = [name for name, stage in found.stages.items() if not stage.cmd]
     if sources:
-        ran(found.root, "dvc", "pull", *(["--remote", remote] if remote else []), *sources)
+        pulled(found, sources, remote, cache)
     # A new lock, so that a stage has an entry there only if it has been run.
     locks = [
         path for path in found.root.rglob(LOCK) if ".dvc" not in path.relative_to(found.root).parts
