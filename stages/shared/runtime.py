@@ -102,6 +102,7 @@ def _processor() -> str:
 
 def machine_here() -> dict[str, Any]:
     """Return what this machine is, and which instructions its processor has, whatever params ask."""
+    libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         flags = set(text.partition("flags")[2].partition("\n")[0].split())
@@ -115,27 +116,17 @@ def machine_here() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "instructions": level,
-        **_versions(),
+        **{name: version(name) for name in libraries},
     }
-
-
-def _versions() -> dict[str, str]:
-    libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
-    return {name: version(name) for name in libraries}
 
 
 def machine(runtime: "Runtime", device_name: str = "") -> dict[str, Any]:
     """Return what the numbers were made on: processor, system, versions, threads, device."""
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
+        **machine_here(),
         "instructions": runtime.cpu,
         "threads": runtime.threads,
         "device": device_name or runtime.device,
         "devices": runtime.devices,
         "precision": runtime.precision,
-        **_versions(),
     }
