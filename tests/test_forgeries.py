@@ -218,6 +218,20 @@ def test_plots_that_disagree_with_predictions_are_caught_by_metrics(prepared: Pa
     )
 
 
+@pytest.mark.parametrize("damage", ["column", "file", "text"])
+def test_a_damaged_pack_is_no_crash(prepared: Path, damage: str) -> None:
+    path = prepared / DATA / "predictions.csv"
+    if damage == "column":
+        pd.read_csv(path).drop(columns="confidence").to_csv(path, index=False)
+    elif damage == "file":
+        shutil.rmtree(prepared / f"plots/{ROW}")
+        shutil.copytree(prepared / DATA, prepared / f"plots/{ROW}")
+    else:
+        (prepared / DATA / "metrics.json").write_text("[]")
+    relocked(prepared, f"evaluate@{ROW}", f"pack@{ROW}")
+    assert caught(prepared, "metrics")
+
+
 def test_a_moved_split_is_caught_by_metrics(prepared: Path) -> None:
     path = prepared / "data/prepare/image/samples.csv"
     table = pd.read_csv(path)

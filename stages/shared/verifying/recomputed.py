@@ -51,6 +51,8 @@ ORIGINS = {
     "driving_words.json": ("failures", "words.json"),
 }
 _OTHER_DATA = "whose origin would be claimed for it"
+# What reading tables of another form raises: a column, a key, a file that is not there.
+_DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
 _ROUNDED = 5e-6  # figures computed from figures of six digits
 _PICTURE = re.compile(r'"data:image/[^"]*"')
 
@@ -110,11 +112,22 @@ def findings(found: Locked) -> list[Finding]:
         known = tasks(load())
         for one in [one for one in result if one.verdict is Verdict.BITWISE]:
             task = known[one.stage.partition("@")[2]]
-            try:
-                result += list(_row(task))
-            except Refusal as refusal:
-                result.append(Finding(f"pack@{task.name}", Verdict.OUTSIDE, str(refusal)))
-        result += list(_compared(found, known, names))
+            result += _held(f"pack@{task.name}", _row(task))
+        result += _held("compare", _compared(found, known, names))
+    return result
+
+
+def _held(stage: str, findings: Iterator[Finding]) -> list[Finding]:
+    """Return findings as far as they go; what cannot be read as it should be is one more, of `stage`."""
+    result = []
+    try:
+        for one in findings:
+            result.append(one)  # noqa: PERF402 (those before an error stay)
+    except Refusal as refusal:
+        result.append(Finding(stage, Verdict.OUTSIDE, str(refusal)))
+    except _DAMAGED as error:
+        said = f"the files in git are not such as this stage writes ({error!r})"
+        result.append(Finding(stage, Verdict.OUTSIDE, said))
     return result
 
 
