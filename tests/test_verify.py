@@ -113,8 +113,8 @@ def test_a_dependency_must_be_what_the_stage_before_made(toy: Path) -> None:
     lock = (toy / "dvc.lock").read_text()
     made = lock.split("outs:\n    - path: upper.txt\n      hash: md5\n      md5: ")[1][:32]
     first, _, rest = lock.partition(made)
-    assert "score:" in first  # the dependency comes first in the file
-    lock = first + "a" * 32 + rest
+    assert "score:" in rest  # first what was made, then what that is said to have been
+    lock = first + made + rest.replace(made, "a" * 32, 1)
     (toy / "dvc.lock").write_text(lock)
     commit(toy, "another input")
     report = verify(str(toy), "HEAD", last="hashes")
