@@ -5,13 +5,9 @@ medians over repetitions, and hold for the machine named above them.
 """
 
 import argparse
-import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,37 +19,48 @@ from stages.shared.files import read_json
 from stages.shared.refusal import Refusal, refusing
 from stages.shared.runtime import machine
 from stages.shared.task import STAGES, tasks
+from stages.shared.verifying.scratch import cloned, git, ran, scratch
 
 GOALS = {"image": 60, "sentiment": 150, "generative": 100, "workshop": 30}  # seconds from nothing
 GOAL_ALL, GOAL_NOTHING = 300, 1.5
 GOAL_CHEAP, GOAL_RETRAIN = 20, 1.2  # verify: seconds of hashes and metrics; share of a dvc repro
+_FEWEST = 2  # draws: a spread needs two
 DRAWN = {"generative"}  # tasks whose samples are measured, over training seeds
-_MEGABYTE = 1024
+
+
+# Runs a command and says, last, how much memory the largest of its processes had; macOS counts bytes.
+_PEAK = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "unit = 2**20 if sys.platform == 'darwin' else 2**10; "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // unit); sys.exit(code)"
+)
 
 
 def _run(*command: str, where: Path) -> float:
     """Run a command in a scratch clone; return its seconds."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": ""}
+    return _measured(*command, where=where)[0]
+
+
+def _measured(*command: str, where: Path) -> tuple[float, str]:
+    """Run a command in a scratch clone; return its seconds, and what it said."""
     start = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=where, env=environment, capture_output=True, text=True, check=False
-    )
+    done = ran(where, *command)
     seconds = time.perf_counter() - start
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
         raise Refusal(f"{' '.join(command)} failed in the scratch clone: {last}")
-    return seconds
+    return seconds, done.stdout
 
 
 def _stage(stage: str, task: str, where: Path) -> float:
     return _run("python", "-m", f"stages.{stage}", task, where=where)
 
 
-def _clone(scratch: str) -> Path:
-    where = Path(scratch) / "clone"
-    _run("git", "clone", "--quiet", str(Path.cwd()), str(where), where=Path(scratch))
-    return where
+@contextmanager
+def _clone() -> Iterator[Path]:
+    with scratch() as folder:
+        cloned(str(Path.cwd()), "HEAD", folder / "clone")
+        yield folder / "clone"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -71,8 +78,7 @@ def draws(task: str, count: int) -> str:
     import numpy as np
 
     rows, gains = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        where = _clone(scratch)
+    with _clone() as where:
         params = yaml.safe_load((where / FILE).read_text())
         for draw in range(count):
             params[task]["prepare"]["split"]["seed"] = draw
@@ -108,8 +114,7 @@ def draws(task: str, count: int) -> str:
 def trainings(task: str, count: int) -> str:
     """Return what the chosen checkpoint's samples are worth over `count` training seeds."""
     rows, shares = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        where = _clone(scratch)
+    with _clone() as where:
         params = yaml.safe_load((where / FILE).read_text())
         for stage in ("prepare", "baseline"):
             _stage(stage, task, where)
@@ -152,8 +157,7 @@ def whole(repetitions: int) -> str:
     chain, nothing, cheap, shares = [], [], [], []
     verify = ("python", "-m", "stages.verify", "--json", "verify.json")
     for _ in range(repetitions):
-        with tempfile.TemporaryDirectory() as scratch:
-            where = _clone(scratch)
+        with _clone() as where:
             chain.append(_run("dvc", "repro", where=where))
             nothing += [_run("dvc", "repro", where=where) for _ in range(3)]
             cheap += [_run(*verify, "--tier", "metrics", where=where) for _ in range(3)]
@@ -180,14 +184,15 @@ def _row(what: str, seconds: list[float], goal: float) -> list[Any]:
 
 def times(task: str, repetitions: int) -> str:
     """Return the seconds of one task's row from nothing, and of its stages."""
-    chain = []
+    chain, peaks = [], []
+    repro = ("python", "-c", _PEAK, "dvc", "repro", "--quiet", f"pack@{task}")
     for _ in range(repetitions):
-        with tempfile.TemporaryDirectory() as scratch:
-            where = _clone(scratch)
-            chain.append(_run("dvc", "repro", f"pack@{task}", where=where))
+        with _clone() as where:
+            seconds, said = _measured(*repro, where=where)
+            chain.append(seconds)
+            peaks.append(int(said.strip().split("\n")[-1]))
     stages = []
-    with tempfile.TemporaryDirectory() as scratch:
-        where = _clone(scratch)
+    with _clone() as where:
         _run("python", "-m", "stages.params", where=where)
         for stage in STAGES:
             # What a stage imports is most of what it costs before it starts to work.
@@ -197,15 +202,13 @@ def times(task: str, repetitions: int) -> str:
     starts, wholes = sum(s for _, s, _ in stages), sum(w for _, _, w in stages)
     rows = [_row(f"`dvc repro pack@{task}` from nothing", chain, GOALS[task])]
     each = [[name, f"{start:.1f}", f"{all_:.1f}"] for name, start, all_ in stages]
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    peak_mb = peak / _MEGABYTE / (_MEGABYTE if sys.platform == "darwin" else 1)
     return (
         _table(["what", "median s", "asked for", "n"], rows)
         + "\n\n"
         + _table(
             ["stage", "start-up s", "all s"], [*each, ["sum", f"{starts:.1f}", f"{wholes:.1f}"]]
         )
-        + f"\n\nLargest memory of a process: {peak_mb:.0f} MB."
+        + f"\n\nLargest memory of a process: {max(peaks)} MB. Start-up: {starts / wholes:.0%} of the sum."
     )
 
 
@@ -222,11 +225,14 @@ def main() -> None:
     parser.add_argument("--task", choices=list(GOALS), help="one task only")
     given = parser.parse_args()
     with refusing("bench"):
+        if given.draws < _FEWEST or given.repetitions < 1:
+            raise Refusal(
+                f"given --draws {given.draws} --repetitions {given.repetitions}; must be at least "
+                f"{_FEWEST} and 1"
+            )
         params = load()
         facts = machine(params.runtime)
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip()
+        commit = git(Path.cwd(), "rev-parse", "--short", "HEAD")
         print(
             f"# Bench\n\nCommit {commit}. " + ", ".join(f"{k} {v}" for k, v in facts.items()) + "."
         )

@@ -8,12 +8,12 @@ after are compared on validation data, because test data choose nothing.
 
 import argparse
 import hashlib
-import io
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 LOG = "experiments.csv"
 # Beside all of train: what changes the samples that are drawn, and not how they are measured.
 DRAWING = ("evaluate.guidance", "evaluate.solver_steps")
-SURE = 1.96  # standard errors, for the generator's Fréchet distance
 
 
 @dataclass(frozen=True)
@@ -149,34 +148,29 @@ def ran(change: Change, task: Task) -> tuple[str, str]:
     """
     mark = hashlib.sha256(str(change).encode()).hexdigest()[:6]
     name = re.sub(r"[^a-z0-9]+", "-", str(change).lower()).strip("-")[:40] + f"-{mark}"
+    what = ("--name", name, "--set-param", str(change), f"pack@{task.name}")
+    lines = _dvc("exp", "run", "--temp", "--force", *what)
+    stage = re.compile(rf"(params|\w+@{task.name}): ")
+    ours = [line for line in lines if stage.match(line)]
+    return name, (ours or lines or [""])[-1]
+
+
+def _dvc(*arguments: str) -> list[str]:
+    """Run a DVC command; return the lines that it said where it failed, none where it did not."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [
-            "dvc",
-            "exp",
-            "run",
-            "--temp",
-            "--force",
-            "--name",
-            name,
-            "--set-param",
-            str(change),
-            f"pack@{task.name}",
-        ],
+        ["dvc", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        },
+        env={**os.environ, "PATH": path},
         text=True,
         check=False,
     )
     if done.returncode == 0:
-        return name, ""
-    lines = [line.strip() for line in done.stdout.split("\n") if line.strip()]
-    stage = re.compile(rf"(params|\w+@{task.name}): ")
-    ours = [line for line in lines if stage.match(line)]
-    return name, (ours or lines or ["dvc said nothing"])[-1]
+        return []
+    return [line.strip() for line in done.stdout.split("\n") if line.strip()] or [
+        "dvc said nothing"
+    ]
 
 
 def revision(name: str) -> str:
@@ -214,61 +208,56 @@ def of_classifiers(before: "pd.DataFrame", after: "pd.DataFrame", params: Any) -
     right = [labels == table.filter(regex=r"^seed_").to_numpy().T for table in (before, after)]
     found = improvement(right[0][0], right[1], params)
     shown = [f"accuracy {one[0].mean():.4f} (n {len(labels)})" for one in right]
-    return *shown, found.verdict
+    changes = right[1].mean(axis=1) - right[0].mean(axis=1)
+    # A lucky or an unlucky headline is no change: each seed is held against itself.
+    agreed = {"better": changes.min() > 0, "worse": changes.max() < 0}
+    verdict = found.verdict if agreed.get(found.verdict, True) else "not distinguishable"
+    return *shown, verdict
 
 
-def of_generators(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+def of_generators(
+    before: dict[str, float], after: dict[str, float], confidence: float
+) -> tuple[str, ...]:
     """Return the Fréchet distance to validation images before and after, and a verdict.
 
-    The distance's standard error was measured by bootstrap; better or worse needs a difference of
-    1.96 of them.
+    By Welch's t test over sampling seeds. Not paired: runs that start from the same noise differ so
+    evenly that another training seed alone would count as a change.
 
     Args:
-        before: `frechet_validation` of the chosen checkpoint, and its `standard_error`.
+        before: by sampling seed, of the chosen checkpoint.
         after: the same.
+        confidence: of the verdict.
     """
-    change = after["frechet_validation"] - before["frechet_validation"]
-    reach = SURE * (before["standard_error"] ** 2 + after["standard_error"] ** 2) ** 0.5
+    import numpy as np
+    from scipy import stats
+
+    values = [np.array(list(one.values())) for one in (before, after)]
     verdict = "not distinguishable"
-    if abs(change) > reach:
-        verdict = "better" if change < 0 else "worse"
+    if (
+        min(map(len, values)) > 1
+        and stats.ttest_ind(*values, equal_var=False).pvalue < 1 - confidence
+    ):
+        verdict = "better" if values[1].mean() < values[0].mean() else "worse"
     shown = [
-        f"Fréchet distance {one['frechet_validation']:.3f} (standard error {one['standard_error']:.3f})"
-        for one in (before, after)
+        f"Fréchet distance {one.mean():.3f} ({one.min():.3f} to {one.max():.3f} over {len(one)} seeds)"
+        for one in values
     ]
     return *shown, verdict
 
 
 def compared(task: Task, at: str) -> tuple[str, ...]:
     """Return before, after and verdict; `at` is the experiment's git reference."""
-    import pandas as pd
-
-    data = task.evidence / "data"
-
-    def then(name: str) -> str:
-        return _git("show", f"{at}:{(data / name).as_posix()}")
-
-    if (data / "validation_predictions.csv").exists():
-        name = "validation_predictions.csv"
-        after = pd.read_csv(io.StringIO(then(name)), dtype={"id": str})
-        return of_classifiers(read_csv(data / name, dtype={"id": str}), after, task.params.evaluate)
-    import json
-
-    def chosen(metrics: dict[str, Any], review: "pd.DataFrame") -> dict[str, Any]:
-        row = review[review["step"] == metrics["current"]["step"]].iloc[0]
-        error = metrics["current"]["improvement"]["frechet_standard_error"]
-        return {
-            "frechet_validation": float(row["frechet_validation"]),
-            "standard_error": float(error),
-        }
-
-    return of_generators(
-        chosen(read_json(data / "metrics.json"), read_csv(data / "checkpoint_review.csv")),
-        chosen(
-            json.loads(then("metrics.json")),
-            pd.read_csv(io.StringIO(then("checkpoint_review.csv"))),
-        ),
-    )
+    params, data = task.params.evaluate, task.evidence / "data"
+    said = data / "validation_predictions.csv"
+    held = said if said.exists() else data / "metrics.json"
+    with tempfile.TemporaryDirectory() as scratch:
+        after = Path(scratch, held.name)
+        write(after, _git("show", f"{at}:{held.as_posix()}"))
+        if held == said:
+            one, other = (read_csv(path, dtype={"id": str}) for path in (held, after))
+            return of_classifiers(one, other, params)
+        drawn = [read_json(path)["selection"]["frechet_validation"] for path in (held, after)]
+        return of_generators(drawn[0], drawn[1], params.confidence)
 
 
 def lines(task: Task) -> "pd.DataFrame":
@@ -304,8 +293,9 @@ def experiment(task: Task, change: Change, why: str, *, keep: bool) -> Line:
         return Line(date, str(change), why, "", "", f"failed: {wrong}", "no")
     before, after, verdict = compared(task, revision(name))
     kept = keep and verdict == "better"
-    if kept:
-        subprocess.run(["dvc", "exp", "apply", name], stdout=subprocess.DEVNULL, check=True)
+    if kept and (told := _dvc("exp", "apply", name)):
+        print(f"experiment@{task.name}: dvc exp apply {name}: {told[-1]}", file=sys.stderr)
+        kept = False
     return Line(date, str(change), why, before, after, verdict, "yes" if kept else "no")
 
 

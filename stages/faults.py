@@ -104,6 +104,7 @@ class Fault:
         named: a regular expression, to match in what a check says.
         by: the check, for the reader.
         grouped: it needs samples of which it is known who or what is behind them.
+        whole: the kinds of task in which small params do not show it; they run with their own.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Fault:
     named: str
     by: str
     grouped: bool = False
+    whole: tuple[str, ...] = ()
 
     def of(self, kind: str) -> Edits:
         """Return the edits for a kind of task; none where the fault makes no sense for it."""
@@ -188,10 +190,18 @@ FAULTS = (
                     "np.random.default_rng(len(given[0][0])).permutation(places)]))",
                 ),
             ),
+            SAMPLES: (
+                Edit(
+                    TRAIN,
+                    "torch.where(free, none, labels[mine])",
+                    "torch.where(free, none, labels[mine][torch.randperm(share)])",
+                ),
+            ),
         },
-        ("train",),
-        "no loss decrease|overfitting",
-        "train: no loss decrease, or overfitting",
+        ("baseline", "train", "evaluate"),
+        "no loss decrease|overfitting|labels are not heeded",
+        "train: no loss decrease, or overfitting; evaluate: labels are not heeded",
+        whole=(SAMPLES,),
     ),
     Fault(
         "detached-graph",
@@ -256,7 +266,7 @@ FAULTS = (
     ),
     Fault(
         "overfitting",
-        "the model is trained on a few samples, for 60 epochs",
+        "the model is trained on a few samples, again and again",
         {
             IMAGES: (
                 Edit(
@@ -276,10 +286,18 @@ FAULTS = (
                     "    lengths = {split: ",
                 ),
             ),
+            SAMPLES: (
+                Edit(
+                    TRAIN,
+                    "    none = len(dataset.classes)\n",
+                    "    rows, labels = rows[::17], labels[::17]\n    none = len(dataset.classes)\n",
+                ),
+            ),
         },
         ("train",),
         "overfitting",
         "train: overfitting",
+        whole=(SAMPLES,),
     ),
     Fault(
         "writer-leak",
@@ -381,6 +399,16 @@ FAULTS = (
                 ),
             )
             for kind in (IMAGES, TEXTS)
+        }
+        | {
+            SAMPLES: (
+                Edit(
+                    "stages/train.py",
+                    'epoch-{epoch}.safetensors", weights)',
+                    'epoch-{epoch}.safetensors", '
+                    "{name: weight.flip(0) for name, weight in weights.items()})",
+                ),
+            )
         },
         ("baseline", "train", "evaluate"),
         "the chosen weights give the logged validation loss",
@@ -413,11 +441,12 @@ FAULTS = (
                     '    samples.loc[wrong, "label"] = (samples.loc[wrong, "label"] + 1) % len(classes)\n',
                 ),
             )
-            for kind in (IMAGES,)
+            for kind in (IMAGES, TEXTS)
         },
         ("prepare", "baseline", "train", "evaluate"),
         "label noise",
         "evaluate: label noise",
+        whole=(TEXTS,),
     ),
     Fault(
         "photocopier",
@@ -602,7 +631,8 @@ class Drill:
 
     def _run(self, fault: Fault) -> Seen:
         with self._copy(fault.name) as clone:
-            _rewrite(clone, self.task, _SMALL.get(self.kind, _SMALL[IMAGES]))
+            if self.kind not in fault.whole:
+                _rewrite(clone, self.task, _SMALL.get(self.kind, _SMALL[IMAGES]))
             plant(fault, clone, self.task)
             return run_stages(clone, self.task, fault.run)
 
@@ -689,10 +719,10 @@ def _preface(faults: int, clean: int) -> str:
     return (
         "# Faults, planted and found\n\n"
         f"`python -m stages.faults drill` at commit {git(ROOT, 'rev-parse', '--short', 'HEAD')}: "
-        f"{faults} kinds of fault, planted one at a time in a scratch clone with small params, one run "
-        f"each; then {clean} runs of each task without a fault and with its own params, only the seeds "
-        "of the split and of the training changed, where any alarm is a false one. Seconds are those "
-        "of the stages that have to run. "
+        f"{faults} kinds of fault, planted one at a time in a scratch clone, one run each, with small "
+        f"params where these show the fault; then {clean} runs of each task without a fault and with "
+        "its own params, only the seeds of the split and of the training changed, where any alarm is a "
+        "false one. Seconds are those of the stages that have to run. "
         f"{here['processor']}, {here['cores']} cores, {here['threads']} threads, {versions}.\n"
     )
 

@@ -79,25 +79,30 @@ def said(*seeds: list[int]) -> pd.DataFrame:
 def test_the_verdict_is_the_paired_one() -> None:
     params = task("workshop").params.evaluate
     none, ones = [0] * 100, [1] * 100
-    before, after, verdict = of_classifiers(said(none), said(ones, ones), params)
+    before, after, verdict = of_classifiers(said(none, none), said(ones, ones), params)
     assert (before, after) == ("accuracy 0.0000 (n 100)", "accuracy 1.0000 (n 100)")
     assert verdict == "better"
     assert of_classifiers(said(ones), said(none), params)[2] == "worse"
     assert of_classifiers(said(ones), said(ones), params)[2] != "better"
-    # A seed that does not gain takes the verdict back.
+    # A seed that does not gain takes the verdict back, also where only the headline was unlucky.
     assert of_classifiers(said(none), said(ones, none), params)[2] == "not distinguishable"
+    assert of_classifiers(said(none, ones), said(ones, ones), params)[2] == "not distinguishable"
     with pytest.raises(Refusal, match="validation samples of before and after differ"):
         of_classifiers(said(none), said(ones).assign(label=0), params)
 
 
 @pytest.mark.parametrize(
-    ("after", "verdict"), [(0.5, "better"), (0.9, "not distinguishable"), (1.5, "worse")]
+    ("after", "verdict"), [(0.5, "better"), (0.95, "not distinguishable"), (1.5, "worse")]
 )
-def test_samples_are_compared_by_standard_errors(after: float, verdict: str) -> None:
-    def one(distance: float) -> dict[str, float]:
-        return {"frechet_validation": distance, "standard_error": 0.1}
+def test_samples_are_compared_by_their_spread_over_seeds(after: float, verdict: str) -> None:
+    def around(middle: float, *seeds: float) -> dict[str, float]:
+        return {str(seed): middle + apart for seed, apart in enumerate(seeds)}
 
-    assert of_generators(one(1.0), one(after))[2] == verdict
+    before = around(1.0, -0.1, 0.0, 0.1)
+    *shown, found = of_generators(before, around(after, 0.1, -0.1, 0.0), 0.95)
+    assert found == verdict
+    assert shown[0] == "Fréchet distance 1.000 (0.900 to 1.100 over 3 seeds)"
+    assert of_generators(before, around(after, 0.0), 0.95)[2] == "not distinguishable"
 
 
 def test_lines_are_added_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stages.faults import FAULTS, IMAGES, Edit, Fault, kinds, plant
 from stages.shared import checks
-from stages.shared.alarms import hold_to_log, label_noise
+from stages.shared.alarms import hold_to_log, label_noise, mean_loss
 from stages.shared.refusal import Refusal
 from stages.tasks.generative.evaluate import copying
 
@@ -145,14 +145,15 @@ ZEROS = np.zeros(4, dtype=np.int64)
 
 
 def test_weights_that_give_the_logged_loss_pass() -> None:
-    hold_to_log(HALVES, ZEROS, _log(np.log(2)), 1, "32-true")
-    hold_to_log(HALVES, ZEROS, _log(np.log(2) * 1.04), 1, "bf16-mixed")
+    assert mean_loss(HALVES, ZEROS) == pytest.approx(np.log(2))
+    hold_to_log(np.log(2), _log(np.log(2)), 1, "32-true")
+    hold_to_log(np.log(2), _log(np.log(2) * 1.04), 1, "bf16-mixed")
 
 
 @pytest.mark.parametrize("loss", [np.log(2) * 1.01, np.log(2) * 0.99])
 def test_weights_that_give_another_loss_are_refused(loss: float) -> None:
     with pytest.raises(Refusal, match=rf"seed 7 give 0\.6931 .* says {loss:.4f} at epoch 1"):
-        hold_to_log(HALVES, ZEROS, _log(loss), 1, "32-true")
+        hold_to_log(np.log(2), _log(loss), 1, "32-true")
 
 
 # --- labels, copies

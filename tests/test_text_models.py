@@ -515,24 +515,24 @@ def _cut_short(path: Path) -> str:
 
 def _of_two_classes(path: Path) -> str:
     write_weights(path, learnt(small(1, classes=2)))
-    return "(head.bias: (3,) there should be, (2,) given)"
+    return "(head.bias: expected shape (3,), given (2,))"
 
 
 def _of_more_layers(path: Path) -> str:
     write_weights(path, learnt(small(2)))
-    return "(layers.1.attention.key.bias: none there should be, (16,) given)"
+    return "(layers.1.attention.key.bias: expected shape none, given (16,))"
 
 
 def _of_fewer_layers(path: Path) -> str:
     write_weights(path, learnt(small(0)))
-    return "(layers.0.attention.key.bias: (16,) there should be, none given)"
+    return "(layers.0.attention.key.bias: expected shape (16,), given none)"
 
 
 def _of_a_model_with_frozen_layers(path: Path) -> str:
     model = small(1)
     model.freeze(0)
     write_weights(path, learnt(model))
-    return "(norm.bias: (16,) there should be, none given)"
+    return "(norm.bias: expected shape (16,), given none)"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ EVEN = 0.45
 # wrong 4.7% to 15.9% (10 seeds); a Transformer from scratch on clean reviews, which hardly generalises
 # and contradicts up to 24% of its surest training labels, 25.5% to 38.0% (8 seeds).
 TRUSTED = 0.2
+# What is said where stored weights and their log do not fit together.
+UNFIT = "the chosen weights give the logged validation loss"
 # How far a loss may be from the one in the log, by training's precision.
 _EXACT, _ROUGH = 1e-3, 0.05
 
@@ -73,31 +75,37 @@ def label_noise(
     return [Trouble("label noise", saw, "look at these samples by eye, and mend their labels")]
 
 
-def hold_to_log(
-    probabilities: np.ndarray, labels: np.ndarray, log: "pd.DataFrame", epoch: int, precision: str
-) -> None:
-    """Hold that stored weights give the validation loss by which they were chosen.
+def mean_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean cross entropy as training has it: nothing is cut off but what float32 cannot say.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,), integers.
+    """
+    own = probabilities[np.arange(len(labels)), labels].astype(float)
+    return float(-np.log(own.clip(min=np.finfo(np.float32).tiny)).mean())
+
+
+def hold_to_log(found: float, log: "pd.DataFrame", epoch: int, precision: str) -> None:
+    """Hold that stored weights give the validation loss that training logged for them.
 
     Another machine rounds otherwise, and reduced precision much more so: hence the tolerance.
 
     Args:
-        probabilities: (n, classes), that the stored weights give the validation samples.
-        labels: (n,), theirs.
+        found: the mean loss that the stored weights give the validation samples.
         log: the training log of the weights' seed.
-        epoch: the chosen one.
+        epoch: after which they were kept.
         precision: of training, as Lightning Fabric takes it.
 
     Raises:
         Refusal: the loss is another: other weights, or a choice by other data.
     """
-    own = probabilities[np.arange(len(labels)), labels].astype(float)
-    found = float(-np.log(own.clip(min=np.finfo(np.float32).tiny)).mean())
     row = log[log["epoch"] == epoch].iloc[0]
     logged, seed = float(row["validation_loss"]), int(row["seed"])
     reach = _EXACT if precision in {"32-true", "64-true"} else _ROUGH
     if not math.isclose(found, logged, rel_tol=reach, abs_tol=reach):
         raise Refusal(
-            f"the chosen weights give the logged validation loss: those of seed {seed} give {found:.4f} "
+            f"{UNFIT}: those of seed {seed} give {found:.4f} "
             f"on validation data, the log says {logged:.4f} at epoch {epoch}; either they are not the "
             "weights that training wrote, or other data chose them: train again, and look at what "
             "stages/tasks/*/train.py validates on"

@@ -100,7 +100,7 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
 
 def _usual_distance(features: np.ndarray) -> float:
     """Return the distance within which 95% of (at most 2,000) training samples have a neighbour."""
-    step = max(1, len(features) // _REFERENCE)
+    step = -(-len(features) // _REFERENCE)
     _, distances = nearest(features[::step], features, 2)
     return float(np.quantile(distances[:, -1], FAR))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.shared import classification
-from stages.shared.alarms import hold_to_log, label_noise, rows
+from stages.shared.alarms import hold_to_log, label_noise, mean_loss, rows
 from stages.shared.classification import Said, said
 from stages.shared.dataset import Dataset
 from stages.shared.files import read_arrays, read_csv, read_json
@@ -177,13 +177,8 @@ def evaluated(
         embed, judge = load(seed)
         given = judge(embed("validation"))
         held[f"seed_{seed}"] = given.argmax(axis=1)
-        hold_to_log(
-            given,
-            truth,
-            log[log["seed"] == seed],
-            chosen[str(seed)],
-            task.runtime.precision,
-        )
+        own = log[log["seed"] == seed]
+        hold_to_log(mean_loss(given, truth), own, chosen[str(seed)], task.runtime.precision)
         found = embed("test")
         seeds[seed] = judge(found)
         if not features:

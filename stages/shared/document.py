@@ -139,7 +139,7 @@ def escaped(text: str) -> str:
     """Return plain text as Markdown that shows it as it is, on one line."""
     line = re.sub(r"([\\`*_\[\]<>#|~&!$@])", r"\\\1", printable(text))
     line = re.sub(r"^([-+=])", r"\\\1", line)  # a list or a heading
-    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # a numbered list
+    line = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)  # a numbered list
     line = re.sub(r"(?i)(https?|ftp):", r"\1\\:", line)  # GitHub makes links of bare addresses
     return re.sub(r"(?i)(www)\.", r"\1\\.", line)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Content = str | bytes | pd.DataFrame | Arrays | Mapping[str, Any] | list[Any]
 
 DIGITS = 6
+SMALLEST = 10.0**-DIGITS  # the smallest figure that is not written as 0
 
 
 @contextmanager

@@ -574,7 +574,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
         devices = self.runtime.devices
-        for task in ("image", "sentiment", "generative"):
+        for task in self.tasks():
             size = getattr(self, task).train.batch_size
             if size % devices or size < 2 * devices:
                 raise ValueError(

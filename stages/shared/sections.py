@@ -392,6 +392,17 @@ def review(found: "Left", drafted: Mapping[str, str]) -> Section:
 
 def next_section(found: "Left") -> Section:
     """Return the one change to try next, and its command."""
+    name = found.task.name
     return Section(
-        "next", "Next step", [Text(found.next_step["why"]), Command(found.next_step["command"])]
+        "next",
+        "Next step",
+        [
+            Text(found.next_step["why"]),
+            Command(found.next_step["command"]),
+            Text(
+                f"Or so, with a verdict and a line in evidence/{name}/experiments.csv, where each change "
+                "that was tried stands, failed ones too:"
+            ),
+            Command(f"python -m stages.experiment {name} --next"),
+        ],
     )

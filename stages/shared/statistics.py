@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from stages.shared.files import SMALLEST
+
 if TYPE_CHECKING:
     from stages.shared.schema import EvaluateClassifier
 
@@ -147,7 +149,7 @@ def improvement(
             "gain_high": high,
             "fixed": fixed,
             "broken": broken,
-            "mcnemar_p": p,
+            "mcnemar_p": max(p, SMALLEST),  # no p is 0: this one stands for itself and all below
             "smallest_detectable_gain": detectable,
             "power": POWER,
             "seeds": len(gains),

@@ -65,8 +65,8 @@ def load_learnt(model: nn.Module, path: Path) -> None:
         wanted = tuple(own[name].shape) if name in own else "none"
         if given != wanted:
             raise Refusal(
-                f"{path} does not fit the model that params.yaml describes ({name}: {wanted} there "
-                f"should be, {given} given); train it again with `dvc repro`"
+                f"{path} does not fit the model that params.yaml describes ({name}: expected shape "
+                f"{wanted}, given {given}); train it again with `dvc repro`"
             )
     model.load_state_dict(weights, strict=False)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stages.shared.document import Table
+from stages.shared.files import SMALLEST
 
 if TYPE_CHECKING:
     from stages.shared.findings import Findings
@@ -49,7 +50,7 @@ def _cell(value: Any) -> str:
 
 def p_value(value: float) -> str:
     """Return a p value with one digit that counts."""
-    return f"{value:.2g}" if value >= 1e-6 else "below 0.000001"  # noqa: PLR2004
+    return f"{value:.2g}" if value > SMALLEST else f"at most {SMALLEST:f}"
 
 
 def verdict_line(found: "Findings") -> str:

@@ -27,6 +27,7 @@ EMBEDDED = {  # reviews.csv and hard.csv, by their bytes
     "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
     "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
 }
+NOT_EMBEDDED = "is none of the embedded files, and the note would name a wrong origin"
 LONGEST = 1_000_000  # characters of a text
 _SHOWN = 60
 
@@ -65,9 +66,9 @@ def origin(params: "PrepareTexts") -> Origin:
     if params.source == "reviews":
         if digest not in EMBEDDED:
             raise Refusal(
-                f"sentiment.prepare.source: given 'reviews', but {path} has SHA-256 {digest} and is "
-                "none of the embedded files, whose origin would be claimed for it; set source: csv "
-                f"for texts of your own, or get it back with `git checkout -- {path}`"
+                f"sentiment.prepare.source: given 'reviews', but {path} has SHA-256 {digest} and "
+                f"{NOT_EMBEDDED}; set source: csv for texts of your own, or get it back with "
+                f"`git checkout -- {path}`"
             )
         note = REVIEWS
     else:

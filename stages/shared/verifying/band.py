@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.shared.files import read_json
+from stages.shared.refusal import Refusal
 
 FILE = "evidence/band.json"
 # What is judged in a row: the headline's figures and those of the baseline to beat. The others say the
@@ -29,9 +30,20 @@ class Band:
 
     @classmethod
     def read(cls, path: Path, tolerance: float) -> "Band":
-        """Return the band that a repository has committed; an empty one where it has none."""
-        rows = read_json(path)["rows"] if path.exists() else {}
-        return cls({name: row["metrics"] for name, row in rows.items()}, tolerance)
+        """Return the band that a repository has committed; an empty one where it has none.
+
+        Raises:
+            Refusal: it is damaged.
+        """
+        if not path.exists():
+            return cls({}, tolerance)
+        try:
+            rows = {name: dict(row["metrics"]) for name, row in read_json(path)["rows"].items()}
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise Refusal(
+                f"{FILE} is damaged: measure it again with python -m stages.band"
+            ) from None
+        return cls(rows, tolerance)
 
     def reach(self, row: str, key: str) -> float:
         """Return by how much a metric may differ."""

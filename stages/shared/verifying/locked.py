@@ -30,12 +30,14 @@ class Locked:
         root: the clone.
         repo: DVC's view of it.
         stages: by name (`train@image`, `sub/dvc.yaml:fit`, `data.csv.dvc`), in the order in which they run.
+        asked: the names of those of which something is to be said.
         locks: by path, the stages in each dvc.lock, as they stand there.
     """
 
     root: Path
     repo: "Repo"
     stages: "dict[str, Stage]"
+    asked: frozenset[str]
     locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -69,19 +71,12 @@ class Locked:
             raise Refusal(
                 "this revision has no stage that runs anything: there is nothing to verify"
             )
-        if only:
-            chosen = {
-                name: stage
-                for name, stage in stages.items()
-                if name in only or name.rpartition("@")[2] in only
-            }
-            missing = [
-                one for one in only if not any(one in {n, n.rpartition("@")[2]} for n in chosen)
-            ]
-            if missing:
-                raise Refusal(f"--only: given {missing[0]!r}; must be one of {', '.join(stages)}")
-            stages = chosen
-        return cls(root, repo, stages)
+        names = {name: {name, name.rpartition("@")[2]} for name in stages}
+        for one in only:
+            if not any(one in both for both in names.values()):
+                raise Refusal(f"--only: given {one!r}; must be one of {', '.join(stages)}")
+        asked = {name for name, both in names.items() if not only or both & set(only)}
+        return cls(root, repo, stages, frozenset(asked))
 
     def entry(self, stage: "Stage") -> dict[str, Any] | None:
         """Return what the lock says of a stage, as it stands there; of a .dvc file nothing."""

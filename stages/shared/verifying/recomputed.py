@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.shared.refusal import Refusal
+from stages.shared.texts.source import NOT_EMBEDDED
 from stages.shared.verifying.band import leaves
 from stages.shared.verifying.locked import Locked
 from stages.shared.verifying.scratch import ran
@@ -50,9 +51,8 @@ ORIGINS = {
     "next_step.json": ("failures", "next_step.json"),
     "driving_words.json": ("failures", "words.json"),
 }
-_OTHER_DATA = "whose origin would be claimed for it"
 # What reading tables of another form raises: a column, a key, a file that is not there.
-_DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
+DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
 _ROUNDED = 5e-6  # figures computed from figures of six digits
 _PICTURE = re.compile(r'"data:image/[^"]*"')
 
@@ -63,18 +63,22 @@ def rows(found: Locked) -> list[str]:
     return [one for one in names if (found.root / "evidence" / one / "data").is_dir()]
 
 
+def asked_rows(found: Locked) -> list[str]:
+    """Return those of the rows of which something is to be said of some stage."""
+    return [one for one in rows(found) if any(name.endswith(f"@{one}") for name in found.asked)]
+
+
 def of_grid(found: Locked) -> list[Finding]:
     """Return the stages of the grid that run anything but their own module."""
-    return [
-        Finding(
-            name,
-            Verdict.OUTSIDE,
-            f"command: dvc.yaml says {stage.cmd!r}, a stage of the grid runs {command!r}",
-        )
-        for name, stage in found.stages.items()
-        if stage.cmd
-        != (command := f"python -m stages.{' '.join(name.partition('@')[::2])}".strip())
-    ]
+    wrong = {name: _other_command(name, stage.cmd) for name, stage in found.stages.items()}
+    return [Finding(name, Verdict.OUTSIDE, said) for name, said in wrong.items() if said]
+
+
+def _other_command(name: str, command: object) -> str:
+    own = f"python -m stages.{' '.join(name.partition('@')[::2])}".strip()
+    if command == own:
+        return ""
+    return f"command: dvc.yaml says {command!r}, a stage of the grid runs {own!r}"
 
 
 def other_code(found: Locked) -> str:
@@ -95,7 +99,7 @@ def findings(found: Locked) -> list[Finding]:
 
     `prepare` is run again, with the revision's own code.
     """
-    names = [name for name in rows(found) if f"prepare@{name}" in found.stages]
+    names = [name for name in asked_rows(found) if f"prepare@{name}" in found.stages]
     other = other_code(found)
     if other:
         why = (
@@ -125,7 +129,7 @@ def _held(stage: str, findings: Iterator[Finding]) -> list[Finding]:
             result.append(one)  # noqa: PERF402 (those before an error stay)
     except Refusal as refusal:
         result.append(Finding(stage, Verdict.OUTSIDE, str(refusal)))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         said = f"the files in git are not such as this stage writes ({error!r})"
         result.append(Finding(stage, Verdict.OUTSIDE, said))
     return result
@@ -134,11 +138,14 @@ def _held(stage: str, findings: Iterator[Finding]) -> list[Finding]:
 def _prepared(found: Locked, name: str) -> Finding:
     stage = f"prepare@{name}"
     command = found.stages[stage]
+    other_command = _other_command(stage, command.cmd)
+    if other_command:  # it is not run
+        return Finding(stage, Verdict.OUTSIDE, other_command)
     done = ran(Path(command.wdir), "sh", "-c", str(command.cmd))
     if done.returncode:
         told = done.stderr.strip().split("\n")[-1]
         # The embedded data are known by their hash; any other failure may be this machine's.
-        verdict = Verdict.OUTSIDE if _OTHER_DATA in told else Verdict.UNCHECKED
+        verdict = Verdict.OUTSIDE if NOT_EMBEDDED in told else Verdict.UNCHECKED
         return Finding(stage, verdict, f"running it again fails: {told}")
     other, missing = found.differing(stage)
     if other or missing:

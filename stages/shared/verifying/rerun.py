@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.params import FILE, load
+from stages.shared.alarms import UNFIT
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import machine
 from stages.shared.verifying.band import Band
 from stages.shared.verifying.locked import LOCK, Locked
-from stages.shared.verifying.recomputed import ORIGINS, rows
+from stages.shared.verifying.recomputed import DAMAGED, ORIGINS, asked_rows, rows
 from stages.shared.verifying.scratch import git, ran
 from stages.shared.verifying.verdicts import RERUN, Finding, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from dvc.stage import Stage
 
 # In a row, a stage of which all that it reads is as committed has nothing to differ by, unless it
 # asks a network: that is where another machine rounds otherwise.
 _ASKING = {"check", "baseline", "train", "evaluate"}
 _METRICS = "metrics.json"
 _NEAR = "verify"  # the remote that another cache on this machine becomes
-# What the stage evaluate says where weights and log do not fit together: no failure of this machine.
-_DISAGREES = "the chosen weights give the logged validation loss"
 
 
 class Committed:
@@ -112,13 +112,8 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
         remote: the DVC remote to take weights from; "" for the cache, then the repository's default one.
         cache: another cache's folder, or "".
     """
-    names = rows(found)
-    if not names:
-        return [
-            Finding(n, Verdict.UNCHECKED, "not one of this project's rows") for n in found.stages
-        ]
     result: list[Finding] = []
-    for name in names:
+    for name in asked_rows(found):
         train = f"train@{name}"
         if train not in found.stages:
             continue
@@ -135,10 +130,13 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
             ]
             continue
         result += _row(found, name, band)
-    asked = [one for one in result if not one.stage.startswith("train@")]
-    if asked and "compare" in found.stages and all(one.verdict in RERUN for one in asked):
-        result += _run(found, ["compare"], band)
-    return result
+    again = [one for one in result if not one.stage.startswith("train@")]
+    if "compare" not in found.asked:
+        return result
+    if asked_rows(found) == rows(found) and all(one.verdict in RERUN for one in again):
+        return [*result, *_run(found, ["compare"], band)]
+    why = "it merges every row, and not every row was run again"
+    return [*result, Finding("compare", Verdict.UNCHECKED, why)]
 
 
 def _row(found: Locked, name: str, band: Band) -> list[Finding]:
@@ -164,15 +162,12 @@ def _run(found: Locked, stages: Sequence[str], band: Band) -> list[Finding]:
     return judged(found, stages, failed, band)
 
 
-def from_nothing(
-    found: Locked, band: Band, targets: Sequence[str], remote: str, cache: str
-) -> list[Finding]:
-    """Run everything, forced, in the emptied clone.
+def from_nothing(found: Locked, band: Band, remote: str, cache: str) -> list[Finding]:
+    """Run everything that is asked for and what it needs, forced, in the emptied clone.
 
     Args:
         found: the clone.
         band: how far metrics may lie apart.
-        targets: stages to run, with what they need; all where empty.
         remote: the DVC remote to take data from that no stage makes; "" for the cache, then the
             repository's default one.
         cache: another cache's folder, or "".
@@ -189,7 +184,8 @@ def from_nothing(
     for path in locks:
         if not frozen:
             path.unlink()
-    what = targets or ("--all-pipelines",)
+    asked = [name for name in found.stages if name in found.asked]
+    what = ["--all-pipelines"] if len(asked) == len(found.stages) else asked
     done = ran(found.root, "dvc", "repro", "--force", "--keep-going", *what)
     told = dict(re.findall(r"failed to reproduce '([^']+)'(.*)", done.stderr))
     lines = [line for line in done.stderr.split("\n") if line.strip()]
@@ -238,7 +234,8 @@ def judged(
     result = []
     for name in stages:
         if name in failed:
-            unsound = _DISAGREES in failed[name] or _checks_fail(found, name)
+            # Neither is a failure of this machine.
+            unsound = UNFIT in failed[name] or _checks_fail(found, name)
             verdict = Verdict.OUTSIDE if unsound else Verdict.UNCHECKED
             result.append(Finding(name, verdict, failed[name]))
             continue
@@ -262,7 +259,10 @@ def judged(
         elif name == "compare" and grid:
             result.append(_of_compare(other, differing))
         else:
-            result.append(_of_any(found, name, other, committed, band))
+            again = [
+                stage for one, stage in found.stages.items() if one in set(stages) - set(failed)
+            ]
+            result.append(_of_any(found, name, other, committed, band, again))
     return result
 
 
@@ -307,7 +307,7 @@ def _of_row(  # noqa: PLR0911 (a return a verdict)
         }
         metrics = _json(committed.read(f"{data}/{_METRICS}")), _json(again[_METRICS].read_text())
         same = list(_other_predictions(data, again, committed))
-    except (Refusal, KeyError, OSError) as error:
+    except (Refusal, *DAMAGED) as error:
         return Finding(name, Verdict.UNCHECKED, f"nothing to compare with: {error}")
     outside = list(band.outside(row, *metrics))
     if outside:
@@ -387,15 +387,23 @@ def _of_compare(other: list[str], differing: Mapping[str, list[str]]) -> Finding
 
 
 def _of_any(
-    found: Locked, name: str, other: list[str], committed: Committed, band: Band
+    found: Locked,
+    name: str,
+    other: list[str],
+    committed: Committed,
+    band: Band,
+    again: "Sequence[Stage]",
 ) -> Finding:
-    """Return the verdict on a stage of any repository: by its metrics, or those made from its outputs."""
+    """Return the verdict on a stage of any repository: by its metrics, or those made from its outputs.
+
+    Only metrics of stages that were run `again` tell anything.
+    """
     import networkx as nx
 
     graph = found.repo.index.graph
     after = {*nx.ancestors(graph, found.stages[name]), found.stages[name]}
     compared = False
-    for stage in after:
+    for stage in (one for one in again if one in after):
         for out in stage.outs:
             if not out.metric:
                 continue

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stages.shared.checks import (
     Check,
@@ -21,7 +20,7 @@ from stages.shared.images.duplicates import near_pairs
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
 from stages.tasks.generative.inputs import as_signed, drawn_point
-from stages.tasks.generative.model import fresh_model
+from stages.tasks.generative.model import fresh_model, velocity_loss
 
 if TYPE_CHECKING:
     from stages.shared.schema import CheckNetwork
@@ -45,8 +44,7 @@ def check(task: "Task") -> Checked:
     point = drawn_point(batch, torch.Generator().manual_seed(seed_for(seed, "check path")))
 
     def loss(network: nn.Module) -> Tensor:
-        said = network(point.images, point.times, labels)
-        return functional.mse_loss(said, point.velocity)
+        return velocity_loss(network, point, labels)
 
     table = shapes(model, point.images, point.times, labels)
     size, last = str(tuple(batch.shape)), table.iloc[-1]["output_shape"]

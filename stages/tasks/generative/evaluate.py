@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import norm
 
-from stages.shared.alarms import rows
+from stages.shared.alarms import hold_to_log, rows
 from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.files import read_csv
 from stages.shared.images.packed import opened
-from stages.shared.runtime import seed_for
+from stages.shared.runtime import device, seed_for
 from stages.shared.statistics import POWER, proportion_interval
 from stages.shared.troubles import Trouble
 from stages.tasks.generative.baseline import load_judge, load_samplers
+from stages.tasks.generative.inputs import held_out
 from stages.tasks.generative.measure import (
     LOW,
     Seen,
@@ -26,7 +28,7 @@ from stages.tasks.generative.measure import (
     frechet,
     sharpness,
 )
-from stages.tasks.generative.model import drawn, load
+from stages.tasks.generative.model import drawn, held_loss, load
 
 if TYPE_CHECKING:
     from stages.shared.files import Content
@@ -40,6 +42,7 @@ _ROUNDED = 1e-6  # by which a figure may differ for the digits with which tables
 _HALF = 0.5  # of `closer`: as held-out real images
 _FELL = 1.25  # a Fréchet distance over the best before it that is called falling back
 _COLLAPSED = 0.1  # a loss of coverage from one checkpoint to the next that is called a collapse
+_HEEDED = 0.9  # of the share of real images that the judge gives their label: samples below it are no such
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ def evaluate(task: "Task") -> Evaluation:
     """Return the review of all checkpoints, and the chosen one's figures beside the baselines'.
 
     Validation images choose the checkpoint and the baseline to beat; test images come after.
+
+    Raises:
+        Refusal: stored weights do not give the validation loss that training logged for them.
     """
     params: EvaluateFlow = task.params.evaluate
     trained: TrainFlow = task.params.train
@@ -99,8 +105,15 @@ def evaluate(task: "Task") -> Evaluation:
     asked = asked_labels(dataset, params.samples)
     shape = dataset.note["shape"]
 
+    log = read_csv(task.folder("train") / "log.csv")
+    log = log[log["seed"] == headline]
+    held, where = held_out(dataset, images), device(task.runtime)
+
     def flow(step: int) -> Draw:
         model = load(task, dataset, headline, step)
+        with torch.inference_mode():
+            loss = held_loss(model, held, trained.batch_size, where)
+        hold_to_log(loss, log, step // trained.log_every - 1, task.runtime.precision)
         return lambda labels, seed: drawn(model, labels, shape, seed, params)
 
     simple: dict[str, Draw] = load_samplers(task, dataset)
@@ -115,7 +128,7 @@ def evaluate(task: "Task") -> Evaluation:
     strongest = min(simple, key=lambda name: found[name]["frechet_validation"])
     steps = {step: found[f"step {step}"] for step in trained.review}
     review = _reviewed(steps, controls[REAL], len(validation.labels), params)
-    chosen, held = choose(review)
+    chosen, kept = choose(review)
     review["status"] = np.where(review["step"] == chosen, "chosen", review["status"])
     others = {**{name: found[name] for name in simple}, **controls}
     rest = pd.DataFrame([{"what": name, **row} for name, row in others.items()])
@@ -123,9 +136,14 @@ def evaluate(task: "Task") -> Evaluation:
     test = Yardstick(judge, dataset, images, "test", params)
     name = f"step {chosen}"
     seen = {kind: test.seen(pixels[kind]) for kind in (*simple, name)}
+    again = {seed: flows[name](asked, seed) for seed in params.sampling_seeds[1:]}
     seeds = {first: (seen[name], seen[strongest])} | {
-        seed: (test.seen(flows[name](asked, seed)), test.seen(simple[strongest](asked, seed)))
-        for seed in params.sampling_seeds[1:]
+        seed: (test.seen(some), test.seen(simple[strongest](asked, seed)))
+        for seed, some in again.items()
+    }
+    drawn_again = {
+        str(seed): frechet(validation.seen(some).features, validation.real.features)
+        for seed, some in {first: pixels[name], **again}.items()
     }
     metrics = {
         **_measured(test, seeds, {kind: seen[kind] for kind in simple}, strongest, asked),
@@ -141,12 +159,12 @@ def evaluate(task: "Task") -> Evaluation:
             f"{params.hold_diversity:g} of real images' coverage and recall that do not clearly copy more "
             "than held-out images do",
             "step": chosen,
-            "held": held,
+            "held": kept,
+            "frechet_validation": drawn_again,
         },
     }
     metrics["current"]["step"] = chosen
-    log = read_csv(task.folder("train") / "log.csv")
-    plots = plotted(log[log["seed"] == headline], review)
+    plots = plotted(log, review)
     return Evaluation(
         metrics,
         pd.concat([review, rest], ignore_index=True),
@@ -160,8 +178,33 @@ def evaluate(task: "Task") -> Evaluation:
             for kind, table in plots.items()
             if kind != "loss"  # the baselines have none that compares
         },
-        copying(review, chosen),
+        [
+            *copying(review, chosen),
+            *unheeded(
+                found[name]["label_agreement"], len(asked), validation.real, validation.labels
+            ),
+        ],
     )
+
+
+def unheeded(agreement: float, count: int, real: Seen, labels: np.ndarray) -> list[Trouble]:
+    """Return the alarm that samples are not of the classes that were asked for.
+
+    Args:
+        agreement: the share of samples that the judge takes for what was asked.
+        count: how many samples.
+        real: what the judge says of real images.
+        labels: of these.
+    """
+    judged = float((real.probabilities.argmax(axis=1) == labels).mean())
+    _, high = proportion_interval(round(agreement * count), count, 0.95)
+    if high >= _HEEDED * judged:
+        return []
+    saw = (
+        f"the judge agrees with {agreement:.1%} of {count} labels that were asked for, with {judged:.1%} "
+        "of real images'"
+    )
+    return [Trouble("labels are not heeded", saw, "look at the labels that training batches hold")]
 
 
 def copying(review: pd.DataFrame, chosen: int) -> list[Trouble]:
@@ -347,7 +390,7 @@ def improvement(
     z = norm.isf((1 - params.confidence) / 2)
     here, there = frechet(model.features, real.features), frechet(base.features, real.features)
     error = float((found[:, 1] - found[:, 0]).std(ddof=1))
-    gain, own_error = there - here, float(found[:, 0].std(ddof=1))
+    gain = there - here
     low, high = gain - z * error, gain + z * error
     detectable = float((z + norm.isf(1 - POWER)) * error)
     verdict = _verdict(
@@ -361,7 +404,6 @@ def improvement(
         "gain_low": float(low),
         "gain_high": float(high),
         "share_of_baseline": here / max(there, 1e-12),
-        "frechet_standard_error": own_error,
         "smallest_detectable_gain": detectable,
         "power": POWER,
         "seeds": len(gains),
@@ -445,7 +487,15 @@ def from_tables(
         "baseline": shown(baseline),
         "sampling_seeds": {**metrics["sampling_seeds"], first: plain},
         "strongest_baseline": strongest,
-        "selection": {**metrics["selection"], "step": chosen, "held": held},
+        "selection": {
+            **metrics["selection"],
+            "step": chosen,
+            "held": held,
+            "frechet_validation": {
+                **metrics["selection"]["frechet_validation"],
+                first: found[chosen]["frechet_validation"],
+            },
+        },
     }, told
 
 

@@ -1,10 +1,17 @@
 """What the flow is given: images from -1 to 1, and points on the path from noise to them."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from stages.shared.runtime import seed_for
+
+if TYPE_CHECKING:
+    from stages.shared.dataset import Dataset
+
+HELD = 1000  # validation images whose loss is taken
 
 
 class Point(NamedTuple):
@@ -19,6 +26,13 @@ class Point(NamedTuple):
     images: Tensor
     times: Tensor
     velocity: Tensor
+
+
+class Held(NamedTuple):
+    """The validation data: points on paths, the same at every epoch, and the images' labels."""
+
+    point: Point
+    labels: Tensor
 
 
 def as_signed(pixels: np.ndarray) -> Tensor:
@@ -52,3 +66,11 @@ def drawn_point(images: Tensor, random: torch.Generator) -> Point:
     noise = torch.randn(images.shape, generator=random)
     times = (torch.randperm(count, generator=random) + torch.rand(count, generator=random)) / count
     return on_path(noise, images, times)
+
+
+def held_out(dataset: "Dataset", images: np.ndarray) -> Held:
+    """Return a point on a path to each validation image (of `HELD` of them, where there are more)."""
+    chosen = dataset.draw("validation", HELD, seed_for("held"))
+    random = torch.Generator().manual_seed(seed_for("held noise"))
+    point = drawn_point(as_signed(images[dataset.rows("validation")[chosen]]), random)
+    return Held(point, torch.from_numpy(dataset.labels("validation")[chosen]))

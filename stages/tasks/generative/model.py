@@ -12,7 +12,7 @@ from torch.nn import functional
 from stages.shared.files import read_json
 from stages.shared.runtime import device, seed_for
 from stages.shared.weights import load_learnt
-from stages.tasks.generative.inputs import as_pixels
+from stages.tasks.generative.inputs import Held, Point, as_pixels
 
 if TYPE_CHECKING:
     from stages.shared.dataset import Dataset
@@ -119,6 +119,23 @@ def waves(times: Tensor) -> Tensor:
     frequencies = torch.exp(torch.linspace(0, math.log(1000), _TIMES, device=times.device))
     angles = times[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def velocity_loss(network: nn.Module, point: Point, labels: Tensor) -> Tensor:
+    """Return the mean square difference to the path's velocity (Lipman et al., 2023, equation 9)."""
+    said = network(point.images, point.times, labels)
+    return functional.mse_loss(said, point.velocity)
+
+
+def held_loss(network: nn.Module, held: Held, size: int, where: torch.device) -> float:
+    """Return the mean loss of held-out points, asked in batches of `size`."""
+    total = 0.0
+    for *point, labels in zip(
+        *(torch.split(one, size) for one in (*held.point, held.labels)), strict=True
+    ):
+        given = Point(*(one.to(where) for one in point))
+        total += velocity_loss(network, given, labels.to(where)).item() * len(labels)
+    return total / len(held.labels)
 
 
 def guided(network: nn.Module, labels: Tensor, guidance: float, none: int) -> Velocity:

@@ -331,7 +331,7 @@ def _evaluation(
         Text(
             "Real against real is what training images of the same classes give, not held against "
             "themselves where copying is asked. The photocopier hands training images out as samples: "
-            "every measure of quality and diversity praises it, and copying gives it away."
+            "measures of quality and diversity cannot tell it from real images, copied and closer must."
         ),
         _table(
             [*status, *rows_of(controls)],

@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from stages.shared.dataset import read_dataset
 from stages.shared.images.packed import opened
 from stages.shared.runtime import seed_for
 from stages.shared.training import Job, Scores, one_cycle
-from stages.tasks.generative.inputs import Point, as_signed, drawn_point
-from stages.tasks.generative.model import fresh_model
+from stages.tasks.generative.inputs import Point, as_signed, drawn_point, held_out
+from stages.tasks.generative.model import fresh_model, held_loss, velocity_loss
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from stages.shared.schema import TrainFlow
     from stages.shared.task import Task
-
-_HELD = 1000  # validation images whose loss is taken
 
 
 def inputs(task: "Task") -> list[Path]:
@@ -42,18 +39,10 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
     rows, labels = dataset.rows("train"), torch.from_numpy(dataset.labels("train"))
     none = len(dataset.classes)
     share = params.batch_size // fabric.world_size
-    held = dataset.draw("validation", _HELD, seed_for("held"))
-    held_labels = torch.from_numpy(dataset.labels("validation")[held])
-    random = torch.Generator().manual_seed(seed_for("held noise"))
-    held_point = drawn_point(as_signed(images[dataset.rows("validation")[held]]), random)
-    held_parts = [torch.split(one, params.batch_size) for one in (*held_point, held_labels)]
+    held = held_out(dataset, images)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        losses = []
-        for *point, given in zip(*held_parts, strict=True):
-            found = _loss(network, fabric.to_device((Point(*point), given)))
-            losses.append(found["loss"].item() * len(given))
-        return {"loss": sum(losses) / len(held_labels)}
+        return {"loss": held_loss(network, held, params.batch_size, fabric.device)}
 
     def job(seed: int) -> Job:
         def batches(epoch: int) -> Iterator[tuple[Point, torch.Tensor]]:
@@ -79,7 +68,7 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
             ),
             one_cycle(params.learning_rate, params.steps),
             batches,
-            _loss,
+            _scores,
             validate,
             params.epochs,
             params.average,
@@ -89,8 +78,5 @@ def jobs(task: "Task", fabric: "Fabric") -> Callable[[int], Job]:
     return job
 
 
-def _loss(network: nn.Module, batch: tuple[Point, torch.Tensor]) -> Scores:
-    """Return the mean square difference to the path's velocity (Lipman et al., 2023, equation 9)."""
-    point, labels = batch
-    said = network(point.images, point.times, labels)
-    return {"loss": functional.mse_loss(said, point.velocity)}
+def _scores(network: nn.Module, batch: tuple[Point, torch.Tensor]) -> Scores:
+    return {"loss": velocity_loss(network, *batch)}

@@ -95,10 +95,10 @@ def _transfer(model: Classifier, weights: Mapping[str, Tensor], name: str) -> No
     missing = [key for key in own if key not in fitting and not key.startswith(fresh)]
     if missing:
         raise Refusal(
-            f"image.train.start_from: {name} does not fit the model: {missing[0]} has shape "
-            f"{_shape(own[missing[0]])} there should be, {_shape(weights.get(missing[0]))} given "
-            f"({len(missing)} of {len(own)} tensors do not fit); train with the model, channels and "
-            "prepare.channels that made it"
+            f"image.train.start_from: {name} does not fit the model: {missing[0]}: expected shape "
+            f"{_shape(own[missing[0]])}, given {_shape(weights.get(missing[0]))} ({len(missing)} of "
+            f"{len(own)} tensors do not fit); train with the model, channels and prepare.channels that "
+            "made it"
         )
     model.load_state_dict(fitting, strict=False)
 

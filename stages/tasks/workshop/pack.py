@@ -102,8 +102,8 @@ def _limits(found: Findings) -> Facts:
             (
                 "Difficulty",
                 (
-                    f"{found.task.params.prepare.difficulty:g} of 1, chosen so that the linear baseline is "
-                    "beaten and some images still fail; at another difficulty the gap is another"
+                    f"{found.task.params.prepare.difficulty:g} of 1, of a scale made for this exercise; at "
+                    "another one the gap is another"
                 ),
             ),
             (
