@@ -1,7 +1,7 @@
 """Band: run each row again with other threads, instructions and seeds, and write how far metrics lay.
 
 `python -m stages.band` writes evidence/band.json, which `python -m stages.verify` goes by: a result that is
-computed again elsewhere may lie as far from the committed one as these runs lay apart, and no further.
+computed again elsewhere may lie as far from the committed one as two such runs do, 99 times of 100.
 What is run is HEAD, in a scratch clone; params.yaml, section band, names the changes.
 """
 
@@ -25,14 +25,14 @@ from stages.shared.runtime import device, machine_here
 from stages.shared.schema import Params
 from stages.shared.task import Task, tasks
 from stages.shared.verifying.band import FILE as BAND
-from stages.shared.verifying.band import leaves
+from stages.shared.verifying.band import JUDGED, leaves
 from stages.shared.verifying.scratch import cloned, git, ran, scratch
 
 LEVEL = 0.99
 RULE = (
     f"reach: the {LEVEL:.0%} prediction interval of the difference between two runs, t(runs) times the "
     "standard deviation over the committed result and these runs times the root of 2, and no less than "
-    "the furthest run; seen: the words that came up"
+    "the furthest run; seen: the words that came up; by_run: what each run gave, of what verify judges"
 )
 STAGES = ("prepare", "check", "baseline", "train", "evaluate")
 _APART = 1000  # between the training seeds of two runs
@@ -134,6 +134,8 @@ def reaches(
             "most": max(values),
             "reach": max(factor * sd, *(abs(one - here) for one in values)),
         }
+        if key.startswith(JUDGED):
+            found[key]["by_run"] = values[1:]
     return found
 
 

@@ -75,11 +75,16 @@ def test_the_committed_band_is_of_the_committed_metrics() -> None:
     for task, row in band["rows"].items():
         metrics = leaves(json.loads((ROOT / f"evidence/{task}/data/metrics.json").read_text()))
         assert row["runs"]
+        assert "by_run" in row["metrics"]["current.improvement.gain"]
         for key, found in row["metrics"].items():
             if "reach" in found:
                 assert found["committed"] == metrics[key], (
                     f"{task}: {key}: run python -m stages.band"
                 )
+                if "by_run" in found:
+                    again = reaches({key: metrics[key]}, [{key: one} for one in found["by_run"]])
+                    assert len(found["by_run"]) == len(row["runs"])
+                    assert again[key]["reach"] == pytest.approx(found["reach"], abs=2e-6)
             else:
                 assert metrics[key] in found["seen"], f"{task}: {key}: run python -m stages.band"
 
