@@ -12,6 +12,7 @@ from conftest import change_params, refused, run
 
 from stages.shared.refusal import Refusal
 from stages.shared.weights import read_weights
+from stages.tasks.image.model import IMAGENET_SHA256
 
 pytestmark = pytest.mark.xdist_group("chain")
 
@@ -237,6 +238,12 @@ def test_imagenet_weights_that_cannot_be_fetched_get_one_line(prepared: Path) ->
     line = refused(prepared, *blocked, "python", "-m", "stages.check", "image")
     assert "image.train.start_from: imagenet: the weights could not be fetched" in line
     assert "set start_from: null" in line
+    laid = prepared / "empty/hub/checkpoints/resnet18-f37072fd.pth"
+    laid.parent.mkdir(parents=True, exist_ok=True)
+    laid.write_bytes(b"\x80\x04K\x01.")  # a pickle: it is not opened
+    line = refused(prepared, *blocked, "python", "-m", "stages.check", "image")
+    assert "has SHA-256 " in line
+    assert line.endswith("must be " + IMAGENET_SHA256 + "; remove it")
 
 
 def test_resnet18_goes_through_the_checks(prepared: Path) -> None:

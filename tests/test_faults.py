@@ -220,3 +220,19 @@ def test_a_drill_that_misses_ends_with_1(tmp_path: Path) -> None:
     options = ("--task", "image", "--fault", "missing-zero-grad", "--clean", "0")
     table = run(where, "python", "-m", "stages.faults", "drill", *options, status=1).stdout
     assert "| missing-zero-grad | image | **missed** | nothing | " in table
+
+
+def test_the_drill_in_the_docs_is_of_these_faults_and_tasks_and_went_well() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in (ROOT / "docs/faults.md").read_text().split("\n")
+        if line.startswith("| ")
+    ][2:]
+    planted = {(name, task) for name, task, *_ in rows if not name.startswith("none")}
+    assert planted == {
+        (fault.name, task) for fault in FAULTS for task, kind in TASKS.items() if fault.of(kind)
+    }
+    clean = [(task, result) for name, task, result, *_ in rows if name.startswith("none")]
+    assert all(sum(task == one for one, _ in clean) >= 3 for task in TASKS)
+    assert {result for _, result in clean} == {"silent"}
+    assert {result for name, _, result, *_ in rows if not name.startswith("none")} == {"found"}

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Share of the surest half of training samples at which the model says another label. Measured with
-# the default networks: clean digits 0.0% (10 splits and seeds, 6 epochs each), clean reviews 3.3% (2
-# seeds, at most); with a tenth of labels wrong 5.3% to 9.9% (digits), 7.4% to 10.0% (reviews, 3 seeds).
+# the default networks: clean digits 0.0% (10 splits and seeds, 6 epochs each), clean reviews up to 6.9%
+# (10 splits and seeds; hence `EVEN`); with a tenth of labels wrong 5.3% to 9.9% (digits), 7.4% to 10.0%
+# (reviews, 4 seeds).
 CONTRADICTED = 0.05
 # That share over the share of all training samples: wrong labels lie among the surest as often as
 # anywhere (1), a model's own mistakes among the unsure (0). With a tenth of labels wrong 0.51 to 0.64

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.shared.files import sha256
 from stages.shared.images.network import Classifier, normalise, normalise_by, residual
 from stages.shared.refusal import Refusal
 from stages.shared.runtime import device, seed_for
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_SHA256 = (
+    "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"  # ResNet-18, V1
+)
 
 
 class _GreyToColour(nn.Module):
@@ -63,20 +67,28 @@ def start_from(model: Classifier, params: "TrainImages") -> None:
 
 
 def _imagenet() -> Mapping[str, Tensor]:
-    from torch.hub import load_state_dict_from_url
+    from torch.hub import download_url_to_file, get_dir
     from torchvision.models import ResNet18_Weights
 
     url = ResNet18_Weights.IMAGENET1K_V1.url
+    path = Path(get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
     try:
-        weights: Mapping[str, Tensor] = load_state_dict_from_url(
-            url, check_hash=True, weights_only=True, progress=False, map_location="cpu"
-        )
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(url, str(path), IMAGENET_SHA256, progress=False)
+        found = sha256(path)
     except (OSError, RuntimeError) as error:
         raise Refusal(
             f"image.train.start_from: imagenet: the weights could not be fetched ({error}); connect "
-            f"to the network, or lay {url.rsplit('/', 1)[-1]} into torch's hub folder "
-            f"({torch.hub.get_dir()}/checkpoints), or set start_from: null"
+            f"to the network, or lay {path.name} into {path.parent}, or set start_from: null"
         ) from None
+    if found != IMAGENET_SHA256:
+        raise Refusal(
+            f"image.train.start_from: imagenet: {path} has SHA-256 {found}; must be {IMAGENET_SHA256}; "
+            "remove it"
+        )
+    # They come in torch's own format only: bytes that are known, by a reader held to tensors.
+    weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return weights
 
 
