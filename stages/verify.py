@@ -20,8 +20,8 @@ from stages.shared.files import as_json, read_json, write
 from stages.shared.refusal import REFUSED, Refusal, printable, refusing
 from stages.shared.verifying.band import FILE as BAND
 from stages.shared.verifying.band import Band
-from stages.shared.verifying.scratch import cloned, ran, scratch
-from stages.shared.verifying.verdicts import Finding, Verdict, summed, worst
+from stages.shared.verifying.scratch import cloned, git, scratch
+from stages.shared.verifying.verdicts import STORED, Finding, Verdict, summed, worst
 
 if TYPE_CHECKING:
     from stages.shared.document import Document
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TIERS = ("hashes", "metrics", "predictions", "retrain")
 OUTSIDE = 1
+KINDS = ("json", "markdown", "page")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Report:
     Attributes:
         repository: the path or URL that was given.
         revision: the commit.
+        asked: the dearest tier that was asked for.
         tiers: in the order in which they ran.
         notes: what was not looked at, and why.
         machines: "here", and by row that on which the committed figures were made.
@@ -54,6 +56,7 @@ class Report:
 
     repository: str
     revision: str
+    asked: str
     tiers: list[Tier] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     machines: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +68,15 @@ class Report:
             for one in tier.findings:
                 by.setdefault(one.stage, []).append(one)
         return [summed(some) for some in by.values()]
+
+    def saying(self, *verdicts: Verdict) -> list[tuple[str, Finding]]:
+        """Return the findings with one of these verdicts, each with the name of its tier."""
+        return [
+            (tier.name, one)
+            for tier in self.tiers
+            for one in tier.findings
+            if one.verdict in verdicts and one.said
+        ]
 
     def of(self, stage: str) -> dict[str, Verdict]:
         """Return by tier the verdict on a stage; the worst, where a tier has several findings."""
@@ -85,12 +97,16 @@ class Report:
             return OUTSIDE
         deepest = self.tiers[-1]
         unable = any(one.verdict is Verdict.UNCHECKED for one in self.tiers[0].findings)
-        if deepest.name == "hashes":
+        if deepest.name == self.asked == "hashes":
             return REFUSED if unable else 0
         open_ = [one for one in self.stages() if one.verdict is Verdict.UNCHECKED]
-        asked = {one.stage for one in deepest.findings if one.verdict is Verdict.UNCHECKED}
-        stuck = any(one.stage in asked and not one.stage.startswith("train@") for one in open_)
-        return REFUSED if unable or stuck else 0
+        stuck = {
+            one.stage
+            for one in deepest.findings
+            if one.verdict is Verdict.UNCHECKED and one.said != STORED
+        }
+        left = deepest.name != self.asked
+        return REFUSED if unable or left or stuck & {one.stage for one in open_} else 0
 
     def line(self) -> str:
         """Return the result in one line."""
@@ -171,7 +187,7 @@ def verify(
     with scratch() as folder:
         commit = cloned(source, revision, folder / "clone")
         local = Path(source)  # its name alone: a report may be published
-        report = Report(local.resolve().name if local.is_dir() else source, commit)
+        report = Report(local.resolve().name if local.is_dir() else source, commit, last)
         root = folder / "clone"
         rerun.settled(root)
         found = locked.Locked.read(root, only)
@@ -179,11 +195,10 @@ def verify(
         cache = "" if remote else rerun.cache_of(source)
         report.machines = _machines(root, grid)
         report.notes += _notes(source, commit, found, grid)
-        try:
-            band = Band.read(root / BAND, tolerance)
-        except Refusal as refusal:
-            band = Band(tolerance=tolerance)
-            report.notes.append(f"{refusal}; it excuses nothing")
+        band, doubts = _band(root, grid, tolerance)
+        report.notes += doubts
+        if grid and last != "hashes":
+            rerun.sourced(found, remote, cache)
         everything: dict[str, Callable[[], list[Finding]]] = {
             "hashes": lambda: [
                 *locked.findings(found),
@@ -205,20 +220,45 @@ def verify(
 
 
 def _machines(root: Path, grid: Sequence[str]) -> dict[str, Any]:
-    from stages.shared.runtime import machine_here
+    from stages.params import FILE, load
+    from stages.shared.runtime import machine, machine_here
 
     there = {}
+    # What is wrong with a pack or with params is for the tiers to say.
     for row in grid:
-        path = root / "evidence" / row / "data" / "machine.json"
-        with suppress(Refusal):  # what is wrong with a pack is for the tiers to say
-            there[row] = dict(read_json(path))
-    return {"here": machine_here(), **there}
+        with suppress(Refusal, TypeError, ValueError):
+            there[row] = dict(read_json(_data(root, row) / "machine.json"))
+    here = machine_here()
+    with suppress(Refusal):
+        here = machine(load(root / FILE).runtime) if grid else here
+    return {"here": here, **there}
+
+
+def _data(root: Path, row: str) -> Path:
+    return root / "evidence" / row / "data"
+
+
+def _band(root: Path, grid: Sequence[str], tolerance: float) -> tuple[Band, list[str]]:
+    """Return the committed band, without the rows whose figures it is not of; and why they are left out."""
+    try:
+        band = Band.read(root / BAND, tolerance)
+    except Refusal as refusal:
+        return Band(tolerance=tolerance), [f"{refusal}; it excuses nothing"]
+    rows, doubts = dict(band.rows), []
+    for row in grid:
+        with suppress(Refusal):
+            if not band.is_of(row, read_json(_data(root, row) / "metrics.json")):
+                rows[row] = {}
+                doubts.append(
+                    f"{BAND} was measured of other figures of {row}; it excuses nothing there"
+                )
+    return Band(rows, tolerance), doubts
 
 
 def _notes(source: str, commit: str, found: "Locked", grid: Sequence[str]) -> list[str]:
     notes = []
     if Path(source).is_dir():
-        changed = ran(Path(source), "git", "status", "--porcelain").stdout.strip()
+        changed = git(Path(source), "status", "--porcelain")
         if changed:
             count = len(changed.split("\n"))
             notes.append(f"{count} uncommitted changes are not looked at; {commit[:10]} is")
@@ -243,11 +283,10 @@ def document(report: Report) -> "Document":
     for one in report.stages():
         verdicts = report.of(one.stage)
         rows.append([one.stage, *(str(verdicts.get(n, "")) for n in names), str(one.verdict)])
-    wrong = [
-        (f"{one.stage} ({tier.name})", one.said)
-        for tier in report.tiers
-        for one in tier.findings
-        if one.verdict is Verdict.OUTSIDE
+    wrong = [(f"{one.stage} ({tier})", one.said) for tier, one in report.saying(Verdict.OUTSIDE)]
+    near = [
+        (f"{one.stage} ({tier})", f"{one.verdict}: {one.said}")
+        for tier, one in report.saying(Verdict.SAME, Verdict.BAND)
     ]
     unchecked = [
         (one.stage, one.said) for one in report.stages() if one.verdict is Verdict.UNCHECKED
@@ -259,6 +298,7 @@ def document(report: Report) -> "Document":
             "stages", "Stages", [Table("By stage and tier", ["stage", *names, "verdict"], rows)]
         ),
         *([Section("wrong", "What disagrees", [Facts(wrong)])] if wrong else []),
+        *([Section("near", "What is excused", [Facts(near)])] if near else []),
         *([Section("open", "Not checked", [Facts(unchecked)])] if unchecked else []),
         Section("cost", "Cost", [Table("Seconds by tier", ["tier", "seconds"], cost, [1])]),
         Section("machines", "Machines", [_machine_table(report.machines)]),
@@ -266,6 +306,21 @@ def document(report: Report) -> "Document":
     ]
     summary = f"{report.repository} at {report.revision}"
     return Document("Verification", report.line(), summary, sections)
+
+
+def _told(machines: dict[str, Any]) -> list[str]:
+    """Return what this machine is, and of which rows the committed figures come from another."""
+    here = machines["here"]
+    lines = ["verified on " + ", ".join(f"{key} {value}" for key, value in here.items())]
+    alike = []
+    for row, there in machines.items():
+        keys = [key for key in there.keys() | here.keys() if there.get(key) != here.get(key)]
+        if row != "here" and keys:
+            other = ", ".join(f"{key} {there.get(key, 'not said')}" for key in sorted(keys))
+            lines.append(f"{row} was made on another machine: {other}")
+        elif row != "here":
+            alike.append(row)
+    return [*lines, *([f"made on a machine like this one: {', '.join(alike)}"] if alike else [])]
 
 
 def _machine_table(machines: dict[str, Any]) -> Any:
@@ -291,10 +346,8 @@ def table(report: Report) -> str:
         for row in grid
     ]
     lines += [
-        f"{tier.name}, {one.stage}: {printable(one.said)}"
-        for tier in report.tiers
-        for one in tier.findings
-        if one.verdict is Verdict.OUTSIDE
+        f"{tier}, {one.stage}: {printable(one.said)}"
+        for tier, one in report.saying(Verdict.OUTSIDE, Verdict.SAME, Verdict.BAND)
     ]
     if report.tiers[-1].name not in {"hashes", "metrics"}:
         lines += [
@@ -302,7 +355,7 @@ def table(report: Report) -> str:
             for one in report.stages()
             if one.verdict is Verdict.UNCHECKED
         ]
-    lines += [f"note: {printable(one)}" for one in report.notes]
+    lines += [f"note: {printable(one)}" for one in [*report.notes, *_told(report.machines)]]
     return "\n".join([*lines, report.line()])
 
 
@@ -321,7 +374,7 @@ def main() -> None:
     parser.add_argument(
         "--tolerance", type=float, default=0.0, help="for metrics of a repository without a band"
     )
-    for kind in ("json", "markdown", "page"):
+    for kind in KINDS:
         parser.add_argument(
             f"--{kind}", type=Path, metavar="FILE", help=f"write the report as {kind}"
         )
@@ -329,6 +382,10 @@ def main() -> None:
     with refusing("verify"):
         if not 0 <= given.tolerance < math.inf:
             raise Refusal(f"--tolerance: given {given.tolerance:g}; must be a number, 0 or more")
+        wanted = {kind: path for kind in KINDS if (path := getattr(given, kind))}
+        for kind, path in wanted.items():  # now, not after minutes of work
+            if path.is_dir() or not path.absolute().parent.is_dir():
+                raise Refusal(f"--{kind}: given {path}; must be a file in a folder that is there")
         report = verify(
             given.repo,
             given.revision,
@@ -341,12 +398,16 @@ def main() -> None:
         from stages.shared.document import markdown, page
 
         print(table(report))
-        if given.json:
-            write(given.json, as_json(report.data()))
-        if given.markdown:
-            write(given.markdown, markdown(document(report)))
-        if given.page:
-            write(given.page, page(document(report), 5))
+        made: dict[str, Callable[[], str | bytes]] = {
+            "json": lambda: as_json(report.data()),
+            "markdown": lambda: markdown(document(report)),
+            "page": lambda: page(document(report), 5),
+        }
+        for kind, path in wanted.items():
+            try:
+                write(path, made[kind]())
+            except OSError as error:
+                raise Refusal(f"--{kind}: {path}: {error.strerror}") from None
     raise SystemExit(report.status())
 
 

@@ -220,6 +220,71 @@ def test_plots_that_disagree_with_predictions_are_caught_by_metrics(prepared: Pa
     )
 
 
+def more_rows(where: Path) -> str:
+    path = where / "metrics/metrics.json"
+    metrics = json.loads(path.read_text())
+    path.write_bytes(as_json({**metrics, "imagenet": {"accuracy": 0.999}}))
+    return "metrics/metrics.json: holds other than what the stage compare writes"
+
+
+def a_key_twice(where: Path) -> str:
+    replaced(where / "metrics/metrics.json", f'"{ROW}": {{', f'"{ROW}": {{\n    "accuracy": 0.999,')
+    return "metrics/metrics.json: holds other than what the stage compare writes"
+
+
+def one_more_plot(where: Path) -> str:
+    (where / f"plots/{ROW}/perfect.csv").write_text("actual,predicted\na,a\n")
+    return f"plots/{ROW}/perfect.csv: the stage evaluate writes no such plot"
+
+
+def one_more_page(where: Path) -> str:
+    (where / EVIDENCE / "summary.html").write_text("<h1>accuracy 100%</h1>")
+    return f"{EVIDENCE}/summary.html: no pack has such a file"
+
+
+@pytest.mark.parametrize("forge", [more_rows, a_key_twice, one_more_plot, one_more_page])
+def test_what_no_stage_writes_is_caught_by_metrics(
+    prepared: Path, forge: Callable[[Path], str]
+) -> None:
+    said = forge(prepared)
+    relocked(prepared, "compare", f"evaluate@{ROW}", f"pack@{ROW}")
+    found = caught(prepared, "metrics").values()
+    assert any(one.startswith(said) for one in found), found
+
+
+def test_a_pack_that_was_taken_away_is_caught(prepared: Path) -> None:
+    shutil.rmtree(prepared / DATA)
+    said = caught(prepared, "hashes")[f"pack@{ROW}"]
+    assert said == f"{DATA}: dvc.lock has it, and git, where dvc.yaml keeps it, has not"
+
+
+def test_code_that_no_stage_names_is_held_against_the_verifiers(prepared: Path) -> None:
+    with (prepared / "stages/__init__.py").open("a") as file:
+        file.write("better = True\n")
+    commit(prepared, "more code")
+    report = verify(str(prepared), "HEAD", last="metrics", only=[ROW])
+    assert report.status() == 2
+    assert {one.verdict for one in report.tiers[1].findings} == {Verdict.UNCHECKED}
+    assert report.stages()[0].said.startswith("stages/__init__.py of this revision is not the code")
+
+
+def test_a_stage_that_runs_in_another_folder_is_caught_by_hashes(prepared: Path) -> None:
+    pipeline = yaml.safe_load((prepared / "dvc.yaml").read_text())
+    pipeline["stages"]["compare"]["wdir"] = "fast"
+    (prepared / "fast").mkdir()
+    (prepared / "fast/keep.txt").write_text("")
+    (prepared / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    found = caught(prepared, "hashes")
+    assert any("a stage of the grid runs in the root" in one for one in found.values())
+
+
+def test_data_of_ones_own_that_dvc_tracks_are_no_stage_of_the_grid(prepared: Path) -> None:
+    (prepared / "mine.txt").write_text("mine")
+    run(prepared, "dvc", "add", "--quiet", "mine.txt")
+    commit(prepared, "own data")
+    assert verify(str(prepared), "HEAD", last="hashes").status() == 0
+
+
 @pytest.mark.parametrize("damage", ["column", "file", "text"])
 def test_a_damaged_pack_is_no_crash(prepared: Path, damage: str) -> None:
     path = prepared / DATA / "predictions.csv"
@@ -304,11 +369,20 @@ def test_predictions_forged_with_all_that_follows_are_caught_by_predictions(prep
         evaluation = comparison.Evaluation(answers, probabilities, features, found)
         write_all(folder, evaluation.files())
         write_all(task.plots, {f"{name}.csv": table for name, table in found.plots.items()})
+    # Nor does it help to claim another machine, and a band as wide as can be.
+    machine = prepared / f"data/train/{ROW}/machine.json"
+    replaced(machine, '"processor": "', '"processor": "another ')
+    relocked(prepared, f"train@{ROW}")
     forged_on(prepared)
     wide = {key: {"reach": 1e6} for key in leaves(found.metrics)}
-    write(prepared / FILE, as_json({"rows": {ROW: {"metrics": wide}}}))  # nor does that help
-    said = caught(prepared, "predictions")[f"evaluate@{ROW}"]
-    assert said.endswith("made on a machine like this one, on which it comes out otherwise")
+    write(prepared / FILE, as_json({"rows": {ROW: {"metrics": wide}}}))
+    commit(prepared, "forged")
+    report = verify(str(prepared), "HEAD", only=[ROW])
+    assert _outside(report, "hashes") == _outside(report, "metrics") == {}
+    said = _outside(report, "predictions")[f"evaluate@{ROW}"]
+    assert f"{DATA}/predictions.csv: the same weights give " in said
+    said = _outside(report, "retrain")[f"evaluate@{ROW}"]
+    assert said.endswith("training comes out bit for bit here, and this does not")
 
 
 def test_swapped_weights_are_caught_by_predictions(prepared: Path) -> None:

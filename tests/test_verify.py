@@ -77,9 +77,7 @@ def test_an_honest_repository_is_bit_for_bit_and_left_as_it_is(toy: Path) -> Non
     assert told(report) == {"upper": ("bit for bit", ""), "score": ("bit for bit", "")}
     assert report.status() == 0
     assert "2 uncommitted changes are not looked at" in report.notes[0]
-    after = snapshot(toy)
-    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert not {name for name in changed if not name.startswith(".git/index")}
+    assert snapshot(toy) == before
 
 
 def test_each_edit_is_caught_by_hashes_with_what_disagrees(toy: Path) -> None:
@@ -136,6 +134,138 @@ def test_what_plain_dvc_believes_is_caught_by_running_it_again(toy: Path) -> Non
     assert why.endswith("accuracy is 0.99, run again 0.75: 0.24 apart, the tolerance is 0")
     assert report.status() == 1
     assert told(verify(str(toy), "HEAD", tolerance=0.25))["score"][0] == "within the measured band"
+
+
+# --- what honest repositories hold, and forged ones hide
+ODD_PARAMS = """
+lr: 0.00001
+mode: "on"
+"""
+ODD_CODE = "layers = [(1, 2), (3, 4)]\nsize = (3, 3)\n"
+ODD = """
+stages:
+  score:
+    cmd:
+      - python score.py
+      - echo done
+    deps: [score.py, data]
+    params:
+      - lr
+      - mode
+      - right
+      - conf.py: [layers, size]
+    metrics: [metrics.json: {cache: false}]
+"""
+
+
+def test_what_dvc_writes_in_its_own_way_is_no_disagreement(tmp_path: Path) -> None:
+    """Small numbers, words that YAML 1.1 takes for others, tuples, a folder with tracked data in it."""
+    where = tmp_path / "toy"
+    where.mkdir()
+    run(where, "git", "init", "--quiet", "--initial-branch", "main")
+    run(where, "dvc", "init", "--quiet")
+    (where / "data").mkdir()
+    (where / "data/raw.bin").write_text("raw")
+    (where / "data/note.txt").write_text("in git")
+    run(where, "dvc", "add", "--quiet", "data/raw.bin")
+    files = {"score.py": SCORE, "params.yaml": ODD_PARAMS + "right: 3\n", "conf.py": ODD_CODE}
+    for name, text in {**files, "dvc.yaml": ODD}.items():
+        (where / name).write_text(text)
+    run(where, "dvc", "repro", "--quiet")
+    commit(where, "reproduced")
+    assert verify(str(where), "HEAD", last="hashes").status() == 0
+    assert {verdict for verdict, _ in told(verify(str(where), "HEAD")).values()} == {"bit for bit"}
+
+
+def test_what_a_lock_hides_is_seen(toy: Path) -> None:
+    lock = (toy / "dvc.lock").read_text()
+    kept = lock[lock.index("    - path: metrics.json") :]
+    kept = "".join(line for line in kept.splitlines(keepends=True)[:4])
+
+    def said(text: str) -> list[str]:
+        (toy / "dvc.lock").write_text(text)
+        commit(toy, "hidden")
+        report = verify(str(toy), "HEAD", last="hashes")
+        assert report.status() == 1
+        return [one.said for one in report.tiers[0].findings if one.verdict is Verdict.OUTSIDE]
+
+    assert "outs: metrics.json is in dvc.lock 2 times" in said(lock.replace(kept, kept + kept))
+    bare = kept.splitlines(keepends=True)[0]
+    assert said(lock.replace(kept, bare)) == ["metrics.json: dvc.lock has no hash of it"]
+    (toy / "metrics.json").unlink()
+    assert said(lock) == [
+        "metrics.json: dvc.lock has it, and git, where dvc.yaml keeps it, has not"
+    ]
+
+
+def test_what_is_no_number_is_within_nothing() -> None:
+    band, nan = Band({}, tolerance=0.5), float("nan")
+    assert list(band.outside("", {"a": nan}, {"a": 0.75})) != []
+    assert list(band.outside("", {"a": 0.75}, {"a": nan})) != []
+    assert list(band.outside("", {"a": nan}, {"a": nan})) == []
+
+
+def test_what_was_not_run_again_vouches_for_nothing(tmp_path: Path) -> None:
+    pipeline = """
+stages:
+  model:
+    cmd: echo honest > model.txt
+    outs: [model.txt]
+  score:
+    frozen: false
+    cmd: python score.py
+    deps: [score.py, model.txt]
+    params: [right]
+    metrics: [metrics.json: {cache: false}]
+  kept:
+    cmd: test -f kept.txt || echo honest > kept.txt
+    outs: [kept.txt: {persist: true, cache: false}]
+"""
+    files = {"score.py": SCORE, "params.yaml": "right: 3\n", "dvc.yaml": pipeline}
+    where = project(tmp_path / "toy", files)
+    for name in ("model.txt", "kept.txt"):
+        (where / name).unlink()
+        (where / name).write_text("forged")
+    run(where, "dvc", "commit", "--force", "--quiet")
+    (where / "dvc.yaml").write_text(pipeline.replace("frozen: false", "frozen: true"))
+    commit(where, "forged")
+    found = told(verify(str(where), "HEAD"))
+    assert found["model"] == (
+        "outside",
+        "model.txt: other bytes, and no metric in git tells how far",
+    )
+    assert found["score"][0] == "not checked"
+    assert found["kept"][0] == "outside"
+    only = verify(str(where), "HEAD", only=["model"])
+    assert [one.stage for one in only.stages()] == ["model"]
+    assert only.status() == 1
+
+
+def test_nothing_outside_the_clone_is_written(toy: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "config.local").write_text("precious")
+    stage = f"  out:\n    cmd: 'false'\n    outs: [{victim}: {{cache: false}}]\n"
+    (toy / "dvc.yaml").write_text(PIPELINE + stage)
+    config = f"[cache]\n    local = far\n['remote \"far\"']\n    url = {victim}\n"
+    (toy / ".dvc/config").write_text(config)
+    commit(toy, "writes elsewhere")
+    found = told(verify(str(toy), "HEAD"))
+    assert all("outside the repository: nothing is run" in why for _, why in found.values())
+    (toy / "dvc.yaml").write_text(PIPELINE)
+    commit(toy, "has its cache elsewhere")
+    assert verify(str(toy), "HEAD").status() == 0
+    (toy / ".dvc/config.local").symlink_to(victim / "config.local")
+    run(toy, "git", "add", "--force", ".dvc/config.local")
+    commit(toy, "links elsewhere")
+    with pytest.raises(Refusal, match=r"\.dvc/config\.local is a link that leads out of"):
+        verify(str(toy), "HEAD", last="hashes")
+    assert snapshot(victim) == {"config.local": b"precious"}
+
+
+def test_a_tier_that_could_not_run_is_not_passed(toy: Path) -> None:
+    assert verify(str(toy), "HEAD", last="hashes").status() == 0
+    assert verify(str(toy), "HEAD", last="predictions").status() == 2
 
 
 def test_it_works_from_a_shallow_clone_a_url_and_an_older_revision(
@@ -252,7 +382,7 @@ def test_data_that_dvc_tracks_come_from_a_remote(toy: Path, tmp_path: Path) -> N
         (["nowhere"], "has no revision 'nowhere'; `git log --all`"),
         (["--repo", "nothing-there"], "nothing-there: no such folder, and no URL"),
         (["--repo", "."], "no DVC repository"),
-        (["--tolerance", "-1"], "--tolerance: given -1; must not be negative"),
+        (["--tolerance", "-1"], "--tolerance: given -1; must be a number, 0 or more"),
     ],
 )
 def test_what_cannot_be_verified_gets_one_line(

@@ -94,14 +94,23 @@ def seed_for(*purpose: str | int) -> int:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        lines = []
+    facts = {}
+    for line in reversed(lines):  # the first core's stay
+        key, _, value = line.partition(":")
+        facts[key.strip()] = value.strip()
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    # A rented machine's name is that of a whole line of processors.
+    parts = [
+        f"{part} {facts[part]}" for part in ("cpu family", "model", "stepping") if part in facts
+    ]
+    return f"{facts['model name']} ({', '.join(parts)})" if parts else facts["model name"]
 
 
 def machine_here() -> dict[str, Any]:
-    """Return what this machine is, and which instructions its processor has, whatever params ask."""
+    """Return what this machine is, whatever params ask of it."""
     libraries = ("torch", "torchvision", "numpy", "scikit-learn", "lightning-fabric", "dvc")
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -115,7 +124,7 @@ def machine_here() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "instructions": level,
+        "processor_instructions": level,  # the newest of those that matter here
         **{name: version(name) for name in libraries},
     }
 
@@ -124,7 +133,7 @@ def machine(runtime: "Runtime", device_name: str = "") -> dict[str, Any]:
     """Return what the numbers were made on: processor, system, versions, threads, device."""
     return {
         **machine_here(),
-        "instructions": runtime.cpu,
+        "instructions": runtime.cpu,  # those that were used
         "threads": runtime.threads,
         "device": device_name or runtime.device,
         "devices": runtime.devices,

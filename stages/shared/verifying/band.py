@@ -39,11 +39,20 @@ class Band:
             return cls({}, tolerance)
         try:
             rows = {name: dict(row["metrics"]) for name, row in read_json(path)["rows"].items()}
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (Refusal, LookupError, TypeError, ValueError, AttributeError):
             raise Refusal(
                 f"{FILE} is damaged: measure it again with python -m stages.band"
             ) from None
         return cls(rows, tolerance)
+
+    def is_of(self, row: str, metrics: Any) -> bool:
+        """Return whether the band was measured of these metrics of a row."""
+        here = leaves(metrics)
+        return all(
+            here.get(key) == found["committed"]
+            for key, found in self.rows.get(row, {}).items()
+            if key.startswith(JUDGED) and "committed" in found
+        )
 
     def reach(self, row: str, key: str) -> float:
         """Return by how much a metric may differ."""
@@ -60,7 +69,12 @@ class Band:
             if not (isinstance(one, int | float) and isinstance(other, int | float)):
                 if other not in self.rows.get(row, {}).get(key, {}).get("seen", []):
                     yield f"{key} is {one!r}, run again {other!r}"
-            elif abs(one - other) > self.reach(row, key) + (_ROUNDED if row in self.rows else 0):
+            elif one != one and other != other:  # noqa: PLR0124 (neither is a number)
+                continue
+            # Not "further than": what is no number is within nothing.
+            elif not abs(one - other) <= self.reach(row, key) + (
+                _ROUNDED if row in self.rows else 0
+            ):
                 yield (
                     f"{key} is {one:.6g}, run again {other:.6g}: {abs(one - other):.3g} apart, "
                     f"{'the measured band is' if row in self.rows else 'the tolerance is'} "

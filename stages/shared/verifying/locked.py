@@ -7,6 +7,7 @@ would not look at is seen as well.
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,12 +55,11 @@ class Locked:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
-        os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc")
         try:
-            repo = Repo(str(root))
             # What other processes note of a file's hash is not believed here: each hash is computed.
-            _ = repo.state
-            os.environ["DVC_SITE_CACHE_DIR"] = str(root.parent / "dvc-of-others")
+            with own_site(root.parent / "dvc"):
+                repo = Repo(str(root))
+                _ = repo.state
             graph, found = repo.index.graph, repo.index.stages
         except DvcException as error:
             raise Refusal(f"DVC cannot read this revision: {error}") from None
@@ -107,6 +107,20 @@ class Locked:
         return other, missing
 
 
+@contextmanager
+def own_site(folder: Path) -> Iterator[None]:
+    """Let DVC keep what it notes of files in `folder`, and not where this machine's others do."""
+    name = "DVC_SITE_CACHE_DIR"
+    before = os.environ.get(name)
+    os.environ[name] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
 def _name(stage: "Stage", root: Path) -> str:
     """Return a stage's name as `dvc repro` takes it in the root: a .dvc file's is its path."""
     path, name = Path(stage.path).relative_to(root).as_posix(), getattr(stage, "name", "")
@@ -116,15 +130,14 @@ def _name(stage: "Stage", root: Path) -> str:
 
 
 def _locked(path: Path) -> dict[str, Any]:
-    import yaml
+    from dvc.exceptions import DvcException
+    from dvc.utils.serialize import load_yaml  # DVC's YAML is 1.2: 1e-05 is a number, on is a word
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        held = yaml.load(path.read_text(encoding="utf-8"), loader) if path.exists() else None  # noqa: S506
-    except yaml.YAMLError:
-        raise Refusal(f"{path.name} is damaged: no YAML") from None
-    stages: dict[str, Any] = (held or {}).get("stages") or {}
-    return stages
+        held = load_yaml(path) if path.exists() else {}
+        return dict((held or {}).get("stages") or {})
+    except (DvcException, AttributeError, TypeError, ValueError):
+        raise Refusal(f"{path.name} is damaged: not such as DVC writes") from None
 
 
 def _inside(item: "Output", root: Path) -> bool:
@@ -167,33 +180,73 @@ def _of_stage(
     entry = found.entry(stage)
     if entry is None:
         return
-    if entry and entry.get("cmd") != stage.cmd:
-        yield f"command: {LOCK} has run {entry.get('cmd')!r}, dvc.yaml says {stage.cmd!r}"
     from dvc.dependency import ParamsDependency
 
     files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     if entry:
-        for kind, items in (("deps", files), ("outs", stage.outs)):
-            locked = {item["path"] for item in entry.get(kind) or []}
-            named = {item.def_path for item in items}
-            for path in sorted(locked ^ named):
-                where, other = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
-                yield f"{kind}: {path} is in {where} and not in {other}"
+        if entry.get("cmd") != stage.cmd:
+            yield f"command: {LOCK} has run {entry.get('cmd')!r}, dvc.yaml says {stage.cmd!r}"
+        yield from _names("deps", entry, files)
+        yield from _names("outs", entry, stage.outs)
         yield from _params(stage, entry)
+        yield from _kept(found, stage)
     yield from _files(found, files, "was run with")
     yield from _files(found, stage.outs, "has")
+    yield from _made_before(found, files, made)
+
+
+def _names(kind: str, entry: dict[str, Any], items: "Sequence[Output]") -> Iterator[str]:
+    """Say which files the lock and dvc.yaml do not both name, each once."""
+    held = [item["path"] for item in entry.get(kind) or []]
+    locked, named = set(held), {item.def_path for item in items}
+    for path in sorted(locked ^ named):
+        where, other = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
+        yield f"{kind}: {path} is in {where} and not in {other}"
+    for path in sorted(locked):
+        if held.count(path) > 1:
+            yield f"{kind}: {path} is in {LOCK} {held.count(path)} times"
+
+
+def _kept(found: Locked, stage: "Stage") -> Iterator[str]:
+    """Say which outputs that are to be in git are not there, or without a hash."""
+    for out in stage.outs:
+        if out.use_cache or not _inside(out, found.root):
+            continue
+        if not out.hash_info:
+            yield f"{out.def_path}: {LOCK} has no hash of it"
+        elif not out.exists:
+            yield f"{found.place(out)}: {LOCK} has it, and git, where dvc.yaml keeps it, has not"
+
+
+def _made_before(
+    found: Locked, files: "Sequence[Output]", made: "dict[str, tuple[str, Output]]"
+) -> Iterator[str]:
+    """Say which inputs are said to be other than what the stage before made."""
     for dep in files:
         maker = made.get(found.place(dep)) if _inside(dep, found.root) else None
-        if maker and dep.hash_info and maker[1].hash_info and dep.hash_info != maker[1].hash_info:
+        here, there = dep.hash_info, maker[1].hash_info if maker else None
+        # DVC's older hashes of text (md5-dos2unix) say nothing of its newer ones.
+        if maker and here and there and here.name == there.name and here != there:
             yield (
-                f"{dep.def_path}: {LOCK} says that it was run with {dep.hash_info.value}, and that "
-                f"{maker[0]} made {maker[1].hash_info.value}"
+                f"{dep.def_path}: {LOCK} says that it was run with {here.value}, and that "
+                f"{maker[0]} made {there.value}"
             )
+
+
+def _whole(found: Locked, item: "Output") -> bool:
+    """Return whether nothing that DVC keeps elsewhere is missing below a folder."""
+    folder = Path(item.fs_path)
+    kept = (Path(out.fs_path) for stage in found.stages.values() for out in stage.outs)
+    return not any(
+        path != folder and path.is_relative_to(folder) and not path.exists() for path in kept
+    )
 
 
 def _files(found: Locked, items: "Sequence[Output]", what: str) -> Iterator[str]:
     for item in items:
         if not _inside(item, found.root) or not item.hash_info or not item.exists:
+            continue
+        if not _whole(found, item):
             continue
         here = item.get_hash()
         if here != item.hash_info:
@@ -230,4 +283,8 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
             for name, item in value.items()
             for inner, held in _flat(item, f"{key}.{name}" if key else str(name)).items()
         }
-    return {key: list(value) if isinstance(value, tuple) else value}
+    return {key: _listed(value)}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value

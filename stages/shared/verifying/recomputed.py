@@ -5,19 +5,22 @@ It is computed by the code that verifies, not by that of the revision; so both h
 
 import contextlib
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.experiment import LOG
 from stages.shared.refusal import Refusal
+from stages.shared.task import STAGES
 from stages.shared.texts.source import NOT_EMBEDDED
 from stages.shared.verifying.band import leaves
 from stages.shared.verifying.locked import Locked
-from stages.shared.verifying.scratch import ran
+from stages.shared.verifying.scratch import side_by_side
 from stages.shared.verifying.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
     import pandas as pd
 
     from stages.shared.dataset import Dataset
@@ -58,9 +61,9 @@ _PICTURE = re.compile(r'"data:image/[^"]*"')
 
 
 def rows(found: Locked) -> list[str]:
-    """Return the tasks whose rows of the grid are among the stages, with a pack in git."""
+    """Return the tasks whose rows of the grid are among the stages."""
     names = [name.partition("@")[2] for name in found.stages if name.startswith("pack@")]
-    return [one for one in names if (found.root / "evidence" / one / "data").is_dir()]
+    return [one for one in names if all(f"{stage}@{one}" in found.stages for stage in STAGES)]
 
 
 def asked_rows(found: Locked) -> list[str]:
@@ -69,29 +72,41 @@ def asked_rows(found: Locked) -> list[str]:
 
 
 def of_grid(found: Locked) -> list[Finding]:
-    """Return the stages of the grid that run anything but their own module."""
-    wrong = {name: _other_command(name, stage.cmd) for name, stage in found.stages.items()}
+    """Return the stages of the grid that run anything but their own module, in the root."""
+    own = {"params", "compare", *(f"{stage}@{row}" for row in rows(found) for stage in STAGES)}
+    wrong = {name: _other_command(found, name) for name in found.stages if name in own}
     return [Finding(name, Verdict.OUTSIDE, said) for name, said in wrong.items() if said]
 
 
-def _other_command(name: str, command: object) -> str:
-    own = f"python -m stages.{' '.join(name.partition('@')[::2])}".strip()
-    if command == own:
-        return ""
-    return f"command: dvc.yaml says {command!r}, a stage of the grid runs {own!r}"
+def _other_command(found: Locked, name: str) -> str:
+    own, stage = (
+        f"python -m stages.{' '.join(name.partition('@')[::2])}".strip(),
+        found.stages[name],
+    )
+    if stage.cmd != own:
+        return f"command: dvc.yaml says {stage.cmd!r}, a stage of the grid runs {own!r}"
+    if Path(stage.wdir) != found.root:
+        return f"wdir: dvc.yaml says {stage.wdir}, a stage of the grid runs in the root"
+    return ""
 
 
 def other_code(found: Locked) -> str:
-    """Return the first file of code that differs between the revision and what verifies; "" if none."""
-    for stage in found.stages.values():
-        for dep in stage.deps:
-            path = Path(dep.fs_path).relative_to(found.root)
-            if path.suffix not in {".py", ".j2"}:
-                continue
-            here = CODE / path
-            if not here.is_file() or here.read_bytes() != (found.root / path).read_bytes():
-                return path.as_posix()
+    """Return the first file of code that differs between the revision and what verifies; "" if none.
+
+    All of `stages/` counts, and what a Python in the root would import before anything else.
+    """
+    here, there = _code(CODE), _code(found.root)
+    for path in sorted(here.keys() | there.keys()):
+        if here.get(path) != there.get(path):
+            return path
     return ""
+
+
+def _code(root: Path) -> dict[str, bytes]:
+    first = [one for kind in ("*.py", "*.pyc", "*.so", "*/__init__.py") for one in root.glob(kind)]
+    own = [one for kind in ("*.py", "*.j2") for one in root.glob(f"stages/**/{kind}")]
+    files = (one for one in {*first, *own} if not one.relative_to(root).parts[0].startswith("."))
+    return {one.relative_to(root).as_posix(): one.read_bytes() for one in files}
 
 
 def findings(found: Locked) -> list[Finding]:
@@ -106,9 +121,7 @@ def findings(found: Locked) -> list[Finding]:
             f"{other} of this revision is not the code that verifies; check it out and verify there"
         )
         return [Finding(name, Verdict.UNCHECKED, why) for name in found.stages]
-    result = []
-    with ThreadPoolExecutor(2) as pool:
-        result += list(pool.map(lambda name: _prepared(found, name), names))
+    result = _prepared(found, names)
     with contextlib.chdir(found.root):
         from stages.params import load
         from stages.shared.task import tasks
@@ -135,13 +148,23 @@ def _held(stage: str, findings: Iterator[Finding]) -> list[Finding]:
     return result
 
 
-def _prepared(found: Locked, name: str) -> Finding:
-    stage = f"prepare@{name}"
-    command = found.stages[stage]
-    other_command = _other_command(stage, command.cmd)
-    if other_command:  # it is not run
-        return Finding(stage, Verdict.OUTSIDE, other_command)
-    done = ran(Path(command.wdir), "sh", "-c", str(command.cmd))
+def _prepared(found: Locked, names: Sequence[str]) -> list[Finding]:
+    """Return what running `prepare` again gives, row by row; a command of another kind is not run."""
+    wrong = {name: _other_command(found, f"prepare@{name}") for name in names}
+    honest = [name for name in names if not wrong[name]]
+    commands = [(found.root, ("python", "-m", "stages.prepare", name)) for name in honest]
+    done = [one for at in range(0, len(commands), 2) for one in side_by_side(commands[at : at + 2])]
+    return [
+        *(
+            Finding(f"prepare@{name}", Verdict.OUTSIDE, said)
+            for name, said in wrong.items()
+            if said
+        ),
+        *(_samples_of(found, f"prepare@{n}", one) for n, one in zip(honest, done, strict=True)),
+    ]
+
+
+def _samples_of(found: Locked, stage: str, done: "CompletedProcess[str]") -> Finding:
     if done.returncode:
         told = done.stderr.strip().split("\n")[-1]
         # The embedded data are known by their hash; any other failure may be this machine's.
@@ -230,10 +253,7 @@ def _measured(task: "Task", dataset: "Dataset") -> Iterator[str]:
         path = data / evidence[f"{name}.csv"]
         if path.read_bytes() != as_csv(table):
             yield f"{path}: the predictions in git give another table"
-    for name, table in found.plots.items():
-        path = task.plots / f"{name}.csv"
-        if path.read_bytes() != as_csv(table):
-            yield f"{path}: the predictions and the log in {data} give another plot"
+    yield from _plots(task, found.plots, f"the predictions and the log in {data}")
     _keep(task, found.baseline_plots["reliability"])
 
 
@@ -248,7 +268,7 @@ def _sampled(task: "Task", _: "Dataset") -> Iterator[str]:
 
     Distances of features need the samples themselves, which are not in git.
     """
-    from stages.shared.files import as_csv, read_csv, read_json
+    from stages.shared.files import read_csv, read_json
 
     data = task.evidence / "data"
     metrics = read_json(data / "metrics.json")
@@ -263,12 +283,21 @@ def _sampled(task: "Task", _: "Dataset") -> Iterator[str]:
     steps = review[review["status"] != ""].copy()
     steps["step"] = steps["step"].astype(float).astype(int)
     log = read_csv(data / "training_log.csv")
-    for name, table in (
-        task.cell("evaluate").plotted(log[log["seed"] == metrics["headline_seed"]], steps).items()
-    ):
+    own = log[log["seed"] == metrics["headline_seed"]]
+    plots = task.cell("evaluate").plotted(own, steps)
+    yield from _plots(task, plots, f"the log and the review in {data}")
+
+
+def _plots(task: "Task", plots: "Mapping[str, pd.DataFrame]", given: str) -> Iterator[str]:
+    from stages.shared.files import as_csv
+
+    for name, table in plots.items():
         path = task.plots / f"{name}.csv"
         if path.read_bytes() != as_csv(table):
-            yield f"{path}: the log and the review in {data} say otherwise"
+            yield f"{path}: {given} give another plot"
+    for path in sorted(task.plots.iterdir()):
+        if path.stem not in plots or path.suffix != ".csv":
+            yield f"{path}: the stage evaluate writes no such plot"
 
 
 def differences(path: Path, committed: Any, again: Any, reach: float = 0.0) -> Iterator[str]:
@@ -310,9 +339,9 @@ def _pages(task: "Task", dataset: "Dataset") -> Iterator[str]:
     again = task.cell("pack").pack(task).files()
     names = {
         path.relative_to(task.evidence).as_posix()
-        for place in (data, task.evidence / "pictures")
-        for path in place.iterdir()
-    } | {"README.md", "index.html", "record.json"}
+        for path in task.evidence.rglob("*")
+        if path.is_file() and path.name != LOG
+    }
     for name in sorted(names ^ again.keys()):
         yield f"{task.evidence}/{name}: {'no pack has such a file' if name in names else 'is missing'}"
     for name in sorted(names & again.keys()):
@@ -343,16 +372,19 @@ def _compared(found: Locked, known: "dict[str, Task]", names: list[str]) -> Iter
     if "compare" not in found.stages:
         return
     from stages.compare import METRICS
-    from stages.shared.files import read_json
+    from stages.shared.files import as_json, read_json
 
     merged = read_json(METRICS)
+    again = {
+        name: read_json(known[name].evidence / "data" / "metrics.json")["current"] for name in names
+    }
     wrong = [
-        said
-        for name in names
-        for said in differences(
-            METRICS,
-            merged.get(name, {}),
-            read_json(known[name].evidence / "data" / "metrics.json")["current"],
-        )
+        said for name in names for said in differences(METRICS, merged.get(name, {}), again[name])
     ]
+    # Of rows that are not looked at, their names have to do.
+    whole = {name: again.get(name, merged.get(name)) for name in known}
+    if not wrong and METRICS.read_bytes() != as_json(whole):
+        wrong.append(
+            f"{METRICS}: holds other than what the stage compare writes of {', '.join(known)}"
+        )
     yield from _told("compare", wrong, Verdict.AGREES)

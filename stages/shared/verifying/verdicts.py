@@ -25,6 +25,7 @@ class Finding:
     said: str = ""
 
 
+STORED = "stored weights were taken"  # of training, which the tier predictions leaves out
 RERUN = (Verdict.BITWISE, Verdict.SAME, Verdict.BAND)
 
 
