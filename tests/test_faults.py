@@ -10,9 +10,10 @@ import torch
 from conftest import ROOT, copied, refused, run
 from torch import Tensor, nn
 
-from stages.faults import FAULTS, IMAGES, Edit, Fault, kinds, plant
+from stages.faults import kinds, plant
 from stages.shared import checks
 from stages.shared.alarms import hold_to_log, label_noise, mean_loss
+from stages.shared.planted import FAULTS, IMAGES, Edit, Fault
 from stages.shared.refusal import Refusal
 from stages.tasks.generative.evaluate import copying
 
