@@ -24,6 +24,8 @@ from stages.shared.verifying.scratch import cloned, git, ran, scratch
 GOALS = {"image": 60, "sentiment": 150, "generative": 100, "workshop": 30}  # seconds from nothing
 GOAL_ALL, GOAL_NOTHING = 300, 1.5
 GOAL_CHEAP, GOAL_RETRAIN = 20, 1.2  # verify: seconds of hashes and metrics; share of a dvc repro
+DRAWS = {"image": 6, "sentiment": 3, "generative": 3, "workshop": 6}
+WHOLE = "whole"  # the chain of all tasks, and verify
 _FEWEST = 2  # draws: a spread needs two
 DRAWN = {"generative"}  # tasks whose samples are measured, over training seeds
 
@@ -216,16 +218,13 @@ def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(prog="python -m stages.bench", description=__doc__)
     parser.add_argument(
-        "--draws",
-        type=int,
-        default=6,
-        help="draws of held-out groups, or training seeds (2 or more)",
+        "--draws", type=int, help="draws of held-out groups, or training seeds (2 or more)"
     )
     parser.add_argument("--repetitions", type=int, default=3, help="of the chain from nothing")
-    parser.add_argument("--task", choices=list(GOALS), help="one task only")
+    parser.add_argument("--task", choices=[WHOLE, *GOALS], help="one task, or the whole chain")
     given = parser.parse_args()
     with refusing("bench"):
-        if given.draws < _FEWEST or given.repetitions < 1:
+        if given.repetitions < 1 or (given.draws is not None and given.draws < _FEWEST):
             raise Refusal(
                 f"given --draws {given.draws} --repetitions {given.repetitions}; must be at least "
                 f"{_FEWEST} and 1"
@@ -236,16 +235,14 @@ def main() -> None:
         print(
             f"# Bench\n\nCommit {commit}. " + ", ".join(f"{k} {v}" for k, v in facts.items()) + "."
         )
-        if given.task is None:
+        if given.task in {None, WHOLE}:
             print(f"\n## All tasks: time\n\n{whole(given.repetitions)}", flush=True)
-        for name in [given.task] if given.task else tasks(params):
+        for name in [name for name in tasks(params) if given.task in {None, name}]:
+            count = given.draws or DRAWS[name]
             if name in DRAWN:
-                print(f"\n## {name}: training seeds\n\n{trainings(name, given.draws)}", flush=True)
+                print(f"\n## {name}: training seeds\n\n{trainings(name, count)}", flush=True)
             else:
-                print(
-                    f"\n## {name}: draws of held-out groups\n\n{draws(name, given.draws)}",
-                    flush=True,
-                )
+                print(f"\n## {name}: draws of held-out groups\n\n{draws(name, count)}", flush=True)
             print(f"\n## {name}: time\n\n{times(name, given.repetitions)}", flush=True)
 
 

@@ -1,11 +1,13 @@
 """Change one thing: what is refused, how it is compared, and what is written down."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT, commit, refused, run
 
 from stages.experiment import (
@@ -122,31 +124,35 @@ def test_lines_are_added_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         lines(task("workshop"))
 
 
-def test_an_experiment_leaves_all_as_it_was_but_for_its_line(prepared: Path) -> None:
+def test_a_better_change_is_kept_and_a_failed_one_leaves_all_as_it_was(prepared: Path) -> None:
     log = "evidence/workshop/experiments.csv"
     (prepared / log).unlink(missing_ok=True)  # the project's own experiments
     commit(prepared, "none so far")
-    why = "half the epochs cost half the time"
-    told = run(
-        prepared, "python", "-m", "stages.experiment", "workshop", "train.epochs=2", "--why", why
-    ).stdout
-    assert "change: workshop.train.epochs=2" in told
-    assert run(prepared, "git", "status", "--short").stdout.split() == ["??", log]
+    held = pd.read_csv(prepared / "evidence/workshop/data/validation_predictions.csv")
+    right = float(np.mean(held["seed_0"] == held["label"]))
+    why = "four epochs are too few"
+    command = ("python", "-m", "stages.experiment", "workshop")
+    told = run(prepared, *command, "train.epochs=16", "--why", why, "--keep").stdout
+    assert "change: workshop.train.epochs=16" in told
+    assert "verdict: better\nkept: yes" in told
+    params = yaml.safe_load((prepared / "params.yaml").read_text())
+    assert params["workshop"]["train"]["epochs"] == 16
+    made = json.loads((prepared / "evidence/workshop/data/params.json").read_text())
+    assert made["train"]["epochs"] == 16
     assert run(prepared, "dvc", "exp", "list", "--name-only").stdout.startswith("workshop-train-ep")
+    commit(prepared, "kept")
     broken = ["train.learning_rate=1000.0", "--why", "to see it break"]
-    told = run(prepared, "python", "-m", "stages.experiment", "workshop", *broken).stdout
+    told = run(prepared, *command, *broken).stdout
     assert "verdict: failed: check@workshop: one small batch can be overfitted" in told
     table = pd.read_csv(prepared / log, keep_default_na=False)
     assert table["change"].tolist() == [
-        "workshop.train.epochs=2",
+        "workshop.train.epochs=16",
         "workshop.train.learning_rate=1000.0",
     ]
     assert table["why"].tolist()[0] == why
-    held = pd.read_csv(prepared / "evidence/workshop/data/validation_predictions.csv")
-    right = float(np.mean(held["seed_0"] == held["label"]))
     assert table["before"].tolist()[0] == f"accuracy {right:.4f} (n {len(held)})"
-    assert (table["kept"] == "no").all()
-    assert run(prepared, "git", "status", "--short").stdout.split() == ["??", log]
+    assert table["kept"].tolist() == ["yes", "no"]
+    assert run(prepared, "git", "status", "--short").stdout.split() == ["M", log]
 
 
 def test_evidence_of_other_params_is_no_before(chain: Path, tmp_path: Path) -> None:
