@@ -129,7 +129,7 @@ def _of_row(
 ) -> Finding:
     """Return the verdict on a stage of the grid whose outputs have other bytes."""
     name = f"{stage}@{row}"
-    why = _inexcusable(found, stage, row, differing, committed)
+    why = _inexcusable(found, stage, row, differing, committed, same_weights=same_weights)
     if why:
         return Finding(name, Verdict.OUTSIDE, f"{differing[name][0]}: {why}")
     if stage == "check":
@@ -155,7 +155,13 @@ def _of_row(
 
 
 def _inexcusable(
-    found: Locked, stage: str, row: str, differing: Mapping[str, list[str]], committed: Committed
+    found: Locked,
+    stage: str,
+    row: str,
+    differing: Mapping[str, list[str]],
+    committed: Committed,
+    *,
+    same_weights: bool,
 ) -> str:
     """Return why no other machine's rounding explains that a stage's outputs differ; "" if it may."""
     if stage == "prepare":
@@ -164,7 +170,7 @@ def _inexcusable(
         return "run again on the same inputs, it gives another one"
     if _same_machine(found, row, committed):
         return "made on a machine like this one, on which it comes out otherwise"
-    if stage != "train" and _trained_alike(found, row, committed):
+    if stage != "train" and not same_weights and _trained_alike(found, row, committed):
         return "training comes out bit for bit here, and this does not"
     return ""
 
