@@ -95,7 +95,7 @@ def test_a_band_is_measured_and_written(chain: Path, tmp_path: Path) -> None:
     run(tmp_path, "git", "clone", "--quiet", str(chain), str(where))
 
     def few(params: dict[str, object]) -> None:
-        params["band"] = {"threads": [1], "cpu": ["avx2"], "device": ["cuda"], "seeds": 1}
+        params["band"] = {"threads": [2], "cpu": ["avx2"], "device": ["cuda"], "seeds": 1}
 
     change_params(where, few)
     commit(where, "a small band")

@@ -12,7 +12,7 @@ from conftest import change_params, refused, run
 
 from stages.shared.refusal import Refusal
 from stages.shared.weights import read_weights
-from stages.tasks.image.model import IMAGENET_SHA256
+from stages.tasks.image.model import IMAGENET_SHA256, _imagenet
 
 pytestmark = pytest.mark.xdist_group("chain")
 
@@ -238,12 +238,17 @@ def test_imagenet_weights_that_cannot_be_fetched_get_one_line(prepared: Path) ->
     line = refused(prepared, *blocked, "python", "-m", "stages.check", "image")
     assert "image.train.start_from: imagenet: the weights could not be fetched" in line
     assert "set start_from: null" in line
-    laid = prepared / "empty/hub/checkpoints/resnet18-f37072fd.pth"
-    laid.parent.mkdir(parents=True, exist_ok=True)
-    laid.write_bytes(b"\x80\x04K\x01.")  # a pickle: it is not opened
-    line = refused(prepared, *blocked, "python", "-m", "stages.check", "image")
-    assert "has SHA-256 " in line
-    assert line.endswith("must be " + IMAGENET_SHA256 + "; remove it")
+
+
+def test_imagenet_weights_of_another_hash_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    laid = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"
+    laid.parent.mkdir(parents=True)
+    laid.write_bytes(b"\x80\x04K\x01.")  # a pickle
+    with pytest.raises(Refusal, match=rf"has SHA-256 .*; must be {IMAGENET_SHA256}; remove it"):
+        _imagenet()
 
 
 def test_resnet18_goes_through_the_checks(prepared: Path) -> None:

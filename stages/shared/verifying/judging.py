@@ -181,11 +181,11 @@ def _same_machine(found: Locked, row: str, committed: Committed) -> bool:
     Then nothing may differ, and no band excuses it.
     """
     try:
-        there = _json(committed.read(f"evidence/{row}/data/machine.json"))
+        there = dict(_json(committed.read(f"evidence/{row}/data/machine.json")))
         here = machine(load(found.root / FILE).runtime)
-    except Refusal:
+    except (Refusal, *DAMAGED):
         return False
-    return there["device"] == "cpu" and {**here, "device": ""} == {**there, "device": ""}
+    return there.get("device") == "cpu" and {**here, "device": ""} == {**there, "device": ""}
 
 
 def _trained_alike(found: Locked, row: str, committed: Committed) -> bool:

@@ -81,7 +81,6 @@ def followed(task: "Task") -> dict[str, Any]:
         "rate": rate,
         "peak": task.params.train.learning_rate,
         "weight_decay": group["weight_decay"],
-        "epsilon": group["eps"],
         "before": before,
         "after": after,
         "after_by_hand": _by_hand_adamw(before, slope, rate, group),
