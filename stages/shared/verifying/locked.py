@@ -96,6 +96,10 @@ class Locked:
         """Return a stage's outputs by their place."""
         return {self.place(out): out for out in self.stages[name].outs if _inside(out, self.root)}
 
+    def outside(self, name: str) -> list[str]:
+        """Return those of a stage's outputs that do not lie in the clone, as dvc.yaml names them."""
+        return [out.def_path for out in self.stages[name].outs if not _inside(out, self.root)]
+
     def differing(self, name: str) -> tuple[list[str], list[str]]:
         """Return which outputs of a stage have other bytes than the lock says, and which are missing."""
         other, missing = [], []

@@ -101,8 +101,6 @@ def from_weights(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
     result: list[Finding] = []
     for name in asked_rows(found):
         train = f"train@{name}"
-        if train not in found.stages:
-            continue
         there = pulled(found, [train], remote, cache)
         other, missing = found.differing(train)
         if other or missing:
@@ -166,12 +164,10 @@ def from_nothing(found: Locked, band: Band, remote: str, cache: str) -> list[Fin
     """
     emptied(found)
     outside = [
-        f"{name} writes {out.def_path}, outside the repository: nothing is run"
+        f"{name} writes {place}, outside the repository: nothing is run"
         for name, stage in found.stages.items()
-        for out in stage.outs
+        for place in found.outside(name)
         if stage.cmd
-        and len(stage.outs) > len(found.outs(name))
-        and out.def_path not in found.outs(name)
     ]
     if outside:
         return [Finding(name, Verdict.UNCHECKED, outside[0]) for name in found.stages]
