@@ -21,8 +21,9 @@ from stages.shared.task import tasks
 from stages.shared.texts.source import NOT_EMBEDDED
 from stages.shared.verifying.band import FILE, leaves
 from stages.shared.verifying.recomputed import _of_samples
+from stages.shared.verifying.report import Report
 from stages.shared.verifying.verdicts import Finding, Verdict
-from stages.verify import Report, verify
+from stages.verify import verify
 
 pytestmark = pytest.mark.xdist_group("chain")
 ROW = "workshop"
@@ -446,7 +447,7 @@ def test_what_another_machine_rounds_otherwise_goes_by_the_measured_band(prepare
 
     metrics = leaves(json.loads((prepared / DATA / "metrics.json").read_text()))
 
-    def judged(reach: float, last: str) -> dict[str, Finding]:
+    def judged(reach: float) -> dict[str, Finding]:
         found = {
             key: {"seen": ["better", one, "not distinguishable", "worse", "test set too small"]}
             if isinstance(one, str)
@@ -456,14 +457,14 @@ def test_what_another_machine_rounds_otherwise_goes_by_the_measured_band(prepare
         band = {"rows": {ROW: {"metrics": found}}}
         write(prepared / FILE, as_json(band))
         commit(prepared, f"a band of {reach}")
-        report = verify(str(prepared), "HEAD", last=last, only=[ROW])
+        report = verify(str(prepared), "HEAD", only=[ROW])
         assert _outside(report, "hashes") == _outside(report, "metrics") == {}
         return {one.stage: one for one in report.stages()}
 
-    wide = judged(1e6, "retrain")
+    wide = judged(1e6)
     assert wide[f"evaluate@{ROW}"].verdict in {Verdict.SAME, Verdict.BAND}
     assert Verdict.OUTSIDE not in {one.verdict for one in wide.values()}
     assert "furthest apart: " in wide[f"evaluate@{ROW}"].said
-    narrow = judged(0.0, "predictions")
+    narrow = judged(0.0)
     assert narrow[f"evaluate@{ROW}"].verdict is Verdict.OUTSIDE
     assert "the measured band is 0" in narrow[f"evaluate@{ROW}"].said

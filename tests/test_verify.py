@@ -13,8 +13,9 @@ from conftest import ROOT, commit, environment, run
 
 from stages.shared.refusal import Refusal
 from stages.shared.verifying.band import Band
+from stages.shared.verifying.report import Report
 from stages.shared.verifying.verdicts import Finding, Verdict, summed, worst
-from stages.verify import Report, verify
+from stages.verify import verify
 
 COPY = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read().upper())\n"
 SCORE = (
