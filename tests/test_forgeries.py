@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from stages.shared.dataset import Dataset, read_dataset
 from stages.shared.files import as_json, read_arrays, read_csv, read_json, write, write_all
 from stages.shared.task import tasks
 from stages.shared.texts.source import NOT_EMBEDDED
+from stages.shared.verifying import locked, recomputed
 from stages.shared.verifying.band import FILE, leaves
 from stages.shared.verifying.recomputed import _of_samples
 from stages.shared.verifying.report import Report
@@ -266,6 +269,23 @@ def test_code_that_no_stage_names_is_held_against_the_verifiers(prepared: Path) 
     assert report.status() == 2
     assert {one.verdict for one in report.tiers[1].findings} == {Verdict.UNCHECKED}
     assert report.stages()[0].said.startswith("stages/__init__.py of this revision is not the code")
+
+
+def test_a_draft_beside_the_verifiers_code_hinders_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("verifier", "revision"):
+        (tmp_path / name / "stages").mkdir(parents=True)
+        (tmp_path / name / "stages/pack.py").write_text("made = 1\n")
+    monkeypatch.setattr(recomputed, "CODE", tmp_path / "verifier")
+    found = cast("locked.Locked", SimpleNamespace(root=tmp_path / "revision"))
+    (tmp_path / "verifier/notes.py").write_text("of the user")
+    assert recomputed.other_code(found) == ""
+    (tmp_path / "revision/yaml.py").write_text("hides a library")
+    assert recomputed.other_code(found) == "yaml.py"
+    (tmp_path / "revision/yaml.py").unlink()
+    (tmp_path / "revision/stages/pack.py").write_text("made = 2\n")
+    assert recomputed.other_code(found) == "stages/pack.py"
 
 
 def test_a_stage_that_runs_in_another_folder_is_caught_by_hashes(prepared: Path) -> None:

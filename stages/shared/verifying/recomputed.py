@@ -93,13 +93,11 @@ def _other_command(found: Locked, name: str) -> str:
 def other_code(found: Locked) -> str:
     """Return the first file of code that differs between the revision and what verifies; "" if none.
 
-    All of `stages/` counts, and what a Python in the root would import before anything else.
+    All of the revision's `stages/` counts, and what a Python in its root would import before anything
+    else; what lies beside the verifier's own code, a draft of its user's, does not.
     """
     here, there = _code(CODE), _code(found.root)
-    for path in sorted(here.keys() | there.keys()):
-        if here.get(path) != there.get(path):
-            return path
-    return ""
+    return next((path for path in sorted(there) if here.get(path) != there[path]), "")
 
 
 def _code(root: Path) -> dict[str, bytes]:
