@@ -12,14 +12,14 @@ TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' req
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test lint bench lock clean
+.PHONY: help venv repro test test-all lint bench lock clean
 
 help: ## say what each target does
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 venv: $(READY) ## make the virtual environment from the lock
 
-$(READY): requirements/base.txt requirements/torch.txt
+$(READY): requirements/base.txt requirements/torch.txt requirements/evidence.sh
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "$(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
@@ -30,17 +30,22 @@ else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) $(TORCH_PINS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/base.txt
 endif
+	install -m 755 requirements/evidence.sh $(BIN)/evidence
 	@touch $@
 
-repro: $(READY) ## run the pipeline, print the record, say where to look
+repro: $(READY) ## run the pipeline, print the record, compare with the committed results
 	@dvc repro
-	@# The tag is no output of DVC's: after a switch between results it may be another's.
+	@# The tag is no output of DVC's: after a switch between results it may be of other ones.
 	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
 	  python -m stages.compare
-	@python -m stages.record
+	@evidence record
 	@echo "see: evidence/*/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
+	@python -m stages.tools.reproduction
 
-test: $(READY) ## run the tests
+test: $(READY) ## run the tests, in a few minutes
+	@python -m pytest -n 2 --dist loadgroup -m "not long"
+
+test-all: $(READY) ## run all tests, also those that run the whole pipeline
 	@python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY) ## check style and types
@@ -49,7 +54,7 @@ lint: $(READY) ## check style and types
 	@mypy
 
 bench: $(READY) ## measure accuracy over other splits, and time; print a report
-	@python -m stages.bench
+	@evidence bench
 
 lock: $(READY) ## write the lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \

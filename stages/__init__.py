@@ -1,1 +1,1 @@
-"""The pipeline: stages are the columns of the grid, tasks its rows."""
+"""The pipeline: a module for each stage, and the packages that they use."""

@@ -1,14 +1,15 @@
 """Baseline: simple methods first; the strongest on validation data is the one to beat."""
 
-from stages.shared.task import Task, enter
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
-    """Write the fitted baselines and what they give for the test data."""
-    from stages.shared.files import write_all
+    """Write the fitted baselines and their predictions."""
+    from stages.core.files import write_all
 
-    write_all(task.folder("baseline"), task.cell("baseline").fit(task).files())
+    write_all(task.folder("baseline"), task.module("baseline").fit(task).files())
 
 
 if __name__ == "__main__":
-    enter("baseline", run)
+    run_stage("baseline", run)

@@ -1,31 +1,33 @@
-"""Check: what must hold before a model is trained; a check that fails stops the pipeline."""
+"""Check: what must hold before a model is trained; a failed check stops the pipeline."""
 
 from dataclasses import replace
 
-from stages.shared.refusal import Refusal
-from stages.shared.task import Task, enter
+from stages.core.errors import UserError
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
-    """Write each check's result, held or not.
+    """Write the result of each check, passed or failed.
 
     Raises:
-        Refusal: a check failed.
+        UserError: a check failed.
     """
-    from stages.shared.checks import of_code
-    from stages.shared.files import write_all
-    from stages.shared.runtime import hold_torch
+    from stages.core.files import write_all
+    from stages.core.runtime import set_deterministic
+    from stages.training.sanity_checks.code import code_checks
 
-    hold_torch(task.runtime)
-    code = of_code()
-    found = task.cell("check").check(task)
-    checked = replace(found, checks=[*code, *found.checks])
-    write_all(task.folder("check"), checked.files())
-    failed = [check for check in checked.checks if not check.held]
+    set_deterministic(task.runtime)
+    results = task.module("check").check(task)
+    results = replace(results, checks=[*code_checks(), *results.checks])
+    write_all(task.folder("check"), results.files())
+    failed = [check for check in results.checks if not check.passed]
     if failed:
-        more = f" (and {len(failed) - 1} more, in {task.folder('check')}/checks.json)"
-        raise Refusal(f"{failed[0].name}: {failed[0].saw}{more if len(failed) > 1 else ''}")
+        further = f" (and {len(failed) - 1} more, in {task.folder('check')}/checks.json)"
+        raise UserError(
+            f"{failed[0].name}: {failed[0].observed}{further if len(failed) > 1 else ''}"
+        )
 
 
 if __name__ == "__main__":
-    enter("check", run)
+    run_stage("check", run)

@@ -1,18 +1,23 @@
-"""Compare: one metrics file for all tasks, and the revision `baseline` to hold it against.
+"""Compare: one metrics file and one folder of plots for all tasks, and the revision `baseline`.
 
-After it, `dvc metrics diff baseline` and `dvc plots diff baseline` show baseline, current and
-change in any clone, and DVC's plot pages open without a network.
+After it, `dvc metrics diff baseline` and `dvc plots diff baseline` show baseline, current and change in
+any clone, and DVC's plot pages open without a network.
 """
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.params import load
-from stages.shared import revision
-from stages.shared.files import as_json, read_json, write, write_all
-from stages.shared.refusal import refusing
-from stages.shared.task import DATA, Task, tasks
+from stages.core.errors import exit_on_user_error
+from stages.core.files import read_json, to_json, write, write_all
+from stages.core.params import read_yaml
+from stages.core.task import DATA, Task
+from stages.kinds.params import load_tasks
+from stages.kinds.registry import KINDS
+from stages.report.baseline_revision import create_baseline_revision
 
+PLOTS = Path("plots")
 METRICS = Path("metrics/metrics.json")
 PIPELINE = Path("dvc.yaml")
 FOLDER = DATA / "compare"
@@ -36,25 +41,27 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def merged(task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a task's current and its baseline metrics."""
-    metrics = read_json(task.folder("evaluate") / "metrics.json")
-    return metrics["current"], metrics["baseline"]
+def plot_files(task: Task, folder: str) -> dict[Path, bytes]:
+    """Return a task's plot tables by the path at which `dvc plots` reads them.
+
+    Args:
+        task: whose stage evaluate has run.
+        folder: `plots` of the current model, or `baseline_plots`.
+    """
+    tables = sorted((task.folder("evaluate") / folder).glob("*.csv"))
+    return {PLOTS / table.stem / f"{task.name}.csv": table.read_bytes() for table in tables}
 
 
-def baseline_files(found: dict[str, Task], metrics: dict[str, Any]) -> dict[str, bytes]:
-    """Return what the revision `baseline` holds: measured files under the current ones' paths."""
-    import yaml
-
-    declared = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))
-    lists = {"metrics": [METRICS.as_posix()], "plots": declared["plots"]}
+def baseline_files(tasks: Iterable[Task], metrics: dict[str, Any]) -> dict[str, bytes]:
+    """Return the files of the revision `baseline`: measured files under the paths of the current ones."""
+    declared = read_yaml(PIPELINE)["plots"]
     files = {
-        PIPELINE.as_posix(): yaml.safe_dump(lists).encode(),
-        METRICS.as_posix(): as_json(metrics),
+        PIPELINE.as_posix(): to_json({"metrics": [METRICS.as_posix()], "plots": declared}),
+        METRICS.as_posix(): to_json(metrics),
     }
-    for task in found.values():
-        for file in sorted((task.folder("evaluate") / "baseline").iterdir()):
-            files[(task.plots / file.name).as_posix()] = file.read_bytes()
+    for task in tasks:
+        plots = plot_files(task, "baseline_plots")
+        files |= {path.as_posix(): content for path, content in plots.items()}
     return files
 
 
@@ -70,14 +77,22 @@ def offline_page() -> str:
 
 
 def main() -> None:
-    """Write the merged metrics, the offline plot page and the revision."""
-    with refusing("compare"):
-        found = tasks(load())
-        current, baseline = {}, {}
-        for name, task in found.items():
-            current[name], baseline[name] = merged(task)
-        write(METRICS, as_json(current))
-        commit = revision.make(NAME, baseline_files(found, baseline))
+    """Write the merged metrics and plots, the offline plot page, and the revision."""
+    with exit_on_user_error("compare"):
+        tasks = load_tasks()
+        metrics = {
+            name: read_json(task.folder("evaluate") / "metrics.json")
+            for name, task in tasks.items()
+        }
+        write(METRICS, to_json({name: part["current"] for name, part in metrics.items()}))
+        for name in {name for kind in KINDS.values() for name in kind.plots}:
+            shutil.rmtree(PLOTS / name, ignore_errors=True)  # plots of tasks that are gone
+            (PLOTS / name).mkdir(parents=True)
+        for task in tasks.values():
+            for path, content in plot_files(task, "plots").items():
+                write(path, content)
+        baseline = {name: part["baseline"] for name, part in metrics.items()}
+        commit = create_baseline_revision(NAME, baseline_files(tasks.values(), baseline))
         write_all(FOLDER, {"plots.html": offline_page(), "revision.txt": f"{commit}\n"})
 
 

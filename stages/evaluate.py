@@ -2,21 +2,21 @@
 
 import sys
 
-from stages.shared.task import Task, enter
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
-    """Write predictions, scores, the verdict, and what `dvc plots` draws."""
-    from stages.shared.files import write_all
-    from stages.shared.runtime import hold_torch
+    """Write predictions, scores, the verdict, and the tables that `dvc plots` draws."""
+    from stages.core.files import write_all
+    from stages.core.runtime import set_deterministic
 
-    hold_torch(task.runtime)
-    evaluation = task.cell("evaluate").evaluate(task)
-    for alarm in evaluation.alarms:
-        print(f"evaluate@{task.name}: {alarm}", file=sys.stderr)
+    set_deterministic(task.runtime)
+    evaluation = task.module("evaluate").evaluate(task)
+    for warning in evaluation.warnings:
+        print(f"evaluate@{task.name}: {warning}", file=sys.stderr)
     write_all(task.folder("evaluate"), evaluation.files())
-    write_all(task.plots, {f"{name}.csv": table for name, table in evaluation.plots.items()})
 
 
 if __name__ == "__main__":
-    enter("evaluate", run)
+    run_stage("evaluate", run)

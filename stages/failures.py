@@ -1,14 +1,16 @@
 """Failures: which cases fail, why that may be, and the one change to try next."""
 
-from stages.shared.task import Task, enter
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
     """Write the failure cases, some successes, and the next step."""
-    from stages.shared.files import write_all
+    from stages.core.files import write_all
 
-    write_all(task.folder("failures"), task.cell("failures").failures(task).files())
+    analysis = task.module("failures").analyse(task)
+    write_all(task.folder("failures"), analysis.files())
 
 
 if __name__ == "__main__":
-    enter("failures", run)
+    run_stage("failures", run)

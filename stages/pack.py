@@ -2,20 +2,23 @@
 
 import shutil
 
-from stages.shared.task import Task, enter
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
-    """Write the evidence pack; what stands beside it in its folder is left alone."""
-    from stages.shared.files import write_all
+    """Write the evidence pack; files that people keep beside it are left alone."""
+    from stages.core.files import write_all
+    from stages.core.machine import machine_record, record_machine, results_digest
 
-    packed = task.cell("pack").pack(task)
-    files = packed.files()
+    pack = task.module("pack").pack(task)
+    files = pack.files()
     for folder in ("data", "pictures"):
         shutil.rmtree(task.evidence / folder, ignore_errors=True)
     write_all(task.evidence, files)
-    write_all(task.folder("pack"), packed.content())
+    write_all(task.folder("pack"), pack.content())
+    record_machine(task.name, results_digest(files), machine_record(task.runtime))
 
 
 if __name__ == "__main__":
-    enter("pack", run)
+    run_stage("pack", run)

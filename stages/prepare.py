@@ -1,15 +1,16 @@
 """Prepare: from raw data to split samples and a dataset note."""
 
-from stages.shared.files import write_all
-from stages.shared.task import Task, enter
+from stages.core.files import write_all
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 
 def run(task: Task) -> None:
     """Write the task's prepared data."""
     folder = task.folder("prepare")
-    prepared = task.cell("prepare").prepare(task, folder)
-    write_all(folder, prepared.files())
+    data = task.module("prepare").prepare(task, folder)
+    write_all(folder, data.files())
 
 
 if __name__ == "__main__":
-    enter("prepare", run)
+    run_stage("prepare", run)

@@ -1,4 +1,4 @@
-"""Train: the model, once for each seed; the first seed's model is the headline."""
+"""Train: the model, once for each seed; the first seed is the primary one."""
 
 import shutil
 import sys
@@ -7,99 +7,102 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.shared.task import Task, enter
+from stages.core.task import Task
+from stages.kinds.entry import run_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from stages.shared.training import History, Trained
+    from stages.training.loop import History, TrainingState
 
 
 def run(task: Task) -> None:
-    """Write each seed's weights and log, and the machine."""
-    import pandas as pd
-
-    from stages.shared.files import write_all
-    from stages.shared.runtime import device_name, hold_torch, machine
-    from stages.shared.training import (
+    """Write each seed's weights and log, the selected epochs, and the diagnostics."""
+    from stages.core.files import write_all
+    from stages.core.runtime import set_deterministic
+    from stages.training.checkpoints import (
+        delete_resume_states,
+        exclusive_trainer,
         fingerprint,
-        fit,
-        forget,
-        launched,
-        only_trainer,
         resume_folder,
     )
-    from stages.shared.troubles import troubles
-    from stages.shared.weights import write_weights
+    from stages.training.devices import launch_fabric
+    from stages.training.diagnostics import diagnose
+    from stages.training.loop import fit
 
-    hold_torch(task.runtime)
-    cell = task.cell("train")
-    fabric = launched(task.runtime)
-    seeds: list[int] = task.params.train.seeds
-    mark = fingerprint(task.params.train, task.runtime, *code(task.name), *cell.inputs(task))
+    set_deterministic(task.runtime)
+    module = task.module("train")
+    fabric = launch_fabric(task.runtime)
+    inputs = (*code_files(task.kind), *module.input_files(task))
+    run_fingerprint = fingerprint(task.params.train, task.runtime, *inputs)
     folder = task.folder("train")
-    results: list[Trained] = []
-    with only_trainer(task.name, fabric):
+    results: dict[int, TrainingState] = {}
+    diagnostics: list[dict[str, Any]] = []
+    with exclusive_trainer(task.name, fabric):
         if fabric.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
-        states = resume_folder(task.name, mark)
-        job = cell.jobs(task, fabric)
-        named: list[dict[str, Any]] = []
-        for seed in seeds:
+        states = resume_folder(task.name, run_fingerprint)
+        training_run = module.training_runs(task, fabric)
+        for seed in task.params.train.seeds:
             epochs = task.params.train.epochs if fabric.is_global_zero else 0
+            seed_run = training_run(seed)
             with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
-                state = states / f"{seed}.safetensors"
-                run_of = job(seed)
-                results.append(fit(run_of, fabric, state, log))
-            for one in troubles(results[-1].history, run_of.chance):
-                named.append({"seed": seed, **asdict(one)})
-                print(f"train@{task.name}, seed {seed}: {one}", file=sys.stderr)
+                results[seed] = fit(seed_run, fabric, states / f"{seed}.safetensors", log)
+            for diagnostic in diagnose(results[seed].history, seed_run.chance_loss):
+                diagnostics.append({"seed": seed, **asdict(diagnostic)})
+                print(f"train@{task.name}, seed {seed}: {diagnostic}", file=sys.stderr)
         if not fabric.is_global_zero:
             return
-        for seed, trained in zip(seeds, results, strict=True):
-            for epoch, weights in trained.reviewed.items():
-                write_weights(folder / f"weights-{seed}-epoch-{epoch}.safetensors", weights)
-            if not trained.reviewed:  # otherwise the review chooses
-                write_weights(folder / f"weights-{seed}.safetensors", trained.weights)
-        rows = [
-            {"seed": seed, **row, "epoch": int(row["epoch"])}
-            for seed, trained in zip(seeds, results, strict=True)
-            for row in trained.history
-        ]
-        chosen: dict[str, Any] = {
-            "rule": "lowest validation loss, the first of equals",
-            "epoch": {str(s): t.chosen_epoch for s, t in zip(seeds, results, strict=True)},
+        _write_weights(folder, results)
+        write_all(folder, {**_tables(results), "diagnostics.json": diagnostics})
+        delete_resume_states(task.name)
+
+
+def code_files(kind: str) -> list[Path]:
+    """Return the code on which a training run of a task of `kind` may depend."""
+    names = ("core", "datasets", "training", f"kinds/{kind}")
+    return sorted(file for name in names for file in Path("stages", name).rglob("*.py"))
+
+
+def _write_weights(folder: Path, results: "Mapping[int, TrainingState]") -> None:
+    """Write each seed's weights: those selected, or those of each checkpoint to be reviewed."""
+    from stages.training.weights import write_weights
+
+    for seed, state in results.items():
+        for epoch, weights in state.checkpoints.items():
+            write_weights(folder / f"weights-{seed}-epoch-{epoch}.safetensors", weights)
+        if not state.checkpoints:
+            write_weights(folder / f"weights-{seed}.safetensors", state.weights)
+
+
+def _tables(results: "Mapping[int, TrainingState]") -> dict[str, Any]:
+    """Return the log of all seeds, and the rule by which epochs were selected."""
+    import pandas as pd
+
+    rows = [
+        {"seed": seed, **row, "epoch": int(row["epoch"])}
+        for seed, state in results.items()
+        for row in state.history
+    ]
+    first = next(iter(results.values()))
+    checkpoints: dict[str, Any] = {
+        "rule": "lowest validation loss, the first of equals",
+        "epoch": {str(seed): state.best_epoch for seed, state in results.items()},
+    }
+    if first.checkpoints:
+        checkpoints = {
+            "rule": "none here: the stage evaluate reviews the checkpoints and selects one",
+            "epochs": sorted(first.checkpoints),
         }
-        if results[0].reviewed:
-            chosen = {
-                "rule": "none here: the checkpoints kept are reviewed in the stage evaluate",
-                "kept_epochs": sorted(results[0].reviewed),
-            }
-        write_all(
-            folder,
-            {
-                "log.csv": pd.DataFrame(rows),
-                "chosen.json": chosen,
-                "troubles.json": named,
-                "machine.json": machine(task.runtime, device_name(fabric.device)),
-            },
-        )
-        forget(task.name)
-
-
-def code(task: str) -> list[Path]:
-    """Return the files of code on which a run of `task` may depend."""
-    folders = (Path("stages/shared"), Path("stages/tasks", task))
-    return sorted(file for folder in folders for file in folder.rglob("*.py"))
+    return {"log.csv": pd.DataFrame(rows), "checkpoints.json": checkpoints}
 
 
 @contextmanager
 def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History], None]]":
-    """Yield what takes the history after each epoch, to a progress bar and DVCLive's files.
+    """Yield a function that sends the history after each epoch to a progress bar and to DVCLive.
 
-    After a resume it is given the epochs before as well and writes them again, so that the log of
-    a killed run ends in the same bytes. Without epochs (a process that is not the first) it drops
-    all.
+    After a resume it receives the earlier epochs as well and writes them again, so that the log of a
+    killed run ends in the same bytes. Without epochs (a process that is not the first) it does nothing.
     """
     if not epochs:
         yield lambda _: None
@@ -122,4 +125,4 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
 
 
 if __name__ == "__main__":
-    enter("train", run)
+    run_stage("train", run)

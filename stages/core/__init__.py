@@ -1,0 +1,1 @@
+"""What everything else builds on: tasks, params, files, errors, reproducible arithmetic, processes."""

@@ -1,0 +1,1 @@
+"""Data: sources, arrays on disk, near duplicates, splits."""

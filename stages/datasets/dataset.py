@@ -1,0 +1,76 @@
+"""A prepared dataset: the samples' table and the dataset note."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.core.files import read_csv, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Prepared samples.
+
+    Attributes:
+        samples: a row for each sample: row (in the packed array), id, label (index of its class),
+            group, split, and the source's slice columns.
+        note: the dataset note; its "classes" are the names of the labels.
+    """
+
+    samples: "pd.DataFrame"
+    note: dict[str, Any]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Return the names of the classes, in the order of their labels."""
+        return list(self.note["classes"])
+
+    def part(self, split: str) -> "pd.DataFrame":
+        """Return the samples of one split, in the order of the packed array."""
+        return self.samples[self.samples["split"] == split].reset_index(drop=True)
+
+    def labels(self, split: str) -> np.ndarray:
+        """Return the labels of one split, (n,), int64."""
+        return self.part(split)["label"].to_numpy(dtype=np.int64, copy=True)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the rows of the packed array that hold one split's samples, (n,), int64."""
+        return self.part(split)["row"].to_numpy(dtype=np.int64, copy=True)
+
+    def draw(self, split: str, count: int, seed: int) -> np.ndarray:
+        """Return at most `count` random positions within one split, sorted, (n,), int64."""
+        order = np.random.default_rng(seed).permutation(len(self.part(split)))
+        return np.sort(order[:count])
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Return the dataset that prepare wrote into `folder`.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    types = {"row": "int64", "label": "int64", "split": "category"}
+    table = read_csv(folder / "samples.csv", dtype=defaultdict(lambda: "str", types))
+    return Dataset(table, read_json(folder / "dataset.json"))
+
+
+def class_counts(samples: "pd.DataFrame", classes: list[str]) -> list[dict[str, Any]]:
+    """Return the number of samples of each class in each split, a row for each class."""
+    counts = samples.groupby(["label", "split"], observed=True).size().unstack(fill_value=0)
+    return [
+        {
+            "class": name,
+            **{
+                split: int(counts[split].get(index, 0)) if split in counts else 0
+                for split in ("train", "validation", "test")
+            },
+        }
+        for index, name in enumerate(classes)
+    ]

@@ -1,0 +1,1 @@
+"""Images: sources, the packed array, near duplicates."""

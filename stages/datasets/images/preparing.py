@@ -1,0 +1,81 @@
+"""Preparing images: read a source, pack it, find near duplicates, split."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.core.errors import UserError
+from stages.datasets.images.duplicates import near_pairs
+from stages.datasets.images.packed import open_packed, pack_images
+from stages.datasets.images.sources import open_source
+from stages.datasets.preparing import (
+    PreparationRules,
+    PreparedData,
+    replace_atomically,
+    require_class_sizes,
+    split_and_describe,
+)
+
+if TYPE_CHECKING:
+    from stages.core.schema import PrepareImages
+    from stages.core.task import Task
+    from stages.datasets.ledger import PackedSamples
+
+
+def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> PreparedData:
+    """Pack the source's images into `folder`, split them, and describe the result.
+
+    Args:
+        task: its params of the stage prepare apply.
+        folder: where the packed array is written.
+        stratified: draw at random within group and class, instead of drawing groups.
+
+    Raises:
+        UserError: no image is readable, a file is unreadable and `unreadable` is "refuse", a class has
+            too few images, or there are too few groups to split.
+    """
+    params: PrepareImages = task.params.prepare
+    source = open_source(task)
+    threshold_key = task.key("prepare.near_duplicate")
+    rules = PreparationRules(
+        task,
+        "image",
+        f"lower {threshold_key} (it is {params.near_duplicate:g})",
+        f"root mean square difference at most {params.near_duplicate:g} of the range",
+        stratified,
+    )
+    shape = (params.channels, params.size, params.size)
+
+    def make(images: Path) -> PreparedData:
+        packed = pack_images(source.samples, shape, images)
+        _require_readable(packed, task)
+        require_class_sizes(packed, rules)
+        classes = sorted(packed.samples["label"].unique())
+        if len(classes) < 2:  # noqa: PLR2004
+            raise UserError(f"{params.path}: one class only, {classes[0]!r}; at least 2 are needed")
+        pairs, _ = near_pairs(open_packed(images), params.near_duplicate, threshold_key)
+        return split_and_describe(packed, classes, pairs, source.note, rules)
+
+    data = replace_atomically(folder / "images.npy", make)
+    data.note.update(
+        source=params.source,
+        shape=list(shape),
+        size_rule=f"{params.size} x {params.size} pixels, {params.channels} channel(s); resized, without "
+        "keeping the aspect ratio, where a file differs",
+    )
+    return data
+
+
+def _require_readable(packed: "PackedSamples", task: "Task") -> None:
+    params: PrepareImages = task.params.prepare
+    unreadable = packed.unreadable
+    if len(unreadable) and params.unreadable == "refuse":
+        first = unreadable.iloc[0]
+        raise UserError(
+            f"{first['id']}: {first['problem']} ({len(unreadable)} unreadable files in all); repair or "
+            f"remove them, or set {task.key('prepare.unreadable')}: list to continue without them"
+        )
+    if packed.samples.empty:
+        raise UserError(
+            f"{params.path}: none of {len(unreadable)} files is a readable image "
+            f"(the first, {unreadable.iloc[0]['id']}: {unreadable.iloc[0]['problem']})"
+        )

@@ -1,0 +1,102 @@
+"""A source's description, and the ledger that is kept while its samples are packed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SourceNote:
+    """A source's part of the dataset note.
+
+    Attributes:
+        origin: where the samples come from.
+        licence: the terms of use.
+        label_rules: what a label means.
+        raw_sha256: of the raw bytes; None: the digest of the packed array is used.
+        limits: what results on these samples do not show, for the pack: term -> explanation.
+    """
+
+    origin: str
+    licence: str
+    label_rules: str
+    raw_sha256: str | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class PackedSamples:
+    """The result of packing a source.
+
+    Attributes:
+        samples: a row for each sample of the packed array: row, id, label (its name), group,
+            official_test, and the source's slice columns.
+        unreadable: a row for each sample that could not be read: id, label, problem.
+        duplicates: a row for each exact duplicate, which is not packed: id, label, same_as (the id of
+            the first of them), same_label.
+        sha256: of the packed array's file.
+    """
+
+    samples: "pd.DataFrame"
+    unreadable: "pd.DataFrame"
+    duplicates: "pd.DataFrame"
+    sha256: str
+
+
+@dataclass
+class PackingLedger:
+    """The record of every sample that is packed or left out; it has names and digests, no content.
+
+    Attributes:
+        slices: the names of the source's slice columns.
+    """
+
+    slices: tuple[str, ...] = ()
+    _packed: list[tuple[str | bool, ...]] = field(default_factory=list)
+    _unreadable: list[tuple[str, str, str]] = field(default_factory=list)
+    _duplicates: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    _digests: dict[bytes, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def exclude(self, name: str, label: str, problem: str) -> None:
+        """Record a sample that cannot be read, and why."""
+        self._unreadable.append((name, label, problem))
+
+    def add(
+        self,
+        name: str,
+        label: str,
+        group: str,
+        content: bytes,
+        *slice_values: str,
+        official_test: bool = False,
+    ) -> bool:
+        """Record a sample; return whether to pack it: False if its content repeats an earlier one's."""
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        first = self._digests.setdefault(digest, len(self._packed))
+        if first < len(self._packed):
+            original, original_label = self._packed[first][:2]
+            self._duplicates.append((name, label, str(original), original_label == label))
+            return False
+        self._packed.append((name, label, group, official_test, *slice_values))
+        return True
+
+    def finish(self, sha256: str) -> PackedSamples:
+        """Return the record as tables, once the packed array with this digest is written."""
+        import pandas as pd
+
+        columns = ["id", "label", "group", "official_test", *self.slices]
+        samples = pd.DataFrame(self._packed, columns=columns)
+        samples.insert(0, "row", range(len(samples)))
+        return PackedSamples(
+            samples,
+            pd.DataFrame(self._unreadable, columns=["id", "label", "problem"]),
+            pd.DataFrame(self._duplicates, columns=["id", "label", "same_as", "same_label"]),
+            sha256,
+        )

@@ -1,0 +1,1 @@
+"""Texts: sources, the packed file, near duplicates."""

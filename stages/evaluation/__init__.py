@@ -1,0 +1,1 @@
+"""Evaluation: baselines, metrics, significance, slices, error analysis, generation metrics."""

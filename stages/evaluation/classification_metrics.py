@@ -1,0 +1,128 @@
+"""Scores of predicted probabilities: accuracy, F1, log loss, calibration. No torch needed."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.core.files import DIGITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A method's predictions for samples, (n,) each: all that its scores are computed from.
+
+    Confidences and losses have the digits in which they are written, so that scores computed from the
+    files are the same.
+
+    Attributes:
+        predicted: the label with the highest probability, integers.
+        confidence: that probability.
+        loss: the negative log probability of the true label, in nats.
+    """
+
+    predicted: np.ndarray
+    confidence: np.ndarray
+    loss: np.ndarray
+
+
+def predictions_from(probabilities: np.ndarray, labels: np.ndarray) -> Predictions:
+    """Return the predictions of `probabilities` (n, classes) for samples with the true `labels` (n,)."""
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return Predictions(
+        probabilities.argmax(axis=1),
+        probabilities.max(axis=1).astype(np.float64).round(DIGITS),
+        (-np.log(np.clip(of_label, 1e-12, 1)) + 0.0).round(DIGITS),
+    )
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean negative log probability of the labels, in nats.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,), integers.
+    """
+    return float(predictions_from(probabilities, labels).loss.mean())
+
+
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return counts (classes, classes): row the true class, column the predicted one."""
+    from sklearn.metrics import confusion_matrix
+
+    counts: np.ndarray = confusion_matrix(labels, predicted, labels=range(classes))
+    return counts
+
+
+def per_class_scores(counts: np.ndarray, names: list[str]) -> "pd.DataFrame":
+    """Return precision, recall, F1 and counts of each class of a confusion matrix; 0 where empty."""
+    import pandas as pd
+    from sklearn.metrics import precision_recall_fscore_support
+
+    true, predicted = np.nonzero(counts)  # a weight for each cell stands for its samples
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        true,
+        predicted,
+        labels=range(len(counts)),
+        sample_weight=counts[true, predicted],
+        zero_division=0,
+    )
+    return pd.DataFrame(
+        {
+            "class": names,
+            "count": counts.sum(axis=1),
+            "correct": np.diag(counts),
+            "predicted": counts.sum(axis=0),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
+    )
+
+
+def reliability_curve(predictions: Predictions, labels: np.ndarray, bins: int) -> "pd.DataFrame":
+    """Return mean confidence, accuracy and count in each bin of confidence that is not empty.
+
+    Bins of equal width over (0, 1], by the confidence in the predicted class (Guo et al., 2017,
+    section 2).
+    """
+    import pandas as pd
+
+    confidence, correct = predictions.confidence, predictions.predicted == labels
+    index = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
+    count = np.bincount(index, minlength=bins)
+    full = count > 0
+    return pd.DataFrame(
+        {
+            "bin_low": (np.arange(bins) / bins)[full],
+            "confidence": np.bincount(index, confidence, bins)[full] / count[full],
+            "accuracy": np.bincount(index, correct, bins)[full] / count[full],
+            "count": count[full],
+        }
+    )
+
+
+def calibration_error(curve: "pd.DataFrame") -> float:
+    """Return the expected calibration error of a reliability curve (Guo et al., 2017, equation 3)."""
+    gap = (curve["accuracy"] - curve["confidence"]).abs()
+    return float((gap * curve["count"]).sum() / curve["count"].sum())
+
+
+def compute_scores(
+    predictions: Predictions, labels: np.ndarray, classes: int, bins: int
+) -> dict[str, Any]:
+    """Return accuracy, macro F1, log loss and expected calibration error.
+
+    Macro F1 is the mean over the classes that occur among `labels`.
+    """
+    counts = confusion_counts(labels, predictions.predicted, classes)
+    table = per_class_scores(counts, [""] * len(counts))
+    return {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "macro_f1": float(table.loc[table["count"] > 0, "f1"].mean()),
+        "log_loss": float(predictions.loss.mean()),
+        "calibration_error": calibration_error(reliability_curve(predictions, labels, bins)),
+    }

@@ -1,0 +1,167 @@
+"""The evidence pack of an image classifier: the shared sections, with pictures."""
+
+from typing import TYPE_CHECKING, Any
+
+from stages.core.files import read_arrays
+from stages.datasets.images.packed import open_packed
+from stages.kinds.image_classification.artifacts import AUGMENTATION, artifacts
+from stages.report import pictures
+from stages.report.classifier_sections import classification_document
+from stages.report.document import Block, Command, Facts, Figure, Text
+from stages.report.formatting import percent
+from stages.report.pack import EvidencePack, classification_files, classification_record
+from stages.report.stage_outputs import ClassificationOutputs, load_outputs
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.kinds.image_classification.schema import TrainImages
+
+DEMO = "demo.png"
+CHECKLIST = [
+    (
+        "Shapes do not match",
+        "print the shape of one batch and of its logits; compare them with the table of shapes above",
+    ),
+    (
+        "The loss does not fall",
+        "learning rate, labels, scale of the inputs; then overfit one tiny batch (the check above)",
+    ),
+    (
+        "Training improves while validation does not",
+        "overfitting: more or more varied data, fewer epochs, a smaller model",
+    ),
+    (
+        "Results differ from run to run",
+        "seeds and shuffling (stages/core/runtime.py, seed_for), then threads and machine",
+    ),
+    ("Memory runs out", "smaller batches or images first, then a smaller model"),
+]
+
+
+def pack(task: "Task") -> EvidencePack:
+    """Return the evidence pack."""
+    files = artifacts(task)
+    outputs = load_outputs(
+        task, ClassificationOutputs, [a for a in files if a.name != "baseline_log"]
+    )
+    images = open_packed(task.folder("prepare") / "images.npy")
+    demo = f"evidence predict {task.name} {task.evidence / 'data' / DEMO}"
+    document = classification_document(
+        outputs,
+        f"Evidence: {task.name}, image classification",
+        (pictures.success_gallery(outputs, images), pictures.failure_gallery(outputs, images)),
+        {
+            "check": [*_augmentation(outputs), *_debugging(outputs)],
+            "train": [Text(_network(outputs))],
+            "limits": [_risks(outputs)],
+        },
+        [Text("Predict the class of an image file:"), Command(demo)],
+    )
+    example = images[outputs.successes.iloc[0]["row"]]
+    return EvidencePack(
+        document,
+        classification_record(outputs, _record(outputs)),
+        {
+            **classification_files(outputs, files),
+            DEMO: pictures.to_png(pictures.to_image(example)),
+        },
+        task.params.pack.page_limit_mb,
+    )
+
+
+def _record(outputs: ClassificationOutputs) -> dict[str, Any]:
+    """Return the keys of the record that only an image classifier has."""
+    note, first = outputs.dataset.note, outputs.cases.iloc[0]
+    return {
+        "split_rule": note["split_rule"],
+        "class_counts": note["class_counts"],
+        "metric": {
+            "accuracy": outputs.metrics["current"]["accuracy"],
+            "confusion_matrix": "data/confusion_matrix.csv",
+        },
+        "error_case": {
+            "id": first["id"],
+            "true": first["true"],
+            "predicted": first["predicted"],
+            "likely_cause": first["cause"],
+        },
+    }
+
+
+def _augmentation(outputs: ClassificationOutputs) -> list[Block]:
+    params: TrainImages = outputs.task.params.train
+    if params.augment is None:
+        return []
+    arrays = read_arrays(outputs.task.folder("check") / AUGMENTATION)
+    before, after = arrays["before"], arrays["after"]
+    settings = ", ".join(f"{name} {value}" for name, value in params.augment)
+    return [
+        Figure(
+            "augmentation.png",
+            pictures.image_grid([list(before), list(after)]),
+            f"{len(before)} training images above, the same after augmentation below.",
+            f"Training images before (above) and after (below) augmentation: {settings}.",
+        )
+    ]
+
+
+def _debugging(outputs: ClassificationOutputs) -> list[Block]:
+    images = outputs.shapes.iloc[0]["output_shape"]
+    logits = outputs.shapes.iloc[-1]["output_shape"]
+    count = images.strip("()").split(",")[0]
+    return [
+        Text(
+            f"Images {images}, labels ({count},) of whole numbers, logits {logits}: one number for each "
+            "image and class. docs/workshop.md follows one batch through the loop, with every value."
+        ),
+        Text("When something is wrong, look here first:"),
+        Facts(CHECKLIST),
+    ]
+
+
+def _network(outputs: ClassificationOutputs) -> str:
+    params: TrainImages = outputs.task.params.train
+    model: str = params.model
+    if model != "resnet18":
+        model += f", channels {' and '.join(map(str, params.channels))}"
+    return (
+        f"Model: {model}; {params.epochs} epochs of batches of {params.batch_size}, AdamW, peak "
+        f"learning rate {params.learning_rate:g}, weight decay {params.weight_decay:g}, label "
+        f"smoothing {params.label_smoothing:g}."
+    )
+
+
+def _risks(outputs: ClassificationOutputs) -> Facts:
+    note, baseline = outputs.dataset.note, outputs.baseline
+    counts = [row["train"] for row in note["class_counts"]]
+    near = note["near_duplicates"]
+    return Facts(
+        [
+            *note["limits"].items(),
+            (
+                "Class imbalance",
+                f"the largest class has {max(counts)} training images, the smallest {min(counts)}",
+            ),
+            (
+                "Background leakage",
+                (
+                    f"the outermost ring of pixels alone gives {percent(baseline['border_accuracy'])} on "
+                    f"validation data by nearest prototype (chance is {percent(1 / len(counts))})"
+                ),
+            ),
+            (
+                "Label noise",
+                (
+                    f"{outputs.summary['suspect_labels']} suspect labels among the failure cases, "
+                    f"{note['exact_duplicates_with_another_label']} exact duplicates with another label"
+                ),
+            ),
+            (
+                "Similar images across splits",
+                (
+                    f"{near['pairs']} near-duplicate pairs, {near['cross_split_excluded']} images excluded "
+                    "so that no pair is in two splits"
+                ),
+            ),
+        ]
+    )

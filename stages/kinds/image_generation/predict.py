@@ -1,0 +1,51 @@
+"""Predict the class of image files with the reference classifier, and tell whether they are copies."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stages.core.files import read_json
+from stages.core.runtime import set_deterministic
+from stages.datasets.dataset import read_dataset
+from stages.datasets.images.files import read_image_files
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+
+
+def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yield for each file its name, class, confidence, nearest training image, distance, and a word.
+
+    The distance is the root mean square difference to the nearest training image as a share of the
+    range; the word is "close" where it is below the copy distance of the evaluation.
+
+    Args:
+        task: whose baselines have been fitted.
+        files: of images.
+
+    Raises:
+        UserError: a file cannot be read, or there is no trained reference classifier.
+    """
+    dataset = read_dataset(task.folder("prepare"))
+    images = read_image_files(files, task.params.prepare)
+    # torch is imported only once the files can be read
+    from stages.datasets.images.packed import open_packed
+    from stages.evaluation.reference_set import describe_images
+    from stages.kinds.image_generation.reference_classifier import load_reference_classifier
+
+    set_deterministic(task.runtime)
+    classifier = load_reference_classifier(task, dataset)
+    packed = open_packed(task.folder("prepare") / "images.npy")
+    limit = read_json(task.folder("evaluate") / "metrics.json")["copy_distance_test"]
+    described = describe_images(classifier, packed, dataset.rows("train"), images)
+    ids = dict(zip(dataset.samples["row"], dataset.samples["id"], strict=True))
+    for name, probabilities, row, distance in zip(
+        files,
+        described.probabilities,
+        described.neighbour_rows,
+        described.nearest_distances,
+        strict=True,
+    ):
+        label = int(probabilities.argmax())
+        word = "close" if distance < limit else "not close"
+        confidence = f"{probabilities[label]:.3f}"
+        yield name, dataset.classes[label], confidence, f"{ids[row]}", f"{distance:.3f}", word

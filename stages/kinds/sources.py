@@ -1,0 +1,48 @@
+"""Check that the raw data of each task exist, without reading them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.core.errors import UserError
+from stages.core.task import Task
+from stages.kinds.params import FILE
+from stages.kinds.registry import KINDS
+
+
+def check_sources(tasks: Mapping[str, Task]) -> None:
+    """Check that each task's `prepare.path` exists and is not empty.
+
+    Raises:
+        UserError: a path is missing, is not of the type that the kind reads (a folder or a file), or is
+            empty.
+    """
+    for task in tasks.values():
+        prepare = task.params.prepare
+        if prepare.source == "torchvision":
+            _make_folder(task)
+        else:
+            _check_path(task, folder=KINDS[task.kind].data == "folder")
+
+
+def _make_folder(task: Task) -> None:
+    """Make the folder to download to."""
+    try:
+        Path(task.params.prepare.path).mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{_value(task)}; cannot be used ({error})") from None
+
+
+def _check_path(task: Task, *, folder: bool) -> None:
+    word, source = "folder" if folder else "file", task.params.prepare.source
+    try:
+        path = Path(task.params.prepare.path)
+        if not (path.is_dir() if folder else path.is_file()):
+            raise UserError(f"{_value(task)}; must be an existing {word} (source: {source})")
+        if not (any(path.iterdir()) if folder else path.stat().st_size):
+            raise UserError(f"{_value(task)}; the {word} is empty (source: {source})")
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, a NUL in the path, ...
+        raise UserError(f"{_value(task)}; cannot be used ({error})") from None
+
+
+def _value(task: Task) -> str:
+    return f"{FILE}: {task.key('prepare.path')}: given {task.params.prepare.path!r}"

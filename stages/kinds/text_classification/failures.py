@@ -1,0 +1,111 @@
+"""Failure cases of a text classifier, the words behind them, and the one change to try first."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stages.core.files import read_csv, read_json
+from stages.core.runtime import torch_device
+from stages.datasets.dataset import Dataset, read_dataset
+from stages.datasets.texts.packed import PackedTexts
+from stages.evaluation.error_analysis import FailureAnalysis, analyse_classifier
+from stages.evaluation.failure_causes import (
+    BETWEEN_CLASSES,
+    OTHER_CLASS,
+    OUTLIER,
+    OWN_CLASS,
+    Change,
+    label_smoothing_changes,
+)
+from stages.kinds.text_classification.model import load, predict_batches
+from stages.kinds.text_classification.predict import WordWeights, word_weights
+from stages.kinds.text_classification.schema import MINILM_LAYERS
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.kinds.text_classification.schema import FailuresOfTexts, TrainTexts
+
+_MIN_TEXTS = 10  # of a bucket, for its share of errors to be compared
+
+
+def analyse(task: "Task") -> FailureAnalysis:
+    """Return the failure cases, some successes, the words behind each, and the next step."""
+    params: FailuresOfTexts = task.params.failures
+    dataset = read_dataset(task.folder("prepare"))
+    texts = PackedTexts(task.folder("prepare") / "texts.bin")
+    analysis = analyse_classifier(task, dataset, changes(task.params.train))
+    explained = pd.concat([analysis.cases.head(params.explain), analysis.successes])
+    weights = _word_weights(task, dataset, texts.at(explained["row"]))
+    metrics = read_json(task.folder("evaluate") / "metrics.json")
+    buckets = read_csv(task.folder("evaluate") / "buckets.csv", dtype={"bucket": str})
+    summary = {
+        **analysis.summary,
+        "known_failure": known_failure(buckets, metrics["strongest_baseline"]),
+        "fix_attempt": metrics.get(
+            "fix_attempt", {"change": f"none: {task.key('baseline.keywords')} is null"}
+        ),
+    }
+    return replace(
+        analysis,
+        cases=analysis.cases.assign(text=texts.at(analysis.cases["row"])),
+        successes=analysis.successes.assign(text=texts.at(analysis.successes["row"])),
+        summary=summary,
+        extra_files={
+            "words.json": {
+                str(name): [[word, weight] for word, weight in words]
+                for name, words in zip(explained["id"], weights, strict=True)
+            }
+        },
+    )
+
+
+def _word_weights(task: "Task", dataset: Dataset, texts: list[str]) -> list[WordWeights]:
+    """Return the weight of each word of `texts`, by the model of the primary seed."""
+    model = load(task, len(dataset.classes), task.params.train.seeds[0])
+    device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
+    log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
+    return word_weights(model, texts, log_probabilities, max_tokens, device)
+
+
+def known_failure(buckets: pd.DataFrame, baseline: str) -> dict[str, Any]:
+    """Return the bucket in which the model has the highest share of errors, beside the baseline.
+
+    Buckets of fewer than 10 test texts are left out, unless all are that small.
+
+    Args:
+        buckets: bucket, count, and the errors of the model and of each baseline.
+        baseline: the column of the strongest baseline.
+    """
+    large = buckets[buckets["count"] >= _MIN_TEXTS]
+    compared = buckets if large.empty else large
+    share = (compared["model"] / compared["count"]).to_numpy()
+    worst = compared.iloc[int(np.argmax(share))]
+    return {
+        "bucket": worst["bucket"],
+        "count": int(worst["count"]),
+        "errors": int(worst["model"]),
+        "baseline_errors": int(worst[baseline]),
+    }
+
+
+def changes(params: "TrainTexts") -> dict[str, Change]:
+    """Return by cause of failure the param to change, its new value, and the expected effect."""
+    layer: Change
+    if params.model == "minilm":
+        layer = (
+            "train_layers",
+            min(MINILM_LAYERS, params.train_layers + 1),
+            "training one more of MiniLM's layers lets other texts become near neighbours",
+        )
+    else:
+        layer = (
+            "scratch.layers",
+            params.scratch.layers + 1,
+            "one more layer lets the model read words in the context of others",
+        )
+    return {
+        **label_smoothing_changes(params),
+        **dict.fromkeys((OUTLIER, BETWEEN_CLASSES, OTHER_CLASS, OWN_CLASS), layer),
+    }

@@ -1,0 +1,259 @@
+"""The evidence pack of a text classifier: the shared sections, with texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from stages.datasets.texts.packed import PackedTexts
+from stages.kinds.text_classification.artifacts import artifacts
+from stages.kinds.text_classification.schema import MINILM_LAYERS
+from stages.report.classifier_sections import classification_document
+from stages.report.document import Block, Command, Facts, Quote, Quotes, Table, Text
+from stages.report.formatting import (
+    case_lines,
+    make_table,
+    p_value,
+    percent,
+    success_lines,
+    table_rows,
+)
+from stages.report.pack import EvidencePack, classification_files, classification_record
+from stages.report.sections import layer_table
+from stages.report.stage_outputs import ClassificationOutputs, load_outputs
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.kinds.text_classification.schema import TrainTexts
+
+DEMO = "Not the holiday we had hoped for, and still I would book it again."
+_MAX_NEIGHBOURS = 2  # nearest training texts that the page shows with a case
+_MAX_SLICES = 40  # rows of the table of slices on the page; the file has all
+_HIGHLIGHTS = (
+    "Green words speak for the predicted class, orange ones against it; the weight of a word is the "
+    "fall in the log probability of that class when the word is removed."
+)
+_DATA_FLOW = (
+    "Data flow: the tokens of a text become vectors, by token and by position. In every layer, each "
+    "token has a query, a key and a value. The products of queries and keys score all pairs of tokens, "
+    "a softmax turns the scores into weights, and each token receives the weighted mean of the values; "
+    "a feed-forward part follows. The head classifies the mean over the tokens."
+)
+
+
+@dataclass(frozen=True)
+class TextOutputs(ClassificationOutputs):
+    """What the stages wrote for a text classifier."""
+
+    flow: pd.DataFrame
+    slices: pd.DataFrame
+    buckets: pd.DataFrame
+    word_weights: dict[str, list[tuple[str, float]]]
+
+
+def pack(task: "Task") -> EvidencePack:
+    """Return the evidence pack."""
+    files = artifacts(task)
+    outputs = load_outputs(task, TextOutputs, files)
+    texts = PackedTexts(task.folder("prepare") / "texts.bin")
+    document = classification_document(
+        outputs,
+        f"Evidence: {task.name}, text classification",
+        (_success_quotes(outputs), _failure_quotes(outputs, texts)),
+        {
+            "check": _data_flow(outputs),
+            "train": [Text(describe_training(task.params.train))],
+            "evaluate": [_contrast_pairs(outputs), _slice_table(outputs)],
+            "failures": [_known_failure(outputs), _bucket_table(outputs)],
+            "limits": [_limits(outputs)],
+        },
+        [
+            Text("Predict the class of a text:"),
+            Command(f"evidence predict {task.name} '{DEMO}'"),
+        ],
+    )
+    record = {
+        "known_failure": outputs.summary["known_failure"],
+        "fix_attempt": outputs.summary["fix_attempt"],
+        "error_buckets": "data/error_buckets.csv",
+    }
+    return EvidencePack(
+        document,
+        classification_record(outputs, record),
+        classification_files(outputs, files),
+        task.params.pack.page_limit_mb,
+    )
+
+
+# Quotes
+
+
+def _success_quotes(outputs: TextOutputs) -> Quotes:
+    quotes = [
+        Quote(
+            f"{row['true']} → {row['predicted']}",
+            _weighted_words(row, outputs),
+            success_lines(row),
+        )
+        for row in table_rows(outputs.successes)
+    ]
+    return Quotes(
+        f"{len(quotes)} correct predictions, evenly spaced from the most to the least confident. "
+        f"{_HIGHLIGHTS}",
+        quotes,
+    )
+
+
+def _failure_quotes(outputs: TextOutputs, texts: PackedTexts) -> Quotes:
+    """Return the first cases of each bucket, the bucket with the most cases first."""
+    per_bucket, cases = outputs.task.params.failures.per_bucket, outputs.cases
+    rank = {bucket: place for place, bucket in enumerate(cases["bucket"].value_counts().index)}
+    first = cases.groupby("bucket", sort=False).head(per_bucket)
+    first = first.sort_values("bucket", key=lambda names: names.map(rank), kind="stable")
+    quotes = [
+        Quote(
+            f"{row['bucket']}: {row['true']} → {row['predicted']} ({row['kind']})",
+            _weighted_words(row, outputs),
+            [*case_lines(row), *_neighbour_lines(row, texts), row["id"]],
+        )
+        for row in table_rows(first)
+    ]
+    return Quotes(
+        f"{len(quotes)} of {len(cases)} failure cases: at most {per_bucket} of each bucket, the most "
+        f"confident mistakes first; the bucket with the most cases comes first. {_HIGHLIGHTS}",
+        quotes,
+    )
+
+
+def _weighted_words(row: Mapping[str, Any], outputs: TextOutputs) -> list[tuple[str, float]]:
+    """Return a text's words, each with its weight as a share of the largest; 0 where none is known."""
+    words = outputs.word_weights.get(row["id"]) or [(word, 0.0) for word in row["text"].split()]
+    largest = max((abs(weight) for _, weight in words), default=0.0) or 1.0
+    return [(word, weight / largest) for word, weight in words]
+
+
+def _neighbour_lines(row: Mapping[str, Any], texts: PackedTexts) -> list[str]:
+    rows = row["neighbour_rows"].split()[:_MAX_NEIGHBOURS]
+    labels = row["neighbour_labels"].split(" | ")
+    neighbours = zip(labels, texts.at(map(int, rows)), strict=False)
+    return [f"nearest training text ({label}): {text}" for label, text in neighbours]
+
+
+# Sections
+
+
+def _data_flow(outputs: TextOutputs) -> list[Block]:
+    """Return the description of the flow; beside MiniLM also its shapes in the small Transformer."""
+    if outputs.task.params.train.model == "scratch":
+        return [Text(_DATA_FLOW)]
+    caption = "The same data flow in the small Transformer (train.model: scratch)"
+    return [Text(_DATA_FLOW), layer_table(outputs.flow, caption)]
+
+
+def describe_training(params: "TrainTexts") -> str:
+    """Return the network and its training in words."""
+    return (
+        f"Model: {_network(params)}; input: at most {params.max_tokens} tokens of each text. Training: "
+        f"{params.epochs} epochs of batches of {params.batch_size} texts of similar length, AdamW, peak "
+        f"learning rate {params.learning_rate:g}, weight decay {params.weight_decay:g}, dropout "
+        f"{params.dropout:g}, label smoothing {params.label_smoothing:g}."
+    )
+
+
+def _network(params: "TrainTexts") -> str:
+    if params.model == "scratch":
+        size = params.scratch
+        return (
+            f"a Transformer trained from scratch (layers: {size.layers}, width: {size.width}, attention "
+            f"heads: {size.heads})"
+        )
+    top, bottom = params.train_layers, MINILM_LAYERS - params.train_layers
+    trained, frozen = ["the head"], ["the embeddings"]
+    if top:
+        trained.append(f"the top {top} of {MINILM_LAYERS} layers")
+    if bottom:
+        frozen.append(f"the bottom {bottom} layers" if top else f"all {bottom} layers")
+    return f"MiniLM (trained: {' and '.join(trained)}; frozen: {' and '.join(frozen)})"
+
+
+def _contrast_pairs(outputs: TextOutputs) -> Facts:
+    rows = []
+    for key, name in (("current", "Model"), ("baseline", "Baseline")):
+        consistency = outputs.metrics[key].get("contrast_consistency")
+        if consistency:
+            low, high = percent(consistency["low"]), percent(consistency["high"])
+            description = (
+                f"every text correct in {percent(consistency['share'])} ({low} to {high}) of "
+                f"{consistency['groups']} groups whose texts differ in a few words and in the label"
+            )
+            rows.append((f"{name}, contrast pairs", description))
+    return Facts(rows or [("Contrast pairs", "none among the test texts")])
+
+
+def _slice_table(outputs: TextOutputs) -> Table:
+    table = outputs.slices
+    rows = [
+        {**row, "interval": f"{row['low']:.3f} to {row['high']:.3f}"}
+        for row in table_rows(table.head(_MAX_SLICES))
+    ]
+    columns = {
+        "slice": "slice",
+        "value": "value",
+        "count": "texts",
+        "accuracy": "accuracy",
+        "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval",
+        "baseline_accuracy": "baseline",
+    }
+    extent = f", the first {_MAX_SLICES} of {len(table)}" if len(table) > _MAX_SLICES else ""
+    caption = f"Test accuracy by slice{extent} (Wilson intervals, not corrected for their number)"
+    return make_table(rows, columns, caption)
+
+
+def _known_failure(outputs: TextOutputs) -> Facts:
+    failure, attempt = outputs.summary["known_failure"], outputs.summary["fix_attempt"]
+    description = (
+        f"{failure['bucket']}: the model is wrong on {failure['errors']} of {failure['count']} texts, "
+        f"the baseline on {failure['baseline_errors']}"
+    )
+    return Facts([("Known failure", description), ("Fix attempt", _fix_attempt(attempt))])
+
+
+def _fix_attempt(attempt: Mapping[str, Any]) -> str:
+    if "in_bucket" not in attempt:
+        return str(attempt["change"])
+    inside, outside = attempt["in_bucket"], attempt["elsewhere"]
+    return (
+        f"{attempt['change']} instead of {attempt['instead_of']}. On the {inside['count']} texts of the "
+        f"bucket {attempt['bucket']}: {inside['errors_before']} errors before, {inside['errors_after']} "
+        f"after ({inside['fixed']} fixed, {inside['broken']} broken; exact McNemar p "
+        f"{p_value(inside['mcnemar_p'])}). On the other {outside['count']} texts: "
+        f"{outside['errors_before']} before, {outside['errors_after']} after"
+    )
+
+
+def _bucket_table(outputs: TextOutputs) -> Table:
+    table, column = outputs.buckets, outputs.task.params.evaluate.bucket_by
+    methods = {name: f"{name}: errors" for name in table.columns.drop(["bucket", "count"])}
+    by = f"the column {column}" if column else "cue words"
+    caption = f"Test errors of each method by bucket (buckets by {by})"
+    return make_table(table_rows(table), {"bucket": "bucket", "count": "texts", **methods}, caption)
+
+
+def _limits(outputs: TextOutputs) -> Facts:
+    note = outputs.dataset.note
+    counts = [row["train"] for row in note["class_counts"]]
+    near = note["near_duplicates"]
+    facts = {
+        **note["limits"],
+        "Who wrote the texts": note["origin"],
+        "Class imbalance": f"the largest class has {max(counts)} training texts, the smallest "
+        f"{min(counts)}",
+        "Label noise": f"{outputs.summary['suspect_labels']} suspect labels among the failure cases, "
+        f"{note['exact_duplicates_with_another_label']} exact duplicates with a different label",
+        "Similar texts across splits": f"{near['pairs']} near-duplicate pairs; "
+        f"{near['cross_split_excluded']} texts left out so that no pair is in two splits",
+        "Words are not reasons": "removing a highlighted word changes the prediction; that does not show "
+        "that the model understands the word",
+    }
+    return Facts(list(facts.items()))

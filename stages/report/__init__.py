@@ -1,0 +1,1 @@
+"""The evidence pack: artifacts, sections, charts, and documents as Markdown and HTML."""

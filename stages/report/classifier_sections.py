@@ -1,0 +1,270 @@
+"""The sections of a classifier's evidence pack, one for each stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stages.evaluation.failure_causes import CAUSES
+from stages.report import charts, sections
+from stages.report.document import (
+    Block,
+    Document,
+    Facts,
+    Figure,
+    Gallery,
+    Quotes,
+    Section,
+    Table,
+    Text,
+)
+from stages.report.formatting import (
+    answer_questions,
+    make_table,
+    method_rows,
+    p_value,
+    percent,
+    points,
+    points_range,
+    summary_line,
+    table_rows,
+    verdict_line,
+)
+
+if TYPE_CHECKING:
+    from stages.report.stage_outputs import ClassificationOutputs
+
+
+def classification_document(
+    outputs: "ClassificationOutputs",
+    title: str,
+    samples: tuple[Gallery | Quotes, Gallery | Quotes],
+    extra: Mapping[str, Sequence[Block]],
+    demo: Sequence[Block],
+) -> Document:
+    """Return a classifier's evidence, section by section.
+
+    Args:
+        outputs: of the stages before the pack.
+        title: of the document.
+        samples: the successes and the failure cases.
+        extra: what the kind adds to the sections "check", "baseline", "train", "evaluate" and
+            "failures", by name; "limits" is required.
+        demo: how to try the model.
+    """
+    successes, failures = samples
+    return Document(
+        title,
+        verdict_line(outputs),
+        summary_line(outputs),
+        [
+            sections.overview_section(outputs, answer_questions(outputs)),
+            sections.prepare_section(outputs),
+            sections.check_section(outputs, *extra.get("check", ())),
+            baseline_section(outputs, *extra.get("baseline", ())),
+            train_section(outputs, *extra.get("train", ())),
+            evaluate_section(outputs, successes, *extra.get("evaluate", ())),
+            failures_section(outputs, failures, *extra.get("failures", ())),
+            sections.review_section(outputs, {}),
+            sections.next_step_section(outputs),
+            Section("limits", "Risks and limits", extra["limits"]),
+            Section("demo", "Try it", demo),
+        ],
+    )
+
+
+def baseline_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
+    """Return the validation scores of the baselines, and which one is to beat."""
+    baseline = outputs.baseline
+    rows = [
+        {"method": name, **baseline["validation"][name], "fitted_on": baseline["fitted_on"][name]}
+        for name in baseline["methods"]
+    ]
+    columns = {
+        "method": "method",
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "log_loss": "log loss",
+        "fitted_on": "training samples",
+    }
+    converged = "" if baseline["converged"] else " A fit stopped before it converged."
+    text = Text(
+        f"The baseline to beat is {baseline['strongest']} ({baseline['rule']}). Input of the baselines: "
+        f"{baseline['input']}.{converged}"
+    )
+    table = make_table(rows, columns, "Baselines on validation data")
+    return Section("baseline", "Baseline", [table, text, *extra])
+
+
+def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
+    """Return the loss curves, the selected epoch of each seed, and the diagnostics."""
+    blocks = [_loss_figure(outputs), _seed_table(outputs), *extra]
+    return Section("train", "Train", [*blocks, *sections.diagnostics_blocks(outputs)])
+
+
+def _loss_figure(outputs: "ClassificationOutputs") -> Figure:
+    primary, strongest = outputs.metrics["primary_seed"], outputs.baseline["strongest"]
+    baseline_loss = outputs.baseline["validation"][strongest]["log_loss"]
+    last = outputs.log[outputs.log["seed"] == primary].iloc[-1]
+    return Figure(
+        "loss.svg",
+        charts.loss_curves(outputs.log, primary, baseline_loss),
+        f"Loss by epoch. Seed {primary}: the training loss ends at {last['train_loss']:.3f}, the "
+        f"validation loss at {last['validation_loss']:.3f}; the baseline's validation loss is "
+        f"{baseline_loss:.3f}.",
+        f"Loss by epoch for {len(outputs.checkpoints['epoch'])} seeds. The primary seed ({primary}) is "
+        f"drawn strong, the others faint; the dashed line is the validation loss of {strongest}. The "
+        "training loss includes augmentation and label smoothing where the params set them; the "
+        "validation loss includes neither.",
+    )
+
+
+def _seed_table(outputs: "ClassificationOutputs") -> Table:
+    primary, log, rows = outputs.metrics["primary_seed"], outputs.log, []
+    for seed, epoch in outputs.checkpoints["epoch"].items():
+        selected = log[(log["seed"] == int(seed)) & (log["epoch"] == epoch)].iloc[0]
+        rows.append(
+            {
+                "seed": f"{seed} (primary)" if int(seed) == primary else seed,
+                "epoch": int(epoch),
+                "train_loss": float(selected["train_loss"]),
+                "validation_loss": float(selected["validation_loss"]),
+                "validation_accuracy": float(selected["validation_accuracy"]),
+                "test_accuracy": float(outputs.metrics["seeds"][seed]["accuracy"]),
+            }
+        )
+    columns = {
+        "seed": "seed",
+        "epoch": "selected epoch",
+        "train_loss": "train loss",
+        "validation_loss": "validation loss",
+        "validation_accuracy": "validation accuracy",
+        "test_accuracy": "test accuracy",
+    }
+    caption = (
+        f"Selected epoch of each seed: {outputs.checkpoints['rule']}. Test data select nothing."
+    )
+    return make_table(rows, columns, caption)
+
+
+def evaluate_section(
+    outputs: "ClassificationOutputs", successes: Gallery | Quotes, *extra: Block
+) -> Section:
+    """Return scores, the verdict, confusion, calibration, and correctly predicted samples."""
+    blocks: list[Block] = [
+        _method_table(outputs),
+        _verdict_facts(outputs),
+        _class_table(outputs),
+        _confusion_figure(outputs),
+        _reliability_figure(outputs),
+    ]
+    return Section("evaluate", "Evaluate", [*blocks, *extra, successes])
+
+
+def _method_table(outputs: "ClassificationOutputs") -> Table:
+    columns = {
+        "method": "method",
+        "accuracy": "accuracy",
+        "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval",
+        "macro_f1": "macro F1",
+        "log_loss": "log loss",
+        "calibration_error": "calibration error",
+    }
+    caption = f"Scores on the same {outputs.metrics['n']} test samples (Wilson intervals)"
+    return make_table(method_rows(outputs), columns, caption)
+
+
+def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
+    gain, params, count = outputs.gain, outputs.task.params.evaluate, outputs.metrics["n"]
+    interval = f"{percent(params.confidence, 0)} interval"
+    scope = f"the intervals hold for samples like these {count}"
+    if outputs.dataset.note["grouped"]:
+        scope = (
+            f"the intervals hold for these {count} samples from these held-out groups; other groups may "
+            f"be easier or harder (evidence bench {outputs.task.name} measures other splits)"
+        )
+    facts = {
+        "Verdict": gain["verdict"],
+        "Gain": f"{points(gain['gain'])}, {interval} {points_range(gain['gain_low'], gain['gain_high'])} "
+        f"(paired bootstrap, {params.resamples:,} resamples)",
+        "Exact McNemar test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; "
+        f"p {p_value(gain['mcnemar_p'])}",
+        f"Over {gain['seeds']} seeds": f"mean gain {points(gain['seed_gain_mean'])}, "
+        f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
+        f"{100 * gain['seed_gain_sd']:.2f} points",
+        "Smallest detectable gain": f"{points(gain['smallest_detectable_gain'])} with "
+        f"{percent(gain['power'], 0)} power, if {percent(params.assumed_regressions)} of samples are "
+        f"broken; the params call {points(params.worthwhile_gain)} worthwhile",
+        "Scope": scope,
+    }
+    return Facts(list(facts.items()))
+
+
+def _class_table(outputs: "ClassificationOutputs") -> Table:
+    columns = {
+        "class": "class",
+        "count": "count",
+        "correct": "correct",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "baseline_f1": "baseline F1",
+    }
+    return make_table(table_rows(outputs.per_class), columns, "Test scores by class")
+
+
+def _confusion_figure(outputs: "ClassificationOutputs") -> Figure:
+    buckets = ", ".join(f"{name}: {count}" for name, count in outputs.summary["buckets"].items())
+    return Figure(
+        "confusion.svg",
+        charts.confusion(outputs.confusion),
+        f"Confusion matrix, true class by predicted class. Failure cases by bucket: {buckets}",
+        "Confusion matrix of the primary seed's model on test data: counts, coloured by the share of "
+        "the true class.",
+    )
+
+
+def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
+    model, baseline = (
+        f"{outputs.metrics[name]['calibration_error']:.3f}" for name in ("current", "baseline")
+    )
+    errors = f"Expected calibration error {model}, baseline {baseline}."
+    return Figure(
+        "reliability.svg",
+        charts.reliability(outputs.reliability_curves()),
+        f"Reliability curve. {errors}",
+        "Calibration: accuracy in bins of confidence; larger dots hold more samples. Above the dashed "
+        f"line the accuracy exceeds the confidence. {errors}",
+    )
+
+
+def failures_section(
+    outputs: "ClassificationOutputs", failures: Gallery | Quotes, *extra: Block
+) -> Section:
+    """Return the failure cases, and their counts by change, cause and bucket."""
+    summary = outputs.summary
+    changes = summary["changes"]
+    counts = Facts(
+        [
+            ("Fixed", f"{changes['fixed']} samples that only the baseline gets wrong"),
+            ("Broken", f"{changes['broken']} samples that only the model gets wrong"),
+            ("Persistent", f"{changes['persistent']} samples that both get wrong"),
+            (
+                "Suspect labels",
+                f"{summary['suspect_labels']} among the cases, to be checked by eye",
+            ),
+        ]
+    )
+    causes = make_table(
+        [
+            {"cause": cause, "cases": summary["causes"].get(cause, 0), "rule": definition}
+            for cause, definition in CAUSES.items()
+        ],
+        {"cause": "likely cause", "cases": "cases", "rule": "rule"},
+        f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",
+    )
+    by_count = sorted(summary["buckets"].items(), key=lambda item: (-item[1], item[0]))
+    buckets = make_table(
+        [{"bucket": bucket, "cases": count} for bucket, count in by_count],
+        {"bucket": "bucket", "cases": "cases"},
+        "Failure cases by bucket",
+    )
+    return Section("failures", "Failures", [counts, failures, causes, buckets, *extra])

@@ -1,0 +1,174 @@
+"""Figures as text: percentages, points, tables, and the lines that sum up a classifier's result."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from stages.core.files import SMALLEST_FIGURE
+from stages.report.document import Table
+
+if TYPE_CHECKING:
+    from stages.report.stage_outputs import ClassificationOutputs
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a percentage: 0.9772 as 97.7%."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """Return a difference of shares in percentage points: 0.051 as +5.1 points."""
+    return f"{100 * difference:+.1f} points"
+
+
+def points_range(low: float, high: float) -> str:
+    """Return a range of differences in percentage points: +3.0 to +7.2 points."""
+    return f"{100 * low:+.1f} to {points(high)}"
+
+
+def p_value(value: float) -> str:
+    """Return a p value with two significant digits; "at most 0.000001" for the smallest."""
+    return f"{value:.2g}" if value > SMALLEST_FIGURE else f"at most {SMALLEST_FIGURE:f}"
+
+
+def markdown_table(
+    header: Sequence[object], rows: Iterable[Sequence[object]], numeric: Sequence[int] = ()
+) -> str:
+    """Return a table in GitHub-flavoured Markdown.
+
+    Args:
+        header: a heading for each column.
+        rows: cells, which may hold Markdown; `rendering.escape_markdown` makes plain text literal.
+            A vertical bar never ends a cell, escaped or not.
+        numeric: indices of the columns to align right.
+    """
+    alignment = ["---:" if index in numeric else "---" for index in range(len(header))]
+    lines = [[re.sub(r"(?<!\\)\|", r"\\|", str(cell)) for cell in row] for row in [header, *rows]]
+    lines.insert(1, alignment)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def make_table(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str
+) -> Table:
+    """Return a table of `rows` with a column for each of `columns`, {key: heading}."""
+    cells = [[_cell(row[key]) for key in columns] for row in rows]
+    numeric = [
+        index
+        for index, key in enumerate(columns)
+        if rows and all(_is_number(row[key]) for row in rows)
+    ]
+    return Table(caption, list(columns.values()), cells, numeric)
+
+
+def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dicts, by column name."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def verdict_line(outputs: "ClassificationOutputs") -> str:
+    """Return the result in one line: verdict, gain and its interval."""
+    gain = outputs.gain
+    level = percent(outputs.task.params.evaluate.confidence, 0)
+    return (
+        f"{gain['verdict'].capitalize()}: {points(gain['gain'])} of accuracy over "
+        f"{outputs.metrics['strongest_baseline']} ({level} interval "
+        f"{points_range(gain['gain_low'], gain['gain_high'])})"
+    )
+
+
+def summary_line(outputs: "ClassificationOutputs") -> str:
+    """Return the accuracies behind the verdict, and on how many samples, groups and seeds they rest."""
+    metrics, note, gain = outputs.metrics, outputs.dataset.note, outputs.gain
+    groups = f" of {note['group_counts']['test']} held-out groups" if note["grouped"] else ""
+    current = metrics["current"]
+    return (
+        f"Test accuracy {percent(current['accuracy'])} ({percent(current['accuracy_low'])} to "
+        f"{percent(current['accuracy_high'])}), baseline {percent(metrics['baseline']['accuracy'])}, "
+        f"on {metrics['n']} test samples{groups}. This is the model of the primary seed "
+        f"({metrics['primary_seed']}), fixed in the params before training; over {gain['seeds']} seeds "
+        f"the gain is {points_range(gain['seed_gain_min'], gain['seed_gain_max'])}."
+    )
+
+
+def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
+    """Return the answers to the five questions in `sections.QUESTIONS`, by key."""
+    metrics, gain, cases = outputs.metrics, outputs.gain, outputs.cases
+    successes = outputs.successes
+    highest, lowest, first = successes.iloc[0], successes.iloc[-1], cases.iloc[0]
+    better = "" if gain["verdict"] == "better" else "None yet. The strongest is "
+    kinds = ", ".join(f"{count} {kind}" for kind, count in outputs.summary["kinds"].items())
+    return {
+        "baseline": f"{better}{metrics['strongest_baseline']}, with "
+        f"{percent(metrics['baseline']['accuracy'])} on the same test samples; on validation data it "
+        "is the strongest of the simple methods",
+        "metric": f"{verdict_line(outputs)}; exact McNemar test: p {p_value(gain['mcnemar_p'])}, "
+        f"n {metrics['n']}",
+        "sample_success": f"{len(successes)} are shown, from the most confident ({highest['id']}, "
+        f"{percent(highest['confidence'])}) to the least confident ({lowest['id']}, "
+        f"{percent(lowest['confidence'])})",
+        "sample_failure": f"{len(cases)} cases ({kinds}). The first is {first['id']}: true class "
+        f"{first['true']}, predicted {first['predicted']} with confidence "
+        f"{percent(first['confidence'])}; likely cause: {first['cause']}",
+        "debug_next": outputs.next_step["why"],
+    }
+
+
+def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
+    """Return the test scores of each baseline and of the primary seed's model, a row for each."""
+    metrics = outputs.metrics
+    scores_by_method = {
+        f"{name} (baseline)": metrics["baselines"][name] for name in outputs.baseline["methods"]
+    }
+    scores_by_method[f"model, seed {metrics['primary_seed']} (primary)"] = metrics["current"]
+    return [
+        {
+            "method": method,
+            "accuracy": scores["accuracy"],
+            "interval": f"{scores['accuracy_low']:.3f} to {scores['accuracy_high']:.3f}",
+            "macro_f1": scores["macro_f1"],
+            "log_loss": scores["log_loss"],
+            "calibration_error": scores["calibration_error"],
+        }
+        for method, scores in scores_by_method.items()
+    ]
+
+
+def metric_table(outputs: "ClassificationOutputs") -> pd.DataFrame:
+    """Return `method_rows` as a table."""
+    return pd.DataFrame(method_rows(outputs))
+
+
+def success_lines(sample: Mapping[str, Any]) -> list[str]:
+    """Return the details of a correctly predicted sample, as lines of its card."""
+    return [
+        f"confidence {percent(sample['confidence'])}",
+        f"baseline predicts {sample['baseline']}",
+        sample["id"],
+    ]
+
+
+def case_lines(case: Mapping[str, Any]) -> list[str]:
+    """Return the details of a failure case, as lines of its card."""
+    lines = [
+        f"confidence {percent(case['confidence'])}, true class {percent(case['probability_of_true'])}",
+        f"likely cause: {case['cause']}",
+        f"{case['change']}: the baseline predicts {case['baseline']}",
+        f"wrong for {percent(case['failure_rate'], 0)} of seeds",
+        f"nearest training samples: {case['neighbour_labels'].replace(' | ', ', ')}",
+    ]
+    if str(case["suspect_label"]) == "True":
+        lines.append("check its label")
+    return lines

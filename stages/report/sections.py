@@ -1,0 +1,160 @@
+"""The sections that the evidence pack of every kind has."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stages.report.document import Block, Command, Facts, Section, Table, Text
+from stages.report.formatting import make_table, table_rows
+from stages.report.review import FOLDER, read_review
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stages.report.stage_outputs import StageOutputs
+
+QUESTIONS = {
+    "baseline": "What simple method did this beat?",
+    "metric": "What number proves it?",
+    "sample_success": "Which predictions look right?",
+    "sample_failure": "Which still fail?",
+    "debug_next": "What would you change first, and why?",
+}
+
+
+def overview_section(outputs: "StageOutputs", answers: Mapping[str, str]) -> Section:
+    """Return the answers to `QUESTIONS`, by the same keys, and the command that reproduces the result."""
+    return Section(
+        "glance",
+        "At a glance",
+        [
+            Facts([(QUESTIONS[key], answer) for key, answer in answers.items()]),
+            Text("Reproduce the result:"),
+            Command(outputs.run_command),
+        ],
+    )
+
+
+def prepare_section(outputs: "StageOutputs") -> Section:
+    """Return the dataset note."""
+    note = outputs.dataset.note
+    blocks: list[Block] = [Facts(_dataset_facts(note))]
+    if note["unreadable_files"]:
+        blocks.append(
+            make_table(
+                note["unreadable_files"],
+                {"id": "file", "label": "class", "problem": "problem"},
+                f"Unreadable files (the first {len(note['unreadable_files'])} of {note['unreadable']})",
+            )
+        )
+    total = {"class": "all", **note["counts"]}
+    columns = {"class": "class", "train": "train", "validation": "validation", "test": "test"}
+    blocks.append(make_table([*note["class_counts"], total], columns, "Samples by class and split"))
+    return Section("prepare", "Prepare", blocks)
+
+
+def _dataset_facts(note: Mapping[str, Any]) -> list[tuple[str, str]]:
+    near = note["near_duplicates"]
+    facts = [
+        ("Origin", note["origin"]),
+        ("Licence", note["licence"]),
+        ("Label rules", note["label_rules"]),
+        ("Split rule", note["split_rule"]),
+        ("Size", note["size_rule"]),
+        ("SHA-256", f"{note['raw_sha256']} ({note['raw_sha256_of']})"),
+        ("Unreadable files", f"{note['unreadable']} left out"),
+        (
+            "Exact duplicates",
+            (
+                f"{note['exact_duplicates']} left out, "
+                f"{note['exact_duplicates_with_another_label']} of them with a different label"
+            ),
+        ),
+        (
+            "Near duplicates",
+            (
+                f"{near['pairs']} found ({near['rule']}); {near['cross_split_excluded']} training "
+                "samples left out because they nearly repeat a validation or test sample"
+            ),
+        ),
+    ]
+    groups = note["groups"].items()
+    return facts + [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+
+
+def check_section(outputs: "StageOutputs", *extra: Block) -> Section:
+    """Return the checks before training and the output shape of every layer."""
+    columns = {"check": "check", "passed": "passed", "observed": "observed"}
+    checks = make_table(outputs.checks, columns, "Checks before training")
+    shapes = layer_table(outputs.shapes, "Output shapes of the layers")
+    return Section("check", "Check", [checks, shapes, *extra])
+
+
+def layer_table(shapes: "pd.DataFrame", caption: str) -> Table:
+    """Return the output shape and parameter count of every layer; the caption adds their total."""
+    columns = {
+        "layer": "layer",
+        "kind": "kind",
+        "output_shape": "output shape",
+        "parameters": "parameters",
+    }
+    total = int(shapes["parameters"].sum())
+    return make_table(table_rows(shapes), columns, f"{caption}; {total:,} parameters in all")
+
+
+def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
+    """Return the diagnostics of training and the warnings about the data."""
+    facts = [
+        (f"{row['name']}, seed {row['seed']}", f"{row['observed']}; try first: {row['remedy']}")
+        for row in outputs.diagnostics
+    ]
+    facts += [
+        (row["name"], f"{row['observed']}; try first: {row['remedy']}")
+        for row in outputs.data_warnings
+    ]
+    if facts:
+        return [Facts(facts)]
+    return [
+        Text(
+            "No problem diagnosed. The training log of every seed was checked for a loss that does not "
+            "decrease, overfitting and a plateau, and the model's results on the training samples for "
+            "label noise or copying. A loss that is not finite would have stopped training."
+        )
+    ]
+
+
+def review_section(outputs: "StageOutputs", drafts: Mapping[str, str]) -> Section:
+    """Return the reviewer's notes, each after the draft that was computed from the figures.
+
+    Args:
+        outputs: of the task whose notes are read.
+        drafts: by the heading of a note.
+    """
+    path = FOLDER / f"{outputs.task.name}.md"
+    notes = {**dict.fromkeys(drafts, ""), **read_review(outputs.task.name)}
+    rows = []
+    for heading, note in notes.items():
+        if heading in drafts:
+            rows.append((f"{heading}, drafted from the figures", drafts[heading]))
+        rows.append(
+            (f"{heading}, by a reviewer", note or f"missing; write it in {path.as_posix()}")
+        )
+    return Section("review", "Review notes", [Facts(rows)])
+
+
+def next_step_section(outputs: "StageOutputs") -> Section:
+    """Return the change to try next, and the commands that try it."""
+    name = outputs.task.name
+    return Section(
+        "next",
+        "Next step",
+        [
+            Text(outputs.next_step["why"]),
+            Command(outputs.next_step["command"]),
+            Text(
+                "The next command makes the same change, tests on validation data whether it is an "
+                f"improvement, and adds a line to evidence/{name}/experiments.csv, which lists failed "
+                "attempts too:"
+            ),
+            Command(f"evidence experiment {name} --next"),
+        ],
+    )

@@ -1,1 +1,0 @@
-"""What the tasks share, a module for each thing that it does."""

@@ -1,1 +1,0 @@
-"""Texts: where they come from, how they are kept, which of them repeat."""

@@ -1,1 +1,0 @@
-"""Holding a committed result against what can be computed again."""

@@ -1,0 +1,264 @@
+"""Measure results over further splits or training seeds, and how long everything takes.
+
+Prints Markdown. Everything runs the committed code (HEAD) in scratch clones; the work tree is not
+touched. Times are medians over repetitions, and hold for the machine that the report names.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import UserError
+from stages.core.files import read_json
+from stages.core.processes import git, last_line, run_command, scratch_folder
+from stages.core.task import STAGES
+from stages.tools import scratch
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.kinds.kind import BenchRuns
+
+# Goals in seconds on two cores: of `dvc repro pack@<task>` from nothing by kind (with params like those of
+# the tasks that ship), of `dvc repro` of all tasks from nothing and with nothing to do, and of the cheap
+# tiers of verify; and the goal for the tier `retrain` as a share of `dvc repro` from nothing.
+TASK_GOALS = {"image_classification": 60, "text_classification": 150, "image_generation": 100}
+GOAL_FROM_NOTHING, GOAL_NOTHING_TO_DO, GOAL_CHEAP_TIERS = 180, 1.3, 15
+GOAL_RETRAIN = 1.2
+_FEWEST_REPEATS = 2  # for a spread
+
+# Runs a command, then prints the peak memory of the largest of its processes; macOS counts in bytes.
+_PEAK = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "unit = 2**20 if sys.platform == 'darwin' else 2**10; "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // unit); sys.exit(code)"
+)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What differs between repeats.
+
+    Attributes:
+        section: of the task's params.
+        changes: repeat -> the params of that section that differ.
+        once: the stages that run before the repeats.
+        repeated: the stages that run in each.
+    """
+
+    section: str
+    changes: Any
+    once: tuple[str, ...]
+    repeated: tuple[str, ...]
+
+
+VARIATIONS = {
+    "split": Variation(
+        "prepare",
+        lambda repeat: {"split": {"seed": repeat}},
+        (),
+        ("prepare", "check", "baseline", "train", "evaluate"),
+    ),
+    "training seed": Variation(
+        "train",
+        lambda repeat: {"seeds": [repeat]},
+        ("prepare", "baseline"),
+        ("check", "train", "evaluate"),
+    ),
+}
+
+
+def run_timed(clone: Path, *command: str) -> tuple[float, str]:
+    """Run a command in a scratch clone; return its seconds and its output.
+
+    Raises:
+        UserError: it fails.
+    """
+    start = time.perf_counter()
+    result = run_command(clone, *command)
+    seconds = time.perf_counter() - start
+    if result.returncode:
+        line = last_line(result.stderr) or last_line(result.stdout)
+        raise UserError(f"{' '.join(command)} failed in the scratch clone: {line}")
+    return seconds, result.stdout
+
+
+@contextmanager
+def _clone(tasks: Sequence["Task"]) -> Iterator[Path]:
+    with scratch_folder() as folder:
+        clone = scratch.clone_head(folder / "clone")
+        for task in tasks:
+            scratch.link_local_inputs(clone, task)
+        yield clone
+
+
+def results(task: "Task", bench: "BenchRuns", repeats: int) -> str:
+    """Return a table of a task's results over `repeats` splits or training seeds, in Markdown."""
+    from stages.report.formatting import markdown_table
+
+    variation = VARIATIONS[bench.vary]
+    rows: list[dict[str, Any]] = []
+    with _clone([task]) as clone:
+        for stage in variation.once:
+            run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
+        for repeat in range(repeats):
+            changes = {variation.section: variation.changes(repeat)}
+            scratch.change_params(clone, task.name, changes)
+            for stage in variation.repeated:
+                run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
+            metrics = read_json(clone / task.folder("evaluate") / "metrics.json")
+            rows.append({bench.vary: repeat, **select_figures(metrics, bench.columns)})
+    figures = [row[bench.summary] for row in rows]
+    note = ", which share samples, so they are not independent" if bench.vary == "split" else ""
+    return (
+        f"{markdown_table(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows])}\n\n"
+        f"{bench.summary}: mean {mean(figures):.4f}, standard deviation {stdev(figures):.4f}, least "
+        f"{min(figures):.4f}, most {max(figures):.4f}, over {repeats} {bench.vary}s{note}."
+    )
+
+
+def select_figures(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return figures of metrics.json by heading.
+
+    Args:
+        metrics: its content.
+        columns: heading -> dotted path; a `*` in both stands for each key at that place.
+    """
+    figures: dict[str, Any] = {}
+    for heading, path in columns.items():
+        before, star, _ = path.partition("*")
+        names = _at(metrics, before.rstrip(".")) if star else [""]
+        for name in names:
+            figures[heading.replace("*", name)] = _at(metrics, path.replace("*", name))
+    return figures
+
+
+def _at(metrics: Any, path: str) -> Any:
+    for key in path.split("."):
+        metrics = metrics[key]
+    return metrics
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def pipeline_times(tasks: Sequence["Task"], repetitions: int) -> str:
+    """Return the times of `dvc repro` of all tasks and of `evidence verify`, in Markdown."""
+    from stages.report.formatting import markdown_table
+
+    from_nothing, nothing_to_do, cheap_tiers, retrain_shares = [], [], [], []
+    verify = ("python", "-m", "stages.tools", "verify", "--json", "verify.json")
+    for _ in range(repetitions):
+        with _clone(tasks) as clone:
+            from_nothing.append(run_timed(clone, "dvc", "repro")[0])
+            nothing_to_do += [run_timed(clone, "dvc", "repro")[0] for _ in range(3)]
+            cheap_tiers += [run_timed(clone, *verify, "--tier", "metrics")[0] for _ in range(3)]
+            run_timed(clone, *verify)
+            report = read_json(clone / "verify.json")
+            seconds = {tier["tier"]: tier["seconds"] for tier in report["tiers"]}
+            retrain_shares.append(seconds["retrain"] / from_nothing[-1])
+    rows = [
+        _timing("`dvc repro` from nothing", from_nothing, GOAL_FROM_NOTHING),
+        _timing("`dvc repro` with nothing to do", nothing_to_do, GOAL_NOTHING_TO_DO),
+        _timing("verify, tiers hashes and metrics", cheap_tiers, GOAL_CHEAP_TIERS),
+        _timing("verify, tier retrain, as a share of `dvc repro`", retrain_shares, GOAL_RETRAIN),
+    ]
+    tiers = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    return (
+        f"{markdown_table(_TIMING_HEADER, rows)}\n\nSeconds, except for the share. The last verify, by "
+        f"tier: {tiers}; {report['line']}."
+    )
+
+
+_TIMING_HEADER = ["command", "median", "goal", "n"]
+
+
+def _timing(command: str, values: Sequence[float], goal: float | None) -> list[Any]:
+    return [command, f"{median(values):.2f}", f"at most {goal}" if goal else "none", len(values)]
+
+
+def task_times(task: "Task", repetitions: int) -> str:
+    """Return the times of one task from nothing, and of each of its stages, in Markdown."""
+    from stages.report.formatting import markdown_table
+
+    times, peaks = [], []
+    for _ in range(repetitions):
+        with _clone([task]) as clone:
+            repro = ("dvc", "repro", "--quiet", f"pack@{task.name}")
+            seconds, output = run_timed(clone, "python", "-c", _PEAK, *repro)
+            times.append(seconds)
+            peaks.append(int(last_line(output)))
+    goal = TASK_GOALS.get(task.kind)
+    rows = [_timing(f"`dvc repro pack@{task.name}` from nothing", times, goal)]
+    imports, totals = {}, {}
+    with _clone([task]) as clone:
+        for stage in STAGES:
+            statement = f"import stages.{stage}, stages.kinds.{task.kind}.{stage}"
+            imports[stage], _ = run_timed(clone, "python", "-c", statement)
+            totals[stage], _ = run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
+    stage_rows = [[stage, f"{imports[stage]:.1f}", f"{totals[stage]:.1f}"] for stage in STAGES]
+    sums = sum(imports.values()), sum(totals.values())
+    stage_rows.append(["sum", *(f"{value:.1f}" for value in sums)])
+    return (
+        f"{markdown_table(_TIMING_HEADER, rows)}\n\n"
+        f"{markdown_table(['stage', 'imports, s', 'total, s'], stage_rows)}\n\n"
+        f"Largest memory of a process: {max(peaks)} MB. Imports: {sums[0] / sums[1]:.0%} of the total."
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument("--task", metavar="NAME", help="measure one task only")
+    parser.add_argument(
+        "--pipeline", action="store_true", help="measure only the times of all tasks together"
+    )
+    parser.add_argument(
+        "--repeats", type=int, help="splits or training seeds, 2 or more (default: by kind)"
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="of each time from nothing (default: 3)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the report.
+
+    Raises:
+        UserError: an argument is not allowed, or a command fails in a scratch clone.
+    """
+    from stages.core.machine import machine_record
+    from stages.kinds.params import load_params, load_tasks, select_task
+    from stages.kinds.registry import KINDS
+
+    _check_numbers(arguments.repeats, arguments.repetitions)
+    if arguments.task and arguments.pipeline:
+        raise UserError("give either --task or --pipeline")
+    params = load_params()
+    tasks = load_tasks(params)
+    selected = [select_task(tasks, arguments.task)] if arguments.task else list(tasks.values())
+    machine = ", ".join(f"{key} {value}" for key, value in machine_record(params.runtime).items())
+    commit = git(Path(), "rev-parse", "--short", "HEAD")
+    print(f"# Bench\n\n`evidence bench` at commit {commit}. {machine}.", flush=True)
+    if not arguments.task:
+        times = pipeline_times(selected, arguments.repetitions)
+        print(f"\n## All tasks: time\n\n{times}", flush=True)
+    for task in [] if arguments.pipeline else selected:
+        bench = KINDS[task.kind].bench
+        table = results(task, bench, arguments.repeats or bench.repeats)
+        print(f"\n## {task.name}: {bench.vary}s\n\n{table}", flush=True)
+        print(
+            f"\n## {task.name}: time\n\n{task_times(task, arguments.repetitions)}",
+            flush=True,
+        )
+
+
+def _check_numbers(repeats: int | None, repetitions: int) -> None:
+    if repeats is not None and repeats < _FEWEST_REPEATS:
+        raise UserError(f"--repeats: given {repeats}; must be at least {_FEWEST_REPEATS}")
+    if repetitions < 1:
+        raise UserError(f"--repetitions: given {repetitions}; must be at least 1")

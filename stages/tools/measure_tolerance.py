@@ -1,0 +1,226 @@
+"""Measure how far honest reruns of a task differ from its committed results.
+
+Each task is rerun from HEAD in a scratch clone, once for each setting that the section `tolerance` of
+params.yaml names: threads, instructions, devices, further training seeds. The result goes into
+evidence/tolerance.json, which `evidence verify` and `make repro` read. This takes as long as training
+each task again for each setting.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import UserError
+
+if TYPE_CHECKING:
+    from stages.core.schema import Runtime
+    from stages.core.task import Task
+    from stages.kinds.params import Params
+
+LEVEL = 0.99
+RULE = (
+    f"tolerance: the {LEVEL:.0%} prediction interval of the difference between two runs, t(runs) times "
+    "the standard deviation over the committed result and the reruns times the square root of 2, at "
+    "least the largest difference from the committed result; values: the words that came up; by_run: "
+    "each rerun's value of the metrics that are compared, in the order of the settings: threads, "
+    "instructions, devices, seeds"
+)
+STAGES = ("prepare", "check", "baseline", "train", "evaluate")
+_SEED_STEP = 1000  # between the training seeds of two reruns
+# Params that may name files which git does not have.
+_PATHS = (("prepare", "path"), ("train", "initial_weights"))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a rerun: its name, and the params that differ."""
+
+    name: str
+    runtime: Mapping[str, Any]
+    seed_shift: int = 0
+
+    def apply(self, clone: Path, task: str) -> None:
+        """Change the params of a clone."""
+        from stages.core.params import read_yaml
+        from stages.kinds.params import FILE
+
+        params = read_yaml(clone / FILE)
+        params["runtime"] |= self.runtime
+        sections = params["tasks"][task]
+        sections["train"]["seeds"] = [seed + self.seed_shift for seed in sections["train"]["seeds"]]
+        for section, key in _PATHS:
+            path = sections[section].get(key)
+            if path and not (clone / path).exists() and Path(path).exists():
+                sections[section][key] = str(Path(path).resolve())
+        (clone / FILE).write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML
+
+    def require_device(self, runtime: "Runtime") -> None:
+        """Check that this machine has the device.
+
+        Raises:
+            UserError: it has not.
+        """
+        if "device" in self.runtime:
+            from stages.core.runtime import torch_device
+
+            torch_device(runtime.model_copy(update=dict(self.runtime)))
+
+
+def settings(params: "Params") -> list[Setting]:
+    """Return the settings that params name, without those that are in use."""
+    values: dict[str, list[Any]] = {
+        "threads": list(params.tolerance.threads),
+        "cpu": list(params.tolerance.cpu),
+        "device": list(params.tolerance.device),
+    }
+    runtime = [
+        Setting(f"runtime.{key}: {value}", {key: value})
+        for key, alternatives in values.items()
+        for value in alternatives
+        if value != getattr(params.runtime, key)
+    ]
+    shifts = [_SEED_STEP * (number + 1) for number in range(params.tolerance.seeds)]
+    return [*runtime, *(Setting(f"train.seeds + {shift}", {}, shift) for shift in shifts)]
+
+
+def align_seeds(metrics: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
+    """Return a rerun's metrics with the committed seeds in place of its own, by their order."""
+    aligned = {**metrics, "primary_seed": seeds[0]}
+    if "seeds" in metrics:
+        rerun_seeds = sorted(metrics["seeds"], key=int)
+        aligned["seeds"] = {
+            str(seed): metrics["seeds"][rerun_seed]
+            for seed, rerun_seed in zip(sorted(seeds), rerun_seeds, strict=True)
+        }
+    return aligned
+
+
+def metric_tolerances(
+    committed: Mapping[str, Any], reruns: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return by metric how far reruns differ, by `RULE`; metrics that some rerun lacks are left out.
+
+    The prediction interval is that of the difference of two further values from a normal distribution
+    (Geisser, 1993, section 2.2).
+
+    Args:
+        committed: the committed metrics by dotted key.
+        reruns: the same of each rerun.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    from stages.tools.tolerance import COMPARED
+
+    factor = float(t.ppf((1 + LEVEL) / 2, len(reruns))) * math.sqrt(2) if reruns else 0.0
+    tolerances: dict[str, dict[str, Any]] = {}
+    for key, value in committed.items():
+        if not all(key in rerun for rerun in reruns):
+            continue
+        values = [value, *(rerun[key] for rerun in reruns)]
+        if isinstance(value, bool | str):
+            tolerances[key] = {"values": sorted(set(values), key=str)}
+            continue
+        deviation = float(np.std(values, ddof=1)) if reruns else 0.0
+        largest = max(abs(rerun_value - value) for rerun_value in values)
+        tolerances[key] = {
+            "committed": value,
+            "min": min(values),
+            "max": max(values),
+            "tolerance": max(factor * deviation, largest),
+        }
+        if key.startswith(COMPARED):
+            tolerances[key]["by_run"] = values[1:]
+    return tolerances
+
+
+def measure(task: "Task", params: "Params", folder: Path) -> dict[str, Any]:
+    """Rerun a task with each setting; return its entry in evidence/tolerance.json.
+
+    Args:
+        task: to rerun.
+        params: of the clone.
+        folder: holds the clone `base`, and each rerun's copy of it while it runs.
+
+    Raises:
+        UserError: a stage fails, or the task has no committed results.
+    """
+    from stages.core.files import read_json
+    from stages.tools.tolerance import flatten
+
+    base = folder / "base"
+    committed = flatten(read_json(base / task.evidence / "data" / "metrics.json"))
+    reruns, seconds, skipped = [], {}, {}
+    for setting in settings(params):
+        try:
+            setting.require_device(params.runtime)
+        except UserError as error:
+            skipped[setting.name] = str(error)
+            _log(task.name, f"{setting.name}: skipped: {error}")
+            continue
+        start = time.perf_counter()
+        clone = folder / "rerun"
+        shutil.copytree(base, clone, symlinks=True)
+        metrics = rerun_metrics(task, setting, clone)
+        reruns.append(flatten(align_seeds(metrics, list(task.params.train.seeds))))
+        shutil.rmtree(clone)
+        seconds[setting.name] = round(time.perf_counter() - start, 1)
+        _log(task.name, f"{setting.name}: {seconds[setting.name]} s")
+    return {"runs": seconds, "skipped": skipped, "metrics": metric_tolerances(committed, reruns)}
+
+
+def rerun_metrics(task: "Task", setting: Setting, clone: Path) -> dict[str, Any]:
+    """Run a task in a clone with a setting, up to its evaluation; return its metrics.
+
+    Raises:
+        UserError: a stage fails.
+    """
+    from stages.core.files import read_json
+    from stages.core.processes import last_line, run_command
+
+    setting.apply(clone, task.name)
+    for stage in STAGES:
+        result = run_command(clone, "python", "-m", f"stages.{stage}", task.name)
+        if result.returncode:
+            raise UserError(f"{task.name}, {setting.name}: {last_line(result.stderr)}")
+    metrics: dict[str, Any] = read_json(clone / task.folder("evaluate") / "metrics.json")
+    return metrics
+
+
+def _log(task: str, line: str) -> None:
+    print(f"tolerance@{task}: {line}", file=sys.stderr)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("task", nargs="*", help="tasks of params.yaml (default: all)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure the tolerance of each task named, and write it."""
+    from stages.core.files import read_json, to_json, write
+    from stages.core.machine import host_record
+    from stages.core.processes import clone_revision, scratch_folder
+    from stages.kinds.params import FILE, load_params, load_tasks, select_task
+    from stages.tools.tolerance import FILE as TOLERANCE
+
+    with scratch_folder() as folder:
+        commit = clone_revision(str(Path.cwd()), "HEAD", folder / "base")
+        params = load_params(folder / "base" / FILE)
+        tasks = load_tasks(params)
+        selected = [select_task(tasks, name) for name in arguments.task or tasks]
+        content = read_json(TOLERANCE) if TOLERANCE.exists() else {"tasks": {}}
+        for task in selected:
+            content["tasks"][task.name] = {
+                **measure(task, params, folder),
+                "machine": host_record(),
+                "revision": commit,
+            }
+            write(TOLERANCE, to_json({**content, "rule": RULE}))

@@ -1,0 +1,1 @@
+"""Checks a committed result against what can be computed again from it."""

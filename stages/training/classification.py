@@ -1,0 +1,97 @@
+"""Training a classifier: batches, cross entropy, AdamW, one cycle."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stages.core.runtime import seed_for
+from stages.training.loop import Scores, TrainingRun
+from stages.training.schedules import one_cycle
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from stages.core.schema import FitClassifier
+
+Batch = tuple[tuple[Tensor, ...], Tensor]
+
+
+def shuffled_batches(
+    count: int, size: int, seed: int, epoch: int, fabric: "Fabric"
+) -> Iterator[np.ndarray]:
+    """Yield this process's share of each batch of an epoch, as sorted indices of `count` samples.
+
+    The last, smaller batch is dropped; its samples differ from epoch to epoch.
+
+    Args:
+        count: training samples.
+        size: of a batch, over all processes.
+        seed: the run's.
+        epoch: from 0.
+        fabric: rank and number of processes.
+    """
+    share = size // fabric.world_size
+    order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(count)
+    for step in range(count // size):
+        indices = order[step * size + fabric.global_rank * share :][:share]
+        yield np.sort(indices)  # the memory map is read forwards
+
+
+def classification_run(
+    model: nn.Module,
+    batches: Callable[[int], Iterable[Batch]],
+    validation_batches: Callable[[], Iterable[Batch]],
+    steps: int,
+    params: "FitClassifier",
+    classes: int,
+) -> TrainingRun:
+    """Return the run that trains `model` to classify, by cross entropy and AdamW.
+
+    Args:
+        model: inputs -> logits (batch, classes).
+        batches: epoch -> batches of (inputs, labels), each process its own.
+        validation_batches: the validation data, in batches.
+        steps: batches an epoch.
+        params: epochs, learning_rate (the peak of one cycle), weight_decay, label_smoothing.
+        classes: how many.
+    """
+
+    def scores(network: nn.Module, batch: Batch) -> Scores:
+        inputs, labels = batch
+        logits = network(*inputs)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
+        return {"loss": loss, "accuracy": (logits.argmax(dim=1) == labels).float().mean()}
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        parts = [
+            (network(*inputs).float().cpu(), labels.cpu())
+            for inputs, labels in validation_batches()
+        ]
+        logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        return {
+            "loss": functional.cross_entropy(logits, labels).item(),
+            "accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
+        }
+
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=params.learning_rate,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+    rate = one_cycle(params.learning_rate, steps * params.epochs)
+    return TrainingRun(
+        model,
+        optimizer,
+        rate,
+        batches,
+        scores,
+        validate,
+        params.epochs,
+        chance_loss=math.log(classes),
+    )

@@ -1,0 +1,158 @@
+"""Networks for images: a residual classifier, pixels as tensors, prediction in batches."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stages.datasets.images.packed import in_batches
+from stages.training.weights import head_probabilities
+
+_HEAD_SCALE = 0.01  # standard deviation of the head's initial weights
+_MIN_STD = 1e-3  # of a channel, so that an empty one is not divided by 0
+_BATCH = 2048
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """Return uint8 images as a float32 tensor, 0 to 1."""
+    return torch.from_numpy(images.astype(np.float32) / 255)
+
+
+def tensor_batches(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+    """Yield the images at `rows`, in order, as tensors (at most 2048, channel, height, width)."""
+    for batch in in_batches(rows, images, _BATCH):
+        yield to_tensor(images[batch])
+
+
+def labelled_batches(
+    images: np.ndarray, rows: np.ndarray, labels: Tensor
+) -> Iterator[tuple[tuple[Tensor], Tensor]]:
+    """Yield batches of the images at `rows`, in order: a network's inputs, and their labels."""
+    start = 0
+    for batch in tensor_batches(images, rows):
+        yield (batch,), labels[start : start + len(batch)]
+        start += len(batch)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, and a shortcut (He et al., 2016, section 3)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (batch, outputs, height / stride, width / stride)."""
+        residual = functional.relu(self.norm1(self.convolution1(images)))
+        residual = self.norm2(self.convolution2(residual))
+        return functional.relu(residual + self.shortcut(images))
+
+
+class ImageClassifier(nn.Module):
+    """Normalisation, a feature extractor, and a linear head.
+
+    The mean and standard deviation are buffers, so they are saved with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+    features: nn.Module
+
+    def __init__(self, features: nn.Module, width: int, classes: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+        self.features = features
+        self.head = nn.Linear(width, classes)
+        # Small, so that the first logits are near 0 and the first loss is near ln(classes); not zero,
+        # so that a gradient reaches the layers below.
+        nn.init.normal_(self.head.weight, std=_HEAD_SCALE)
+        nn.init.zeros_(self.head.bias)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the features of images, (batch, width): the input of the head."""
+        features: Tensor = self.features((images - self.mean) / self.std)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (batch, classes) of images (batch, channel, height, width), 0 to 1."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits
+
+
+def residual_features(channels: list[int], inputs: int) -> nn.Sequential:
+    """Return a stem, a residual block for each of `channels`, and global average pooling.
+
+    The first block keeps the size; each further block halves it.
+    """
+    widths = zip([channels[0], *channels], channels, strict=False)
+    blocks = [
+        ResidualBlock(before, after, 1 if index == 0 else 2)
+        for index, (before, after) in enumerate(widths)
+    ]
+    return nn.Sequential(
+        nn.Conv2d(inputs, channels[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels[0]),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def set_normalisation(model: ImageClassifier, mean: Tensor, std: Tensor) -> None:
+    """Set the mean and standard deviation, (channel,) each, by which the model normalises."""
+    model.mean.copy_(mean.view(1, -1, 1, 1))
+    model.std.copy_(std.clamp_min(_MIN_STD).view(1, -1, 1, 1))
+
+
+def fit_normalisation(model: ImageClassifier, images: np.ndarray, rows: np.ndarray) -> None:
+    """Normalise by the mean and standard deviation of each channel of the images at `rows`."""
+    total = torch.zeros(2, images.shape[1], dtype=torch.float64)
+    for batch in tensor_batches(images, rows):
+        pixels = batch.double()
+        total += torch.stack([pixels.mean((2, 3)).sum(0), pixels.square().mean((2, 3)).sum(0)])
+    mean, square = total / len(rows)
+    set_normalisation(model, mean.float(), (square - mean**2).clamp_min(0).sqrt().float())
+
+
+def predict_batches(
+    predict: Callable[[Tensor], Tensor], images: np.ndarray, rows: np.ndarray, device: torch.device
+) -> np.ndarray:
+    """Return `predict` of the images at `rows`, computed in batches on `device`, (n, ...), float32."""
+    with torch.inference_mode():
+        outputs = [
+            predict(batch.to(device)).float().cpu() for batch in tensor_batches(images, rows)
+        ]
+    result: np.ndarray = torch.cat(outputs).numpy()
+    return result
+
+
+def predictors(
+    model: ImageClassifier,
+    images: np.ndarray,
+    rows: Callable[[str], np.ndarray],
+    device: torch.device,
+) -> tuple[Callable[[str], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """Return split -> features (n, width), and features -> probabilities (n, classes).
+
+    Args:
+        model: a trained classifier.
+        images: the packed array.
+        rows: split -> its rows of the packed array.
+        device: where the model is.
+    """
+    return (
+        lambda split: predict_batches(model.embed, images, rows(split), device),
+        lambda features: head_probabilities(model.head, features),
+    )

@@ -1,0 +1,65 @@
+"""Subprocesses: their environment, their errors, and clones."""
+
+from pathlib import Path
+
+import pytest
+from support.project import commit, run
+
+from stages.core.errors import UserError
+from stages.core.processes import clone_revision, git, last_line, run_command, run_commands
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    (folder / "a.txt").write_text("a\r\n")
+    commit(folder, "first")
+    return folder
+
+
+def test_a_command_runs_in_its_folder_with_the_variables_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    script = 'pwd; echo "${GIT_DIR-unset} $EXTRA $PYTHONPATH"; echo wrong >&2; exit 3'
+    result = run_command(tmp_path, "sh", "-c", script, extra_environment={"EXTRA": "1"})
+    assert result.stdout == f"{tmp_path}\nunset 1 \n"
+    assert (result.stderr, result.returncode) == ("wrong\n", 3)
+
+
+def test_commands_run_at_the_same_time_and_keep_their_order(tmp_path: Path) -> None:
+    """The first one waits for a file that the second one writes."""
+    wait = "until test -e b; do sleep 0.01; done; echo a"
+    commands = [(tmp_path, ("sh", "-c", wait)), (tmp_path, ("sh", "-c", "touch b; echo b"))]
+    assert [result.stdout for result in run_commands(commands)] == ["a\n", "b\n"]
+
+
+def test_a_missing_command_is_an_error_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no-such-command is not installed, or not on PATH"):
+        run_command(tmp_path, "no-such-command")
+    with pytest.raises(FileNotFoundError):
+        run_command(tmp_path / "nowhere", "sh")
+
+
+def test_an_error_of_git_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^git rev-parse: not a git repository .*$"):
+        git(tmp_path, "rev-parse", "HEAD")
+
+
+def test_a_clone_has_the_bytes_of_a_revision(repository: Path, tmp_path: Path) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    (repository / "a.txt").write_text("b")
+    commit(repository, "second")
+    run(repository, "git", "config", "core.autocrlf", "true")
+    assert clone_revision(str(repository), "HEAD~1", tmp_path / "clone") == first
+    assert (tmp_path / "clone/a.txt").read_bytes() == b"a\r\n"
+    with pytest.raises(UserError, match="has no revision 'nowhere'"):
+        clone_revision(str(repository), "nowhere", tmp_path / "other")
+
+
+def test_the_last_line_is_not_blank() -> None:
+    assert last_line("a\n b \n \n") == "b"
+    assert last_line("\n") == ""

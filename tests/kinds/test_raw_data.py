@@ -1,0 +1,74 @@
+"""Raw data that do not exist stop the first stage, with the key of the path."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.project import read_params
+
+from stages.core.errors import UserError
+from stages.core.task import Task
+from stages.kinds.params import check_params, load_tasks
+from stages.kinds.sources import check_sources
+
+
+def make_tasks(changes: Mapping[str, object], task: str = "image") -> dict[str, Task]:
+    params = read_params()
+    params["tasks"] = {task: params["tasks"][task]}
+    params["tasks"][task]["prepare"].update(changes)
+    return load_tasks(check_params(params))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change to a folder with an empty folder, a file and a broken link."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("file").write_text("text")
+    Path("empty file").touch()
+    Path("link").symlink_to("away")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "must be an existing folder"),
+        ("file", "must be an existing folder"),
+        ("empty", "the folder is empty"),
+        ("link", "must be an existing folder"),
+        ("two\nlines", "must be an existing folder"),
+        ("x" * 300, "cannot be used ("),
+        ("a\0b", ""),
+    ],
+)
+@pytest.mark.parametrize("source", ["digits", "folder"])
+def test_a_path_without_images_is_rejected(source: str, path: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_sources(make_tasks({"path": path, "source": source}))
+    key = "params.yaml: tasks.image.prepare.path"
+    assert str(error.value).startswith(f"{key}: given {path!r}; {message}")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "must be an existing file"),
+        ("empty", "must be an existing file"),
+        ("empty file", "the file is empty"),
+    ],
+)
+def test_a_path_without_texts_is_rejected(path: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"tasks\.sentiment\.prepare\.path: .*; {message}"):
+        check_sources(make_tasks({"path": path}, "sentiment"))
+
+
+@pytest.mark.parametrize("path", ["file", "file/x", "a\0b", "/proc/x", "x" * 300])
+def test_a_path_to_which_nothing_can_be_downloaded_is_rejected(path: str) -> None:
+    changes = {"path": path, "source": "torchvision", "dataset": "MNIST"}
+    with pytest.raises(UserError, match="cannot be used"):
+        check_sources(make_tasks(changes))
+
+
+def test_the_folder_to_download_to_is_made() -> None:
+    check_sources(make_tasks({"path": "new/folder", "source": "torchvision", "dataset": "MNIST"}))
+    assert Path("new/folder").is_dir()

@@ -1,0 +1,1 @@
+"""Helpers of the tests: copies of the project, commands in them, small params."""

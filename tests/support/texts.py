@@ -1,0 +1,75 @@
+"""Helpers of the tests on texts: CSV files, and tasks that read them."""
+
+import csv
+import io
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.files import write_all
+from stages.core.task import Task
+from stages.kinds.text_classification.prepare import prepare
+from stages.kinds.text_classification.schema import TextClassification
+from support.project import default_task
+
+COLUMNS: dict[str, Any] = {
+    "text": "text",
+    "label": "label",
+    "id": None,
+    "group": None,
+    "slices": [],
+}
+KIND = "text_classification"
+
+
+@cache
+def default_text_task() -> Task:
+    """Return the project's task sentiment."""
+    return default_task("sentiment")
+
+
+def text_task(
+    path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None, name: str = "sentiment"
+) -> Task:
+    """Return a task that reads the CSV file `path` with the columns text and label.
+
+    Args:
+        path: of the file.
+        changes: by section, the params that differ from those of the project's task sentiment.
+        name: of the task.
+    """
+    default = default_text_task()
+    params = default.params.model_dump()
+    params["prepare"] |= {"source": "csv", "path": str(path), "columns": COLUMNS}
+    params["evaluate"]["bucket_by"] = None
+    for section, values in (changes or {}).items():
+        params[section] |= values
+    return Task(name, KIND, TextClassification.model_validate(params), default.runtime)
+
+
+def run_prepare(task: Task) -> None:
+    """Write the prepared data of a task, as the stage does, below the current folder."""
+    folder = task.folder("prepare")
+    write_all(folder, prepare(task, folder).files())
+
+
+def to_csv_text(rows: list[list[str]], **style: Any) -> str:
+    """Return rows as CSV; `style` as `csv.writer` takes it."""
+    text = io.StringIO(newline="")
+    csv.writer(text, **style).writerows(rows)
+    return text.getvalue()
+
+
+def write_texts(
+    folder: Path, count: int = 60, classes: tuple[str, ...] = ("negative", "positive")
+) -> Path:
+    """Write a CSV file of random texts of 3 to 11 words, of each class in turn; return its path."""
+    random = np.random.default_rng(0)
+    texts = [" ".join(f"w{n}" for n in random.integers(0, 999, 3 + n % 9)) for n in range(count)]
+    rows = [[text, classes[n % len(classes)]] for n, text in enumerate(texts)]
+    path = folder / "texts.csv"
+    path.write_text(to_csv_text([["text", "label"], *rows]), newline="")
+    return path

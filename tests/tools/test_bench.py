@@ -1,0 +1,80 @@
+"""`evidence bench`: the columns that it reads from metrics, and the arguments that it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.project import ROOT, TASKS, default_task, read_params
+
+from stages.core.errors import UserError
+from stages.kinds.registry import KINDS
+from stages.tools.bench import TASK_GOALS, VARIATIONS, select_figures
+from stages.tools.cli import make_parser
+from stages.tools.scratch import change_params, link_local_inputs
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_columns_of_a_kind_are_in_its_metrics(name: str) -> None:
+    metrics = json.loads((ROOT / f"evidence/{name}/data/metrics.json").read_text())
+    kind = KINDS[default_task(name).kind]
+    figures = select_figures(metrics, kind.bench.columns)
+    assert isinstance(figures[kind.bench.summary], float)
+    assert figures["verdict"] == metrics["current"]["improvement"]["verdict"]
+    assert kind.bench.vary in VARIATIONS
+    assert kind.name in TASK_GOALS
+
+
+def test_a_star_gives_a_column_for_each_key() -> None:
+    metrics = {"n": 3, "baselines": {"linear": {"accuracy": 0.5}, "prior": {"accuracy": 0.25}}}
+    columns = {"n": "n", "accuracy of *": "baselines.*.accuracy"}
+    assert select_figures(metrics, columns) == {
+        "n": 3,
+        "accuracy of linear": 0.5,
+        "accuracy of prior": 0.25,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repeats", "1"], "--repeats: given 1; must be at least 2"),
+        (["--repetitions", "0"], "--repetitions: given 0; must be at least 1"),
+        (["--task", "image", "--pipeline"], "give either --task or --pipeline"),
+        (["--task", "images"], "given task 'images'; must be one of image"),
+    ],
+)
+def test_an_argument_that_is_not_allowed_is_refused(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    values = make_parser("bench").parse_args(arguments)
+    with pytest.raises(UserError, match=message):
+        values.run(values)
+
+
+# --- scratch clones
+def test_params_of_a_clone_are_changed_where_the_task_has_them(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    changes = {"train": {"epochs": 2, "scratch": {"layers": 1}}, "prepare": {"split": {"seed": 7}}}
+    change_params(tmp_path, "image", changes)
+    before, after = read_params(), read_params(tmp_path)
+    before["tasks"]["image"]["train"]["epochs"] = 2
+    before["tasks"]["image"]["prepare"]["split"]["seed"] = 7
+    assert after == before
+
+
+def test_data_that_git_does_not_have_are_linked_into_a_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, clone = tmp_path / "project", tmp_path / "clone"
+    task = default_task("image")
+    (project / task.params.prepare.path).mkdir(parents=True)
+    clone.mkdir()
+    monkeypatch.chdir(project)
+    link_local_inputs(clone, task)
+    link = clone / task.params.prepare.path
+    assert link.resolve() == project / task.params.prepare.path
+    link.unlink()
+    link.mkdir()
+    link_local_inputs(clone, task)  # what git has stays
+    assert not link.is_symlink()

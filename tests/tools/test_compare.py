@@ -1,0 +1,57 @@
+"""`evidence compare`: the table, and the revision `baseline` that it makes anew."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.project import evidence, evidence_refused, run
+
+from stages.tools.compare import table_lines
+
+BEFORE: dict[str, Any] = {"image": {"accuracy": 0.5, "accuracy_low": 0.4, "extra": {"groups": 7}}}
+CURRENT: dict[str, Any] = {
+    "image": {
+        "accuracy": 0.75,
+        "accuracy_low": 0.6,
+        "extra": {"groups": 7},
+        "step": 500,
+        "improvement": {"gain": 0.25, "verdict": "better"},
+    },
+    "photos": {"accuracy": 0.25, "improvement": {"verdict": "worse"}},
+}
+
+
+def test_the_table_shows_each_metric_before_and_after() -> None:
+    assert table_lines("baseline", BEFORE, CURRENT) == [
+        "task    metric        baseline  current   change",
+        "image   accuracy        0.5000   0.7500  +0.2500",
+        "image   extra.groups         7        7        0",
+        "image   step                 -      500        -",
+        "image   verdict              -   better",
+        "photos  accuracy             -   0.2500        -",
+        "photos  verdict              -    worse",
+    ]
+
+
+def test_a_task_that_is_gone_is_shown_too() -> None:
+    lines = table_lines("HEAD", CURRENT, BEFORE)
+    assert lines[1].split() == ["image", "accuracy", "0.7500", "0.5000", "-0.2500"]
+    assert lines[-1].split() == ["photos", "verdict", "worse", "-"]
+
+
+@pytest.mark.parametrize("metrics", [{"image": None}, {"image": []}, {"image": 0.5}, {}])
+def test_metrics_of_another_form_are_no_error(metrics: dict[str, Any]) -> None:
+    assert table_lines("HEAD", metrics, metrics)[0].startswith("task")
+
+
+def test_the_baseline_revision_is_made_anew_where_it_is_missing(prepared: Path) -> None:
+    run(prepared, "git", "tag", "--delete", "baseline")
+    table = evidence(prepared, "compare").split("\n")
+    metrics = json.loads((prepared / "metrics/metrics.json").read_text())
+    baseline = json.loads(run(prepared, "git", "show", "baseline:metrics/metrics.json").stdout)
+    row = next(line.split() for line in table if line.startswith("image ") and "accuracy" in line)
+    values = [content["image"]["accuracy"] for content in (baseline, metrics)]
+    assert row[2:4] == [f"{value:.4f}" for value in values]
+    line = evidence_refused(prepared, "compare", "HEAD:README.md")
+    assert "git knows none by that name" in line
