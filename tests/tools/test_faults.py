@@ -237,14 +237,16 @@ def test_the_report_in_the_docs_is_of_this_catalogue_and_all_trials_passed() -> 
         if line.startswith("| ")
     ][2:]
     trials = {(name, task): result for name, task, result, *_ in rows}
+    tasks = {task for _, task in trials}  # the report may be of single tasks
+    assert tasks
     faults = {key: result for key, result in trials.items() if not key[0].startswith("none")}
     assert set(faults) == {
         (fault.name, name)
         for fault in FAULTS
-        for name in TASKS
+        for name in tasks
         if applies(fault, default_task(name), ROOT)
     }
     assert set(faults.values()) == {"detected"}
     clean = {key: result for key, result in trials.items() if key not in faults}
-    assert all(sum(name == task for _, task in clean) >= 3 for name in TASKS)
+    assert all(sum(name == task for _, task in clean) >= 3 for name in tasks)
     assert set(clean.values()) == {"silent"}
