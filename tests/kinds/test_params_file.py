@@ -60,10 +60,10 @@ def test_a_duplicate_key_is_rejected(tmp_path: Path, text: str, key: str) -> Non
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the whole file: must be a section"),
-        (b"# comments only\n", "the whole file: must be a section"),
-        (b"- runtime\n- image\n", "the whole file: must be a section"),
-        (b"digits\n", "the whole file: must be a section"),
+        (b"", "the whole file: given "),
+        (b"# comments only\n", "the whole file: given "),
+        (b"- runtime\n- image\n", "the whole file: given "),
+        (b"digits\n", "the whole file: given "),
         (b"runtime: [1, 2\n", "not YAML: "),
         (b"runtime:\n\tthreads: 2\n", "not YAML: "),
         (b"a: 1\n---\nb: 2\n", "not YAML: "),

@@ -26,8 +26,10 @@ def relock(folder: Path) -> None:
 def outside(report: Report, tier: str) -> dict[str, list[str]]:
     """Return by stage what disagrees according to a tier."""
     reasons = defaultdict(list)
-    for found in report.tiers:
-        for finding in found.findings if found.name == tier else []:
-            if finding.verdict is Verdict.OUTSIDE:
-                reasons[finding.stage].append(finding.reason)
+    findings = [
+        finding for entry in report.tiers if entry.name == tier for finding in entry.findings
+    ]
+    for finding in findings:
+        if finding.verdict is Verdict.OUTSIDE:
+            reasons[finding.stage].append(finding.reason)
     return dict(reasons)

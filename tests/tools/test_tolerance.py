@@ -21,9 +21,9 @@ from stages.tools.tolerance import FILE, Tolerance, flatten
 
 def test_each_setting_differs_from_what_is_in_use() -> None:
     params = load_params(ROOT / "params.yaml")
-    found = settings(params)
-    assert len({setting.name for setting in found}) == len(found)
-    for setting in found:
+    alternatives = settings(params)
+    assert len({setting.name for setting in alternatives}) == len(alternatives)
+    for setting in alternatives:
         assert setting.seed_shift or any(
             getattr(params.runtime, key) != value for key, value in setting.runtime.items()
         )

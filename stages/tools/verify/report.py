@@ -195,16 +195,16 @@ def _machine_lines(machines: Machines) -> list[str]:
     """Return in words what this machine is, and which results were computed on another one."""
     properties = ", ".join(f"{key} {value}" for key, value in machines.host.items())
     lines = [f"verified on {properties}"]
-    alike = []
+    same_machine = []
     for task in machines.recorded:
         differences = machines.differences(task)
         if differences:
             properties = ", ".join(f"{key} {value}" for key, value in differences.items())
             lines.append(f"{task} was computed on another machine: {properties}")
         else:
-            alike.append(task)
-    if alike:
-        lines.append(f"computed on a machine like this one: {', '.join(alike)}")
+            same_machine.append(task)
+    if same_machine:
+        lines.append(f"computed on a machine like this one: {', '.join(same_machine)}")
     return lines
 
 

@@ -113,8 +113,8 @@ def test_plain_edits_are_reported_by_hashes(prepared: Path) -> None:
         ),
         ("params", "command: dvc.yaml says 'echo valid', this stage of the pipeline runs"),
     ):
-        found = reasons.pop(stage)
-        assert any(reason.startswith(start) for reason in found), (stage, start, found)
+        messages = reasons.pop(stage)
+        assert any(text.startswith(start) for text in messages), (stage, start, messages)
     assert reasons.keys() == {
         *(f"evaluate@{task}" for task in TASKS if task != TASK),
         *(f"failures@{task}" for task in TASKS if task != TASK),
@@ -159,8 +159,8 @@ def test_edits_with_their_hashes_are_reported_by_metrics(prepared: Path) -> None
         ("compare", f"plots/loss/{TASK}.csv: says "),
         ("compare", f"metrics/metrics.json: {TASK}.accuracy is 0.999999"),
     ):
-        found = reasons[stage]
-        assert any(reason.startswith(start) for reason in found), (stage, start, found)
+        messages = reasons[stage]
+        assert any(text.startswith(start) for text in messages), (stage, start, messages)
 
 
 @pytest.mark.long
@@ -263,10 +263,10 @@ def test_tables_that_contradict_each_other_are_reported(packed: Path) -> None:
     honest = {name: (data / name).read_bytes() for name in ("predictions.csv", "per_class.csv")}
 
     def reasons() -> list[str]:
-        found = check_task(TASK).get(f"evaluate@{TASK}", [])
+        disagreements = check_task(TASK).get(f"evaluate@{TASK}", [])
         for name, content in honest.items():
             (data / name).write_bytes(content)
-        return found
+        return disagreements
 
     assert reasons() == []
     edit_table(data / "per_class.csv", lambda table: table.__setitem__("f1", 1.0))
