@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stages.core.machine import FILE as MACHINE_FILE
 from stages.report.document import Block, Command, Facts, Section, Table, Text
 from stages.report.formatting import make_table, table_rows
 from stages.report.review import FOLDER, read_review
@@ -102,7 +103,11 @@ def layer_table(shapes: "pd.DataFrame", caption: str) -> Table:
 
 
 def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
-    """Return the diagnostics of training and the warnings about the data."""
+    """Return the diagnostics of training, the warnings about the data, and where the machine is named."""
+    machine = Text(
+        f"The machine that computed these results is recorded in {MACHINE_FILE}, and on no page: the same "
+        "results from another machine leave every page as it is."
+    )
     facts = [
         (f"{row['name']}, seed {row['seed']}", f"{row['observed']}; try first: {row['remedy']}")
         for row in outputs.diagnostics
@@ -112,13 +117,14 @@ def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
         for row in outputs.data_warnings
     ]
     if facts:
-        return [Facts(facts)]
+        return [Facts(facts), machine]
     return [
         Text(
             "No problem diagnosed. The training log of every seed was checked for a loss that does not "
             "decrease, overfitting and a plateau, and the model's results on the training samples for "
             "label noise or copying. A loss that is not finite would have stopped training."
-        )
+        ),
+        machine,
     ]
 
 
