@@ -55,10 +55,10 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     first = min(
         error.errors(), key=lambda entry: entry["type"] not in {"extra_forbidden", "invalid_key"}
     )
-    keys, known = _resolve(first["loc"], schema)
+    keys, known_keys = _resolve(first["loc"], schema)
     if first["type"].startswith("union_tag_"):
         keys.append("kind")
-    line = _describe(first, known)
+    line = _describe(first, known_keys)
     if keys:
         line = f"{'.'.join(keys)}: {line}"
     elif first["type"] != "value_error":  # a rule between sections names its keys itself
@@ -67,25 +67,25 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     return f"{line} (and {further} more)" if further else line
 
 
-def _describe(error: Any, known: list[str]) -> str:
+def _describe(error: Any, known_keys: list[str]) -> str:
     """Return what is wrong with a key.
 
     Args:
         error: of pydantic.
-        known: the keys that its section may have; for an error in the key `kind`, its allowed values.
+        known_keys: the keys that its section may have; for an error in the key `kind`, its allowed values.
     """
     kind: str = error["type"]
     value: object = error["input"]
     if kind == "missing":
         return "this key is missing; add it (params.yaml in git shows its default)"
     if kind == "union_tag_not_found":
-        return f"this key is missing; must be one of {', '.join(known)}"
+        return f"this key is missing; must be one of {', '.join(known_keys)}"
     if kind == "union_tag_invalid":
-        return f"given {error['input']['kind']!r}; must be one of {', '.join(known)}"
+        return f"given {error['input']['kind']!r}; must be one of {', '.join(known_keys)}"
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0)
+        near = difflib.get_close_matches(str(error["loc"][-1]), known_keys, n=1, cutoff=0)
         nearest = f"; the nearest known key is {near[0]!r}" if near else ""
-        return f"unknown key{nearest} (known: {', '.join(known)})"
+        return f"unknown key{nearest} (known: {', '.join(known_keys)})"
     allowed: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         allowed = "must be a section with keys of its own"
@@ -104,7 +104,7 @@ def _resolve(loc: tuple[Any, ...], schema: type[BaseModel]) -> tuple[list[str], 
     error in the union itself, the known keys are the values of `kind`.
     """
     keys: list[str] = []
-    known = list(schema.model_fields)
+    known_keys = list(schema.model_fields)
     annotation: Any = schema
     for part in loc:
         annotation, is_tag = _step(annotation, part)
@@ -112,10 +112,10 @@ def _resolve(loc: tuple[Any, ...], schema: type[BaseModel]) -> tuple[list[str], 
             keys.append(str(part))
         sections = [member for member in _members(annotation) if _is_schema(member)]
         if len(sections) > 1:
-            known = [name for section in sections for name in _kinds(section)]
+            known_keys = [name for section in sections for name in _kinds(section)]
         elif sections and part != loc[-1]:
-            known = list(sections[0].model_fields)
-    return keys, known
+            known_keys = list(sections[0].model_fields)
+    return keys, known_keys
 
 
 def _step(annotation: Any, part: Any) -> tuple[Any, bool]:

@@ -185,9 +185,9 @@ def pack_files(tasks: Mapping[str, Task], meanings: Mapping[str, Any]) -> list[P
             file = files.setdefault(name, _pack_file(name, artifacts.get(name), meanings[name]))
             file.kinds.add(title)
             for column in columns_of(task.evidence / name) if name in committed else ():
-                known = match_column(column, file.meanings)
-                if known:
-                    file.columns.setdefault(known, set()).add(title)
+                documented = match_column(column, file.meanings)
+                if documented:
+                    file.columns.setdefault(documented, set()).add(title)
                 elif file.meanings:
                     missing.append(f"{task.evidence / name}: {column}")
     if missing:

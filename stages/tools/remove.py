@@ -75,8 +75,8 @@ def _without_task(name: str) -> str:
     before = read_yaml(FILE)
     tasks = before.get("tasks") if isinstance(before, dict) else None
     if not isinstance(tasks, dict) or name not in tasks:
-        known = ", ".join(map(str, tasks)) if isinstance(tasks, dict) else "none"
-        raise UserError(f"given task {name!r}; must be one of {known} ({FILE})")
+        task_names = ", ".join(map(str, tasks)) if isinstance(tasks, dict) else "none"
+        raise UserError(f"given task {name!r}; must be one of {task_names} ({FILE})")
     if len(tasks) == 1:
         raise UserError(
             f"{FILE}: {name} is the last task; the pipeline needs one, so add another first"

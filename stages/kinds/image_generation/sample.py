@@ -27,8 +27,8 @@ def sample(task: "Task", label: str, count: int, seed: int) -> np.ndarray:
     """
     dataset = read_dataset(task.folder("prepare"))
     if label not in dataset.classes:
-        known = ", ".join(map(printable, dataset.classes))
-        raise UserError(f"--label: given {label!r}; must be one of {known}")
+        class_names = ", ".join(map(printable, dataset.classes))
+        raise UserError(f"--label: given {label!r}; must be one of {class_names}")
     set_deterministic(task.runtime)
     model = load_selected(task, dataset)
     labels = np.full(count, dataset.classes.index(label))

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Faults: the catalogue, injecting one as a patch, and running the checks that must detect it."""
