@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages.core.errors import UserError, printable
 from stages.core.files import read_csv, read_json, write
 from stages.core.processes import git, run_command
 from stages.evaluation.experiments import LOG
+from stages.tools.tracking import untracked_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,10 +162,15 @@ def require_current_evidence(task: "Task") -> None:
         )
 
 
-def run_experiment(change: Change, task: "Task") -> tuple[str, str]:
+def run_experiment(change: Change, task: "Task", inputs: Sequence[str]) -> tuple[str, str]:
     """Run the task with the change as a DVC experiment in a temporary folder; the work tree stays as it is.
 
     Stages that the change does not affect come from DVC's cache.
+
+    Args:
+        change: of one param.
+        task: to run, up to its pack.
+        inputs: files and folders that git does not hold, which are copied into the folder.
 
     Returns:
         The experiment's name, and the line on which it failed ("" if it did not).
@@ -171,9 +178,9 @@ def run_experiment(change: Change, task: "Task") -> tuple[str, str]:
     name = experiment_name(change)
     if _references(name):  # it was tried before
         _dvc("exp", "remove", name)
-    lines = _dvc(
-        *("exp", "run", "--temp", "--name", name, "--set-param", str(change), f"pack@{task.name}")
-    )
+    copies = [argument for path in inputs for argument in ("--copy-paths", path)]
+    options = ("--temp", "--name", name, *copies, "--set-param", str(change))
+    lines = _dvc("exp", "run", *options, f"pack@{task.name}")
     stage = re.compile(rf"(params|\w+@{task.name}): ")
     stage_lines = [line for line in lines if stage.match(line)]
     return name, (stage_lines or lines or [""])[-1]
@@ -242,6 +249,28 @@ def read_log(task: "Task") -> "pd.DataFrame":
     return table
 
 
+def apply_experiment(task: "Task", change: Change, name: str) -> str:
+    """Apply an experiment to the work tree; return why that was not possible, "" if it was.
+
+    `dvc exp apply` also restores the outputs of all other tasks, and fails where the cache lacks them,
+    after it has applied the change. Then this task's outputs are restored by themselves.
+    """
+    from stages.core.params import read_yaml
+    from stages.core.task import STAGES
+    from stages.kinds.params import FILE
+
+    lines = _dvc("exp", "apply", name)
+    if not lines:
+        return ""
+    value: Any = read_yaml(FILE)
+    for part in change.key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    applied = value == _parse_value(change)
+    if applied and not _dvc("checkout", *(f"{stage}@{task.name}" for stage in STAGES)):
+        return ""
+    return lines[-1]
+
+
 def append_to_log(task: "Task", row: LogRow) -> None:
     """Append a row to the experiments of a task; rows of failed attempts stay."""
     import pandas as pd
@@ -265,15 +294,16 @@ def try_change(task: "Task", change: Change, why: str, *, keep: bool) -> LogRow:
     require_current_evidence(task)
     change = check_change(change, task)
     read_log(task)  # a damaged file must be an error before the run, not after it
+    inputs = untracked_inputs(task)
     print(f"running {change} (dvc exp run)", file=sys.stderr)
-    name, error = run_experiment(change, task)
+    name, error = run_experiment(change, task, inputs)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     if error:
         return LogRow(date, str(change), why, "", "", f"failed: {error}", "no")
     result = compare_results(task, name)
     kept = keep and result.verdict == "better"
-    if kept and (lines := _dvc("exp", "apply", name)):
-        print(f"not kept: dvc exp apply {name}: {lines[-1]}", file=sys.stderr)
+    if kept and (problem := apply_experiment(task, change, name)):
+        print(f"not kept: dvc exp apply {name}: {problem}", file=sys.stderr)
         kept = False
     return LogRow(date, str(change), why, **asdict(result), kept="yes" if kept else "no")
 

@@ -17,10 +17,9 @@ from support.project import ROOT, commit, read_params, run
 
 from stages.kinds.kind import Kind
 from stages.kinds.params import load_params
-from stages.kinds.proposal import yaml_scalar
+from stages.kinds.proposal import fill_template, yaml_scalar
 from stages.kinds.registry import KINDS
 from stages.tools.cli import main
-from stages.tools.new import fill_template
 from stages.tools.yaml_sections import add_section, parse, remove_section
 
 PARAMS = (ROOT / "params.yaml").read_text()
@@ -31,7 +30,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with the project's params and review notes, as current folder."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "data/review", folder / "data/review")
-    shutil.copy(ROOT / "params.yaml", folder)
+    for name in ("params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
     run(folder, "git", "init", "--quiet")
     commit(folder, "as it stands")
     monkeypatch.chdir(folder)
@@ -107,8 +110,7 @@ def test_images_become_a_task_beside_the_others(
     printed = capsys.readouterr().out
     assert "files: 24 files in 2 classes: dark 12, light 12" in printed
     assert "24 sampled: 30 x 30 pixels; Pillow modes: RGB 24" in printed
-    assert "prepare.size: 28" in printed
-    assert "photos is not in git" in printed
+    assert re.search(r"prepare.size +28 +the median side is 30 pixels", printed)
     assert printed.endswith("next: dvc repro pack@photos\n")
 
 
@@ -161,15 +163,17 @@ def test_columns_with_unusual_names_are_told_apart_by_their_values(
     assert "further columns with few values: floor" in printed
 
 
-def test_a_path_outside_the_repository_is_written_as_given(
+def test_a_path_outside_the_repository_is_written_in_full(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = draw_images(project.parent / "my photos")
-    new("near", "../my photos")
-    new("far", str(photos))
-    assert task_params("near").prepare.path == "../my photos"
-    assert task_params("far").prepare.path == str(photos)
-    assert "lies outside this repository" in capsys.readouterr().out
+    (project / "link").symlink_to(photos)
+    for name, path in (("near", "../my photos"), ("far", str(photos)), ("linked", "link")):
+        new(name, path, "--kind", "image_generation")
+        assert task_params(name).prepare.path == str(photos)
+        assert f"{photos} lies outside this repository" in capsys.readouterr().out
+    assert "?? link\n" in status(project)
+    assert ".dvc" not in status(project)
 
 
 @pytest.mark.parametrize(

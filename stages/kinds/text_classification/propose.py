@@ -1,9 +1,15 @@
 """Propose the params of a task for a table of texts."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
+
 from stages.core.errors import UserError
+from stages.datasets.texts.packed import pack_texts
+from stages.datasets.texts.sources import TextSample
 from stages.datasets.texts.survey import (
     Column,
     TableSurvey,
@@ -11,11 +17,20 @@ from stages.datasets.texts.survey import (
     survey_table,
     word_quartiles,
 )
+from stages.kinds.plans import Plan, SplitSizes
+from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (
     MIN_SAMPLES,
+    NO_GROUPS,
+    DataOptions,
+    Ladder,
     Proposal,
+    Setting,
+    common_settings,
     describe_counts,
     min_per_class,
+    split_shares,
+    split_sizes,
     training_length,
     yaml_list,
     yaml_scalar,
@@ -31,11 +46,18 @@ GROUP = (
 )
 MAX_CLASSES = 50
 _ROWS_OF_CLASS = 5  # rows that a class has on average, at least, for a column to be of labels
-_TRAINING_SHARE = 0.7  # what the template's split leaves to train on
+_REGRESSIONS = 0.05  # evaluate.assumed_regressions of the template
+_SAMPLE_TEXTS = 1000
+_LONGEST_TEXT = 2048  # tokens to which lengths are counted
+_TOKEN_QUANTILE = 0.95
+_TOKEN_STEP = 16  # tokens; train.max_tokens is a multiple
+_MOST_TOKENS = 256
+_PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near duplicates
+_BASELINE_SECONDS = 2e-3  # of one training text
 _MIN_GROUPS = 10
 
 
-def propose(path: Path, name: str) -> Proposal:
+def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     """Return the params of a task for the CSV or TSV file `path`.
 
     The column of texts is one with a common heading (`TEXT`) and many different values, otherwise the one
@@ -43,7 +65,8 @@ def propose(path: Path, name: str) -> Proposal:
     values, otherwise the one with the fewest.
 
     Raises:
-        UserError: it is no such file, or has no column of texts or none of labels.
+        UserError: it is no such file, has no column of texts or none of labels, or lacks a column that
+            `options` names.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(
@@ -51,7 +74,8 @@ def propose(path: Path, name: str) -> Proposal:
             "folder, with a sub-folder for each class"
         )
     survey = survey_table(path)
-    text, label = _text_column(survey, path), _label_column(survey, path)
+    text = _named_column(survey, path, "--text", options.text) or _text_column(survey, path)
+    label = _named_column(survey, path, "--label", options.label) or _label_column(survey, path)
     counts = count_labels(path, text.name, label.name)
     for value, count in counts.items():
         if count < MIN_SAMPLES:
@@ -60,34 +84,111 @@ def propose(path: Path, name: str) -> Proposal:
                 f"{MIN_SAMPLES} are needed, one for each split: add some, or remove its rows"
             )
     roles = {"text": text, "label": label, **_optional_columns(survey, (text, label))}
+    if options.groups is not None:
+        group = None if options.groups == NO_GROUPS else options.groups
+        roles["group"] = _named_column(survey, path, "--groups", group)
     columns = {
         role: "null" if column is None else yaml_scalar(column.name)
         for role, column in roles.items()
     }
     remaining = [column for column in survey.columns if column not in roles.values()]
     classes = sorted(counts)
-    batch_size, epochs = training_length(
-        int(_TRAINING_SHARE * counts.total()), (32, 16, 8), 100, (2, 20)
-    )
+    sizes = split_sizes(counts.total(), split_shares(counts.total()), {})
+    values, settings = common_settings(counts, sizes, _REGRESSIONS)
+    max_tokens, tokens_reason = _max_tokens(text)
     return Proposal(
         {
             **columns,
+            **values,
             "classes": yaml_list([yaml_scalar(value) for value in classes], 8),
             "min_per_class": str(min_per_class(counts)),
-            "batch_size": str(batch_size),
-            "epochs": str(epochs),
+            "max_tokens": str(max_tokens),
             "lengths": yaml_list([str(words) for words in word_quartiles(text)], 8),
         },
         {
             "columns": ", ".join(column.name for column in survey.columns),
             "texts": describe_counts({value: counts[value] for value in classes}, "texts"),
         },
-        {
-            **{f"prepare.columns.{key}": heading for key, heading in columns.items()},
-            "train.model": f"minilm, {epochs} epochs, batches of {batch_size}, three seeds",
-        },
+        (
+            *(Setting(f"prepare.columns.{key}", heading) for key, heading in columns.items()),
+            *settings,
+            Setting("train.max_tokens", str(max_tokens), tokens_reason),
+        ),
         tuple(_remarks(name, label, remaining, survey)),
+        Ladder(
+            plans(sizes),
+            sizes,
+            partial(write_sampled_texts, texts=_sample_texts(text), classes=classes),
+            _PREPARING_SECONDS * counts.total() + _BASELINE_SECONDS * sizes.train,
+        ),
     )
+
+
+def plans(sizes: SplitSizes) -> list[Plan]:
+    """Return the plans for texts, from the largest number of trained layers to the smallest."""
+    batch_size, epochs = training_length(sizes.train, (32, 16, 8), 100, (2, 20))
+    return [
+        Plan(
+            f"minilm, {layers} of its layers trained, batches of {batch_size}",
+            {"train_layers": str(layers), "batch_size": str(batch_size)},
+            epochs,
+        )
+        for layers in (2, 1)
+    ]
+
+
+def write_sampled_texts(
+    folder: Path, training: int, validation: int, *, texts: Sequence[str], classes: list[str]
+) -> None:
+    """Write texts of the table, with made-up labels, as the stage prepare writes texts.
+
+    Args:
+        folder: of the stage prepare.
+        training: number of training texts.
+        validation: number of validation texts.
+        texts: to write; numbered where they repeat.
+        classes: the names of the labels.
+    """
+    samples = (
+        TextSample(str(number), f"{number} {text}", classes[0], "", ())
+        for number, text in zip(range(training + validation), cycle(texts), strict=False)
+    )
+    pack_texts(samples, (), folder / "texts.bin")
+    write_dataset(folder, classes, training, validation)
+
+
+def _sample_texts(column: Column) -> list[str]:
+    """Return at most `_SAMPLE_TEXTS` of a column's texts, from all over the table."""
+    texts = [text for text in column.values if text]
+    return texts[:: -(-len(texts) // _SAMPLE_TEXTS)]
+
+
+def _max_tokens(column: Column) -> tuple[int, str]:
+    """Return the length in tokens that 95% of the texts do not exceed, within limits, and the reason."""
+    from stages.kinds.text_classification.inputs import token_counts, tokenize
+
+    lengths = token_counts(tokenize(_sample_texts(column), _LONGEST_TEXT))
+    needed = int(np.quantile(lengths, _TOKEN_QUANTILE))
+    tokens = min(_MOST_TOKENS, -(-needed // _TOKEN_STEP) * _TOKEN_STEP)
+    share = float((lengths > tokens).mean())
+    return tokens, f"{share:.0%} of the sampled texts are longer and cut off"
+
+
+def _named_column(
+    survey: TableSurvey, path: Path, option: str, heading: str | None
+) -> Column | None:
+    """Return the column that an option names, None where it names none.
+
+    Raises:
+        UserError: the table has no such column.
+    """
+    if heading is None:
+        return None
+    for column in survey.columns:
+        if column.name == heading:
+            return column
+    headings = ", ".join(column.name for column in survey.columns)
+    raise UserError(f"{option}: given {heading!r}; {path} has the columns {headings}")
 
 
 def _max_classes(survey: TableSurvey) -> int:
