@@ -12,6 +12,9 @@ from stages.kinds.registry import KINDS
 def check_sources(tasks: Mapping[str, Task]) -> None:
     """Check that each task's `prepare.path` exists and is not empty.
 
+    Data that DVC tracks may be absent: a task does not need those of the others, and DVC itself reports
+    those that it needs.
+
     Raises:
         UserError: a path is missing, is not of the type that the kind reads (a folder or a file), or is
             empty.
@@ -22,6 +25,12 @@ def check_sources(tasks: Mapping[str, Task]) -> None:
             _make_folder(task)
         else:
             _check_path(task, folder=KINDS[task.kind].data == "folder")
+
+
+def dvc_pointer(path: str) -> Path | None:
+    """Return the .dvc file by which DVC tracks a file or folder, or one that contains it; None for none."""
+    names = [str(place) for place in (Path(path), *Path(path).parents) if place.name]
+    return next((file for name in names if (file := Path(f"{name}.dvc")).is_file()), None)
 
 
 def _make_folder(task: Task) -> None:
@@ -36,6 +45,8 @@ def _check_path(task: Task, *, folder: bool) -> None:
     word, source = "folder" if folder else "file", task.params.prepare.source
     try:
         path = Path(task.params.prepare.path)
+        if not path.exists() and dvc_pointer(task.params.prepare.path):
+            return
         if not (path.is_dir() if folder else path.is_file()):
             raise UserError(f"{_value(task)}; must be an existing {word} (source: {source})")
         if not (any(path.iterdir()) if folder else path.stat().st_size):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
+from stages.core.progress import duration
 from stages.kinds.plans import Budget, Cost, Plan, Schedule, choose_schedule
 from stages.kinds.proposal import (
     Ladder,
@@ -96,13 +97,6 @@ def _remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
     return [
         f"in {limit} the smallest plan has time for {schedule.epochs} of the {needed}; give more --minutes"
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:  # noqa: PLR2004 (a minute and a half)
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
 
 
 def minutes(text: str) -> float:

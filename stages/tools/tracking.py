@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.core.processes import git, run_command
+from stages.kinds.sources import dvc_pointer
 
 if TYPE_CHECKING:
     from stages.core.task import Task
@@ -48,9 +49,8 @@ def tracking_of(path: str) -> Tracking:
     """Return who holds the file or folder `path`, as params.yaml names it."""
     if not is_inside(path):
         return Tracking(Storage.OUTSIDE)
-    for candidate in (Path(path), *Path(path).parents):
-        if candidate.name and (pointer := pointer_of(candidate)).is_file():
-            return Tracking(Storage.DVC, pointer)
+    if pointer := dvc_pointer(path):
+        return Tracking(Storage.DVC, pointer)
     if not _has_files(Path(path)):
         return Tracking(Storage.UNTRACKED)
     return Tracking(Storage.GIT, complete=not _lacks_files(Path(path)))
@@ -59,11 +59,6 @@ def tracking_of(path: str) -> Tracking:
 def is_inside(path: str) -> bool:
     """Return whether a path lies in this repository, links followed."""
     return Path(path).resolve().is_relative_to(_ROOT.resolve())
-
-
-def pointer_of(path: Path) -> Path:
-    """Return the file by which DVC tracks a file or folder: `photos.dvc`."""
-    return path.with_name(f"{path.name}.dvc")
 
 
 def track(path: str, name: str) -> list[Path]:
@@ -84,7 +79,7 @@ def track(path: str, name: str) -> list[Path]:
         raise UserError(
             f"dvc add {path}: {reason}; with --no-track the task is added and its data are left as they are"
         )
-    pointer = pointer_of(Path(path))
+    pointer = Path(f"{path}.dvc")
     write(pointer, f"desc: {_DESCRIPTION.format(name=name)}\n{pointer.read_text(encoding='utf-8')}")
     return [pointer, pointer.with_name(".gitignore")]
 
@@ -101,11 +96,11 @@ def untrack(path: str, name: str, other_paths: Iterable[str]) -> tuple[list[Path
         The deleted .dvc file, if any, and why the tracking stays ("" if it does not, or was not made by
         `track`).
     """
-    pointer = pointer_of(Path(path))
+    pointer = Path(f"{path}.dvc")
     if not is_inside(path) or not _was_tracked_for(pointer, name):
         return [], ""
     data = Path(path).absolute()
-    shared = [other for other in other_paths if Path(other).absolute().is_relative_to(data)]
+    shared = [item for item in other_paths if Path(item).absolute().is_relative_to(data)]
     if shared:
         return [], f"{pointer} stays: another task reads {shared[0]}"
     if not data.exists():  # the .dvc file is all that leads to them

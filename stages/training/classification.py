@@ -94,4 +94,5 @@ def classification_run(
         validate,
         params.epochs,
         chance_loss=math.log(classes),
+        steps=steps,
     )

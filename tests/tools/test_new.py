@@ -3,17 +3,16 @@
 import csv
 import itertools
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.project import ROOT, commit, read_params, run
+from support.images import draw_noise
+from support.project import ROOT, new_project, read_params, run
 
 from stages.kinds.kind import Kind
 from stages.kinds.params import load_params
@@ -28,30 +27,8 @@ PARAMS = (ROOT / "params.yaml").read_text()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with the project's params and review notes, as current folder."""
-    folder = tmp_path / "project"
-    shutil.copytree(ROOT / "data/review", folder / "data/review")
-    for name in ("params.yaml", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, folder)
-    (folder / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
-    run(folder, "git", "init", "--quiet")
-    commit(folder, "as it stands")
+    folder = new_project(tmp_path / "project")
     monkeypatch.chdir(folder)
-    return folder
-
-
-def draw_images(
-    folder: Path, classes: Sequence[str] = ("dark", "light"), count: int = 12, size: int = 30
-) -> Path:
-    """Write `count` images of each class as PNG: noise around a brightness of the class."""
-    random = np.random.default_rng(0)
-    for place, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            level = 50 + 150 * place // len(classes)
-            pixels = random.integers(level, level + 60, (size, size, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
 
 
@@ -98,7 +75,7 @@ def status(folder: Path) -> str:
 def test_images_become_a_task_beside_the_others(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project / "photos")
+    draw_noise(project / "photos")
     new("photos", "photos/")
     text = Path("params.yaml").read_text()
     assert text.startswith(PARAMS)
@@ -126,7 +103,7 @@ def test_grey_images_stored_in_colour_get_one_channel(project: Path) -> None:
 
 
 def test_images_can_become_a_task_of_generation(project: Path) -> None:
-    draw_images(project / "photos", size=50)
+    draw_noise(project / "photos", size=50)
     new("photos", "photos", "--kind", "image_generation")
     params = task_params("photos")
     assert params.kind == "image_generation"
@@ -166,7 +143,7 @@ def test_columns_with_unusual_names_are_told_apart_by_their_values(
 def test_a_path_outside_the_repository_is_written_in_full(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = draw_images(project.parent / "my photos")
+    photos = draw_noise(project.parent / "my photos")
     (project / "link").symlink_to(photos)
     for name, path in (("near", "../my photos"), ("far", str(photos)), ("linked", "link")):
         new(name, path, "--kind", "image_generation")
@@ -201,9 +178,9 @@ def test_a_path_outside_the_repository_is_written_in_full(
 def test_what_cannot_become_a_task_is_refused_and_nothing_written(
     project: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project / "photos")
-    draw_images(project / "few", count=2)
-    draw_images(project / "splits", classes=("train", "test"))
+    draw_noise(project / "photos")
+    draw_noise(project / "few", count=2)
+    draw_noise(project / "splits", classes=("train", "test"))
     for name in ("a", "b"):
         (project / "empty" / name).mkdir(parents=True)
         (project / "empty" / name / "readme.txt").write_text("no image")
@@ -225,7 +202,7 @@ def test_what_cannot_become_a_task_is_refused_and_nothing_written(
 
 
 def test_new_and_remove_leave_no_trace(project: Path) -> None:
-    draw_images(project.parent / "photos")
+    draw_noise(project.parent / "photos")
     new("photos", "../photos")
     remove("photos")
     assert status(project) == ""
@@ -234,7 +211,7 @@ def test_new_and_remove_leave_no_trace(project: Path) -> None:
 def test_notes_of_people_are_kept_unless_their_deletion_is_asked_for(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project.parent / "photos")
+    draw_noise(project.parent / "photos")
     note, log = Path("data/review/photos.md"), Path("evidence/photos/experiments.csv")
     for flags, exist in ((["photos"], True), (["photos", "--delete-notes"], False)):
         new("photos", "../photos")

@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
+from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def pack_texts(
     ends = array("Q")
     with atomic_writer(path) as file:
         file.write(bytes(_HEADER))
-        for sample in samples:
+        for sample in progress(samples, "packing texts"):
             normalised = " ".join(sample.text.casefold().split()).encode()
             names = (sample.name, sample.label, sample.group)
             if ledger.add(*names, normalised, *sample.slices):

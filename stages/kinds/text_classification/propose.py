@@ -1,5 +1,6 @@
 """Propose the params of a task for a table of texts."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import cycle
@@ -77,16 +78,12 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     text = _named_column(survey, path, "--text", options.text) or _text_column(survey, path)
     label = _named_column(survey, path, "--label", options.label) or _label_column(survey, path)
     counts = count_labels(path, text.name, label.name)
-    for value, count in counts.items():
-        if count < MIN_SAMPLES:
-            raise UserError(
-                f"{path}: label {value!r} of column {label.name!r} has {count} texts; at least "
-                f"{MIN_SAMPLES} are needed, one for each split: add some, or remove its rows"
-            )
-    roles = {"text": text, "label": label, **_optional_columns(survey, (text, label))}
-    if options.groups is not None:
-        group = None if options.groups == NO_GROUPS else options.groups
-        roles["group"] = _named_column(survey, path, "--groups", group)
+    _require_class_sizes(counts, label.name, path)
+    roles = {
+        "text": text,
+        "label": label,
+        **_optional_columns(survey, (text, label), path, options.groups),
+    }
     columns = {
         role: "null" if column is None else yaml_scalar(column.name)
         for role, column in roles.items()
@@ -122,6 +119,15 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             _PREPARING_SECONDS * counts.total() + _BASELINE_SECONDS * sizes.train,
         ),
     )
+
+
+def _require_class_sizes(counts: Counter[str], heading: str, path: Path) -> None:
+    for value, count in counts.items():
+        if count < MIN_SAMPLES:
+            raise UserError(
+                f"{path}: label {value!r} of column {heading!r} has {count} texts; at least "
+                f"{MIN_SAMPLES} are needed, one for each split: add some, or remove its rows"
+            )
 
 
 def plans(sizes: SplitSizes) -> list[Plan]:
@@ -220,14 +226,18 @@ def _label_column(survey: TableSurvey, path: Path) -> Column:
 
 
 def _optional_columns(
-    survey: TableSurvey, required: tuple[Column, Column]
+    survey: TableSurvey, required: tuple[Column, Column], path: Path, group: str | None
 ) -> dict[str, Column | None]:
-    """Return the columns of ids and of groups, where their headings and values show them."""
+    """Return the columns of ids and of groups, where headings and values show them or `--groups` does."""
     columns = [column for column in survey.columns if column.complete and column not in required]
     groups = [column for column in columns if not column.unique and column.distinct >= _MIN_GROUPS]
+    suggested = _first_with_heading(groups, GROUP)
+    if group is not None:
+        named = None if group == NO_GROUPS else group
+        suggested = _named_column(survey, path, "--groups", named)
     return {
         "id": _first_with_heading([column for column in columns if column.unique], ID),
-        "group": _first_with_heading(groups, GROUP),
+        "group": suggested,
     }
 
 
