@@ -171,7 +171,7 @@ class Columns(Section):
             "label",
             "group",
             "split",
-            "official_test",
+            "official_split",
             "length",
             "kind",
             "value",
