@@ -8,59 +8,74 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 
 from stages.core.errors import UserError
+from stages.datasets.dataset import SPLITS
 
 if TYPE_CHECKING:
     from stages.core.schema import Split
 
-SPLITS = ("train", "validation", "test")
+HELD_OUT = ("validation", "test")
 
 
 def split_by_group(
-    groups: np.ndarray, labels: np.ndarray, official_test: np.ndarray, params: "Split"
+    groups: np.ndarray, labels: np.ndarray, official: np.ndarray, params: "Split"
 ) -> np.ndarray:
     """Return the split of each sample: "train", "validation" or "test".
 
-    Groups are drawn, not samples. Where every group has samples of one class only (as where each
-    sample is its own group), the draw is stratified by class. A group with a sample in the source's
-    official test data is test data as a whole.
+    Groups are drawn, not samples, and the draw is stratified by class where nearly every group has
+    samples of one class only (as where each sample is its own group).
+
+    Official test and validation data keep their split. A group in several official splits belongs, as a
+    whole, to the last of them in the order train, validation, test. A split without official data is
+    drawn from all other groups.
 
     Args:
         groups: (n,), the group of each sample.
         labels: (n,), the class of each sample.
-        official_test: (n,), bool; where any is set, no further test data are drawn.
+        official: (n,), the split that the source gives each sample, "" where it gives none.
         params: the shares of groups to hold out, and the seed of the split.
 
     Raises:
-        UserError: there are fewer groups than splits.
+        UserError: there are fewer groups than splits to draw.
     """
     names, group_of = np.unique(groups, return_inverse=True)
-    first = np.full(len(names), -1)
-    first[group_of[::-1]] = np.arange(len(groups))[::-1]
-    group_label = labels[first]
-    one_class_each = bool(np.all(group_label[group_of] == labels))
-    units = np.arange(len(names))
-    is_official = np.zeros(len(names), dtype=bool)
-    np.logical_or.at(is_official, group_of, official_test)
-    splits_to_fill = 2 if is_official.any() else 3
-    if np.count_nonzero(~is_official) < splits_to_fill:
+    split = _official_splits(group_of, len(names), official)
+    drawn = {name: share for name, share in _shares(split, params).items() if share}
+    rest = np.flatnonzero(split == "train")
+    if len(rest) <= len(drawn):
         raise UserError(
-            f"{np.count_nonzero(~is_official)} groups cannot fill {splits_to_fill} splits; at least "
-            f"{splits_to_fill} are needed (without groups, each sample is one)"
+            f"{len(rest)} groups cannot fill {len(drawn) + 1} splits; at least {len(drawn) + 1} are "
+            "needed (without groups, each sample is one)"
         )
-    split = np.full(len(names), "train", dtype="U10")
-    split[is_official] = "test"
-    remaining = units[~is_official]
-    strata = group_label if one_class_each else np.zeros_like(group_label)
-    share = params.validation
-    if not is_official.any():
-        share = params.validation / (1 - params.test)
-        remaining, test = _hold_out(
-            remaining, strata[remaining], params.test, params.seed, splits_to_fill=2
-        )
-        split[test] = "test"
-    _, validation = _hold_out(remaining, strata[remaining], share, params.seed, splits_to_fill=1)
-    split[validation] = "validation"
+    strata = _strata(group_of, labels)
+    for to_fill, (name, share) in zip(range(len(drawn), 0, -1), drawn.items(), strict=True):
+        rest, held_out = _hold_out(rest, strata[rest], share, params.seed, to_fill)
+        split[held_out] = name
     return split[group_of]
+
+
+def _official_splits(group_of: np.ndarray, count: int, official: np.ndarray) -> np.ndarray:
+    """Return the split of each group, (count,), before any draw: the last of its samples' official ones."""
+    rank = np.zeros(count, dtype=np.int64)
+    for number, name in enumerate(SPLITS):
+        rank[group_of[official == name]] = number
+    return np.array(SPLITS)[rank]
+
+
+def _shares(split: np.ndarray, params: "Split") -> dict[str, float]:
+    """Return the share of the remaining groups to draw for each split, test first; 0 where official."""
+    test = 0.0 if (split == "test").any() else params.test
+    validation = 0.0 if (split == "validation").any() else params.validation
+    return {"test": test, "validation": validation / (1 - test)}
+
+
+def _strata(group_of: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the stratum of each group, its class; one stratum for all where groups mix classes."""
+    first = np.full(group_of.max() + 1, -1)
+    first[group_of[::-1]] = np.arange(len(group_of))[::-1]
+    strata = labels[first]
+    if np.all(strata[group_of] == labels):
+        return strata
+    return np.zeros_like(strata)
 
 
 def _hold_out(
@@ -83,7 +98,7 @@ def _hold_out(
 
 
 def split_stratified(
-    units: np.ndarray, strata: np.ndarray, official_test: np.ndarray, params: "Split"
+    units: np.ndarray, strata: np.ndarray, official: np.ndarray, params: "Split"
 ) -> np.ndarray:
     """Return the split of each sample, drawn within strata, so that each split has its share of each.
 
@@ -92,7 +107,7 @@ def split_stratified(
     Args:
         units: (n,), what is drawn as a whole: the cluster of near duplicates of each sample.
         strata: (n,), the stratum of each sample; the first sample of a unit decides for the unit.
-        official_test: (n,), bool, as for `split_by_group`.
+        official: (n,), as for `split_by_group`.
         params: the shares of units to hold out, and the seed of the split.
 
     Raises:
@@ -101,7 +116,7 @@ def split_stratified(
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     stratum = strata[first].astype(object)
     drawn = np.ones(len(stratum), dtype=bool)
-    np.logical_and.at(drawn, unit_of, ~official_test)
+    drawn[unit_of[np.isin(official, HELD_OUT)]] = False
     names, counts = np.unique(stratum[drawn].astype(str), return_counts=True)
     least = np.ceil(1 / min(params.test, params.validation, 1 - params.test - params.validation))
     rare = {str(name) for name in strata} - set(names[counts >= least])
@@ -112,7 +127,7 @@ def split_stratified(
     stratum = np.array(
         [merged if name in rare else name for name in stratum.astype(str)], dtype=object
     )
-    return split_by_group(units, stratum[unit_of].astype(str), official_test, params)
+    return split_by_group(units, stratum[unit_of].astype(str), official, params)
 
 
 def cross_split_duplicates(split: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ class ImageSample:
         name: its id in the source; a file's path below the source's folder.
         label: the name of its class.
         group: what it shares with other samples (a writer); "" where the source names no groups.
-        official_test: whether the source publishes it as test data.
+        official_split: "train", "validation" or "test" where the source gives it one, or "".
         pixels: uint8, (channel, height, width); None where it could not be read.
         problem: why it could not be read.
     """
@@ -24,7 +24,7 @@ class ImageSample:
     name: str
     label: str
     group: str = ""
-    official_test: bool = False
+    official_split: str = ""
     pixels: np.ndarray | None = None
     problem: str = ""
 
