@@ -154,12 +154,13 @@ class PrepareImages(Section):
 
 
 class Columns(Section):
-    """The columns of a CSV file of texts."""
+    """The columns of a table of texts."""
 
     text: Name
     label: Name
     id: Name | None
     group: Name | None
+    split: Name | None = None
     slices: Names
 
     @field_validator("slices")
@@ -173,6 +174,7 @@ class Columns(Section):
             "split",
             "official_split",
             "length",
+            "cut_off",
             "kind",
             "value",
         }
@@ -189,8 +191,10 @@ class PrepareTexts(Section):
 
     source: Literal["reviews", "csv"]
     path: Name
+    separator: Literal["comma", "semicolon", "tab"] | None = None
     columns: Columns
-    classes: Annotated[Names, Field(min_length=2)]
+    classes: Annotated[Names, Field(min_length=2)] | None
+    unreadable: Literal["list", "refuse"] | None = None
     min_per_class: Annotated[int, Field(ge=3)]
     near_duplicate: Annotated[float, Field(gt=0, le=1)]
     split: Split

@@ -11,6 +11,7 @@ import numpy as np
 from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
 from stages.datasets.ledger import PackedSamples, PackingLedger
+from stages.datasets.texts.faults import FaultyRow
 
 if TYPE_CHECKING:
     from stages.datasets.texts.sources import TextSample
@@ -70,7 +71,7 @@ class PackedTexts:
 
 
 def pack_texts(
-    samples: "Iterable[TextSample]", slices: tuple[str, ...], path: Path
+    samples: "Iterable[TextSample | FaultyRow]", slices: tuple[str, ...], path: Path
 ) -> PackedSamples:
     """Write the distinct texts of a source into one file, and return the account of it.
 
@@ -78,7 +79,7 @@ def pack_texts(
     so that memory does not grow with the texts' length.
 
     Args:
-        samples: the source's texts; read once.
+        samples: the source's texts, and in their places the rows without a usable one; read once.
         slices: the names of the samples' `slices`.
         path: of the file.
     """
@@ -87,9 +88,12 @@ def pack_texts(
     with atomic_writer(path) as file:
         file.write(bytes(_HEADER))
         for sample in samples:
+            if isinstance(sample, FaultyRow):
+                ledger.exclude(sample.name, sample.label, str(sample.fault))
+                continue
             normalised = " ".join(sample.text.casefold().split()).encode()
             names = (sample.name, sample.label, sample.group)
-            if ledger.add(*names, normalised, *sample.slices):
+            if ledger.add(*names, normalised, *sample.slices, official_split=sample.split):
                 data = sample.text.encode()
                 file.write(data)
                 ends.append((ends[-1] if ends else 0) + len(data))
