@@ -13,6 +13,8 @@ from stages.core.files import read_csv, read_json
 if TYPE_CHECKING:
     import pandas as pd
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -69,7 +71,7 @@ def class_counts(samples: "pd.DataFrame", classes: list[str]) -> list[dict[str, 
             "class": name,
             **{
                 split: int(counts[split].get(index, 0)) if split in counts else 0
-                for split in ("train", "validation", "test")
+                for split in SPLITS
             },
         }
         for index, name in enumerate(classes)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stages.datasets.dataset import SPLITS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,6 +21,7 @@ class SourceNote:
         label_rules: what a label means.
         raw_sha256: of the raw bytes; None: the digest of the packed array is used.
         limits: what results on these samples do not show, for the pack: term -> explanation.
+        remarks: sentences on what is left out or unusual, for the user.
     """
 
     origin: str
@@ -26,6 +29,7 @@ class SourceNote:
     label_rules: str
     raw_sha256: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -34,10 +38,10 @@ class PackedSamples:
 
     Attributes:
         samples: a row for each sample of the packed array: row, id, label (its name), group,
-            official_test, and the source's slice columns.
+            official_split, and the source's slice columns.
         unreadable: a row for each sample that could not be read: id, label, problem.
-        duplicates: a row for each exact duplicate, which is not packed: id, label, same_as (the id of
-            the first of them), same_label.
+        duplicates: a row for each exact duplicate, which is left out: id, label, same_as (the id of
+            the sample that is kept), same_label.
         sha256: of the packed array's file.
     """
 
@@ -56,9 +60,9 @@ class PackingLedger:
     """
 
     slices: tuple[str, ...] = ()
-    _packed: list[tuple[str | bool, ...]] = field(default_factory=list)
+    _packed: list[tuple[str, ...]] = field(default_factory=list)
     _unreadable: list[tuple[str, str, str]] = field(default_factory=list)
-    _duplicates: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    _duplicates: list[tuple[str, str, int]] = field(default_factory=list)
     _digests: dict[bytes, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -75,28 +79,52 @@ class PackingLedger:
         group: str,
         content: bytes,
         *slice_values: str,
-        official_test: bool = False,
+        official_split: str = "",
     ) -> bool:
-        """Record a sample; return whether to pack it: False if its content repeats an earlier one's."""
+        """Record a sample; return whether to pack its content: False if it repeats an earlier one's.
+
+        Of exact duplicates the first is kept, but official test data before validation data before
+        training data: then the packed content becomes that of the later sample.
+
+        Args:
+            name: its id.
+            label: the name of its class.
+            group: its group, or "".
+            content: bytes that equal samples have in common.
+            slice_values: its values in the slice columns.
+            official_split: "train", "validation" or "test" where the source gives it one, or "".
+        """
+        sample = (name, label, group, official_split, *slice_values)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        first = self._digests.setdefault(digest, len(self._packed))
-        if first < len(self._packed):
-            original, original_label = self._packed[first][:2]
-            self._duplicates.append((name, label, str(original), original_label == label))
-            return False
-        self._packed.append((name, label, group, official_test, *slice_values))
-        return True
+        row = self._digests.setdefault(digest, len(self._packed))
+        if row == len(self._packed):
+            self._packed.append(sample)
+            return True
+        if _rank(sample) > _rank(self._packed[row]):
+            sample, self._packed[row] = self._packed[row], sample
+        self._duplicates.append((sample[0], sample[1], row))
+        return False
 
     def finish(self, sha256: str) -> PackedSamples:
         """Return the record as tables, once the packed array with this digest is written."""
         import pandas as pd
 
-        columns = ["id", "label", "group", "official_test", *self.slices]
+        columns = ["id", "label", "group", "official_split", *self.slices]
         samples = pd.DataFrame(self._packed, columns=columns)
+        duplicates = [
+            (name, label, self._packed[row][0], self._packed[row][1] == label)
+            for name, label, row in self._duplicates
+        ]
         samples.insert(0, "row", range(len(samples)))
         return PackedSamples(
             samples,
             pd.DataFrame(self._unreadable, columns=["id", "label", "problem"]),
-            pd.DataFrame(self._duplicates, columns=["id", "label", "same_as", "same_label"]),
+            pd.DataFrame(duplicates, columns=["id", "label", "same_as", "same_label"]),
             sha256,
         )
+
+
+def _rank(sample: tuple[str, ...]) -> int:
+    """Return the place of a sample's official split in `SPLITS`; that of "train" where it has none."""
+    official_split = sample[3]
+    return SPLITS.index(official_split) if official_split else 0

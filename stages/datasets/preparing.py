@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from stages.core.errors import UserError
-from stages.datasets.dataset import class_counts
+from stages.datasets.dataset import SPLITS, class_counts
 from stages.datasets.splits import (
-    SPLITS,
+    HELD_OUT,
     cross_split_duplicates,
     duplicate_clusters,
     split_by_group,
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.ledger import PackedSamples, SourceNote
 
-_MAX_LISTED = 50  # groups, and unreadable files, that the note lists by name
+_MAX_LISTED = 50  # groups, unreadable files and contradictory labels that the note lists by name
+_SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -126,22 +127,23 @@ def split_and_describe(
     """
     samples = packed.samples
     samples["label"] = pd.Categorical(samples["label"], categories=classes).codes.astype(np.int64)
-    official_test = samples.pop("official_test").to_numpy(dtype=bool)
+    official = samples.pop("official_split").to_numpy(dtype=str)
     source_groups = samples["group"].to_numpy()
     has_groups = bool((source_groups != "").any())
     by_group = has_groups and not rules.stratified
     if not by_group:
-        # A near duplicate of official test data does not become test data itself; it is excluded.
-        linked = pairs[~official_test[pairs].any(axis=1)]
+        # A near duplicate of official held-out data does not join them; it is excluded.
+        linked = pairs[~np.isin(official, HELD_OUT)[pairs].any(axis=1)]
         clusters = duplicate_clusters(len(samples), linked)
         samples["group"] = [f"cluster-{number}" for number in clusters]
     units, labels = samples["group"].to_numpy(), samples["label"].to_numpy()
     split = rules.task.params.prepare.split
     if rules.stratified:
         strata = np.array([f"{g} {label}" for g, label in zip(source_groups, labels, strict=True)])
-        samples["split"] = split_stratified(units, strata, official_test, split)
+        samples["split"] = split_stratified(units, strata, official, split)
     else:
-        samples["split"] = split_by_group(units, labels, official_test, split)
+        samples["split"] = split_by_group(units, labels, official, split)
+    official_fields = _official_fields(official, samples["split"].to_numpy(dtype=str))
     crossing = cross_split_duplicates(samples["split"].to_numpy(), pairs)
     excluded = _excluded_samples(packed, samples[crossing], rules.noun)
     samples = samples[~crossing].reset_index(drop=True)
@@ -151,7 +153,8 @@ def split_and_describe(
         "classes": classes,
         "class_counts": class_counts(samples, classes),
         "counts": {name: int((samples["split"] == name).sum()) for name in SPLITS},
-        "split_rule": _split_rule(rules, has_groups=has_groups),
+        "split_rule": _split_rule(rules, official, has_groups=has_groups),
+        "official_splits": official_fields,
         **_group_fields(samples, by_group=by_group),
         "near_duplicates": {
             "rule": rules.near_rule,
@@ -159,7 +162,49 @@ def split_and_describe(
             "cross_split_excluded": int(crossing.sum()),
         },
     }
+    note["remarks"] = [*source.remarks, *_remarks(note, rules.noun)]
     return PreparedData(samples, note, excluded)
+
+
+def _remarks(note: dict[str, Any], noun: str) -> list[str]:
+    """Return sentences on unusable and contradictory samples, and on classes that a split lacks.
+
+    Raises:
+        UserError: a class of official held-out data has no training data.
+    """
+    remarks = []
+    if note["unreadable"]:
+        first = note["unreadable_files"][0]
+        remarks.append(
+            f"{note['unreadable']} {noun}s cannot be used and are listed (the first, {first['id']}: "
+            f"{first['problem']})"
+        )
+    if note["label_conflicts"]:
+        first = note["label_conflicts"][0]
+        remarks.append(
+            f"{note['exact_duplicates_with_another_label']} {noun}s are in two classes (the first, "
+            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']}): one of each two "
+            "labels is wrong; the sample that is kept may be the wrong one, so check both"
+        )
+    for name, count in note["official_splits"]["moved_by_group"].items():
+        if count:
+            remarks.append(
+                f"{count} {noun}s of other splits have a group with official {name} data and are moved "
+                "to them, so that no group is in two splits"
+            )
+    for split in SPLITS:
+        missing = [row["class"] for row in note["class_counts"] if not row[split]]
+        if missing and split == "train" and set(HELD_OUT) & set(note["official_splits"]["splits"]):
+            raise UserError(
+                f"class {missing[0]!r} has {noun}s in the official held-out data and none to train on "
+                f"({len(missing)} such classes); add some, correct the name of the class, or remove it"
+            )
+        if missing:
+            remarks.append(
+                f"{len(missing)} classes have no {split} {noun}s: {', '.join(missing[:_SHOWN_CLASSES])}"
+                f"{', ...' if len(missing) > _SHOWN_CLASSES else ''}"
+            )
+    return remarks
 
 
 def _require_all_splits(samples: pd.DataFrame, rules: PreparationRules) -> None:
@@ -185,7 +230,15 @@ def _excluded_samples(packed: "PackedSamples", crossing: pd.DataFrame, noun: str
     return pd.concat([unreadable, exact, near], ignore_index=True).astype(str)
 
 
-def _split_rule(rules: PreparationRules, *, has_groups: bool) -> str:
+def _official_fields(official: np.ndarray, split: np.ndarray) -> dict[str, Any]:
+    """Return which splits the source gives, and the samples that their group moved to a later one."""
+    held_out = [name for name in HELD_OUT if name in official]
+    moved = np.isin(split, held_out) & (split != official)
+    counts = {name: int((moved & (split == name)).sum()) for name in held_out}
+    return {"splits": [name for name in SPLITS if name in official], "moved_by_group": counts}
+
+
+def _split_rule(rules: PreparationRules, official: np.ndarray, *, has_groups: bool) -> str:
     unit = f"{rules.noun} (near duplicates stay together)"
     if rules.stratified:
         strata = "group and class" if has_groups else "class"
@@ -195,16 +248,30 @@ def _split_rule(rules: PreparationRules, *, has_groups: bool) -> str:
         )
     elif has_groups:
         unit = "group (no group is in two splits)"
-    split = rules.task.params.prepare.split
     return (
-        f"drawn by {unit}; test {split.test:g}, validation {split.validation:g}, seed {split.seed}; "
-        f"exact duplicates are excluded; so are near duplicates of a test {rules.noun} in train or "
-        f"validation, and of a validation {rules.noun} in train"
+        f"{_draw_rule(rules.task, official, unit)}; exact duplicates are excluded; so are near duplicates "
+        f"of a test {rules.noun} in train or validation, and of a validation {rules.noun} in train"
     )
+
+
+def _draw_rule(task: "Task", official: np.ndarray, unit: str) -> str:
+    """Return which splits are official, and the shares of those that are drawn, in words."""
+    split = task.params.prepare.split
+    shares = {"test": split.test, "validation": split.validation}
+    held_out = [name for name in shares if name in official]
+    drawn = {name: share for name, share in shares.items() if name not in held_out}
+    words = ", ".join(f"{name} {share:g}" for name, share in drawn.items())
+    draw = f"drawn by {unit}; {words}, seed {split.seed}"
+    if not held_out:
+        return draw
+    keys = " and ".join(task.key(f"prepare.split.{name}") for name in held_out)
+    keep = f"{' and '.join(held_out)}: official, as the source gives them ({keys} not used)"
+    return f"{keep}; {draw} of the other data" if drawn else f"{keep}; nothing is drawn"
 
 
 def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> dict[str, Any]:
     same_label = packed.duplicates["same_label"].astype(bool)
+    conflicts = packed.duplicates[~same_label].head(_MAX_LISTED).drop(columns="same_label")
     return {
         "origin": source.origin,
         "licence": source.licence,
@@ -217,6 +284,7 @@ def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> 
         "unreadable_files": packed.unreadable.head(_MAX_LISTED).to_dict("records"),
         "exact_duplicates": len(packed.duplicates),
         "exact_duplicates_with_another_label": int((~same_label).sum()),
+        "label_conflicts": conflicts.to_dict("records"),
     }
 
 

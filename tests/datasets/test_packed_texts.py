@@ -52,7 +52,7 @@ def test_each_distinct_text_is_packed_once_and_read_as_it_was(
     assert account.samples["id"].tolist() == [f"t{index}" for index in distinct]
     assert account.samples["group"].tolist() == [f"g{index // 2}" for index in distinct]
     assert account.samples["number"].tolist() == [str(index) for index in distinct]
-    assert not account.samples["official_test"].any()
+    assert (account.samples["official_split"] == "").all()
     originals = [first[" ".join(text.casefold().split())] for text in texts]
     expected = [
         [f"t{index}", f"t{original}", bool(index % 3) == bool(original % 3)]
@@ -95,7 +95,7 @@ def test_a_packed_file_of_no_texts_is_empty(tmp_path: Path) -> None:
     packed = PackedTexts(tmp_path / "texts.bin")
     assert (len(packed), list(packed), packed.at([])) == (0, [], [])
     assert list(account.samples.columns) == [
-        "row", "id", "label", "group", "official_test", "number", "same",
+        "row", "id", "label", "group", "official_split", "number", "same",
     ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from stages.core.errors import UserError
 from stages.core.schema import Split
-from stages.datasets.splits import SPLITS, cross_split_duplicates, split_by_group
+from stages.datasets.dataset import SPLITS
+from stages.datasets.splits import cross_split_duplicates, split_by_group
 
 RANK = {name: rank for rank, name in enumerate(SPLITS)}
 Samples = tuple[np.ndarray, np.ndarray]
@@ -46,8 +47,8 @@ def one_class_groups(draw: st.DrawFn) -> Samples:
     return np.array([f"patient-{index:03}" for index in member]), label_of[member]
 
 
-def no_official_test(groups: np.ndarray) -> np.ndarray:
-    return np.zeros(len(groups), dtype=bool)
+def undivided(groups: np.ndarray) -> np.ndarray:
+    return np.full(len(groups), "", dtype="U10")
 
 
 def each_group_is_in_one_split(groups: np.ndarray, split: np.ndarray) -> bool:
@@ -58,7 +59,7 @@ def each_group_is_in_one_split(groups: np.ndarray, split: np.ndarray) -> bool:
 @given(st.one_of(mixed_groups(), one_class_groups()), split_params())
 def test_no_group_is_in_two_splits_and_no_split_is_empty(samples: Samples, params: Split) -> None:
     groups, labels = samples
-    split = split_by_group(groups, labels, no_official_test(groups), params)
+    split = split_by_group(groups, labels, undivided(groups), params)
     assert len(split) == len(groups)
     assert each_group_is_in_one_split(groups, split)
     assert set(split.tolist()) == set(SPLITS)
@@ -74,9 +75,9 @@ def test_exactly_the_groups_with_official_test_data_are_test_data(
     test_groups = data.draw(
         st.lists(st.sampled_from(names.tolist()), min_size=1, max_size=len(names) - 2, unique=True)
     )
-    official = no_official_test(groups)
+    official = undivided(groups)
     for name in test_groups:  # one sample is enough to mark its group
-        official[data.draw(st.sampled_from(np.flatnonzero(groups == name).tolist()))] = True
+        official[data.draw(st.sampled_from(np.flatnonzero(groups == name).tolist()))] = "test"
     split = split_by_group(groups, labels, official, params)
     assert set(groups[split == "test"].tolist()) == set(test_groups)
     assert each_group_is_in_one_split(groups, split)
@@ -89,9 +90,9 @@ def test_the_order_of_the_samples_does_not_change_the_split_of_a_group(
     samples: Samples, params: Split, seed: int
 ) -> None:
     groups, labels = samples
-    split = split_by_group(groups, labels, no_official_test(groups), params)
+    split = split_by_group(groups, labels, undivided(groups), params)
     order = np.random.default_rng(seed).permutation(len(groups))
-    reordered = split_by_group(groups[order], labels[order], no_official_test(groups), params)
+    reordered = split_by_group(groups[order], labels[order], undivided(groups), params)
     np.testing.assert_array_equal(reordered, split[order])
 
 
@@ -99,9 +100,9 @@ def test_the_order_of_the_samples_does_not_change_the_split_of_a_group(
 def test_the_draw_depends_on_the_seed_only(per_group: int) -> None:
     groups = np.repeat(np.arange(40).astype(str), per_group)
     labels = np.arange(len(groups)) % 2
-    first = split_by_group(groups, labels, no_official_test(groups), shares(seed=3))
-    same = split_by_group(groups, labels, no_official_test(groups), shares(seed=3))
-    different = split_by_group(groups, labels, no_official_test(groups), shares(seed=4))
+    first = split_by_group(groups, labels, undivided(groups), shares(seed=3))
+    same = split_by_group(groups, labels, undivided(groups), shares(seed=3))
+    different = split_by_group(groups, labels, undivided(groups), shares(seed=4))
     np.testing.assert_array_equal(first, same)
     assert (first != different).any()
 
@@ -110,7 +111,7 @@ def test_the_shares_are_shares_of_groups() -> None:
     sizes = np.arange(1, 21)
     groups = np.repeat([f"writer-{index:02}" for index in range(20)], sizes)
     labels = np.arange(len(groups)) % 2
-    split = split_by_group(groups, labels, no_official_test(groups), shares(0.3, 0.15))
+    split = split_by_group(groups, labels, undivided(groups), shares(0.3, 0.15))
     counts = {name: len(np.unique(groups[split == name])) for name in SPLITS}
     assert counts == {"train": 11, "validation": 3, "test": 6}
 
@@ -118,7 +119,9 @@ def test_the_shares_are_shares_of_groups() -> None:
 def test_with_official_test_data_validation_is_a_share_of_the_remaining_groups() -> None:
     groups = np.repeat([f"writer-{index:02}" for index in range(30)], 2)
     labels = np.arange(60) % 2
-    split = split_by_group(groups, labels, np.arange(60) < 20, shares(0.5, 0.15))
+    split = split_by_group(
+        groups, labels, np.where(np.arange(60) < 20, "test", ""), shares(0.5, 0.15)
+    )
     counts = {name: len(np.unique(groups[split == name])) for name in SPLITS}
     assert counts == {"train": 17, "validation": 3, "test": 10}
 
@@ -128,7 +131,7 @@ def test_a_draw_of_one_class_groups_is_stratified(per_group: int) -> None:
     label_of = np.repeat([0, 1, 2], [60, 30, 10])
     groups = np.repeat(np.arange(100).astype(str), per_group)
     labels = np.repeat(label_of, per_group)
-    split = split_by_group(groups, labels, no_official_test(groups), shares(0.3, 0.2))
+    split = split_by_group(groups, labels, undivided(groups), shares(0.3, 0.2))
     for name, expected in {"test": [18, 9, 3], "validation": [12, 6, 2]}.items():
         assert np.bincount(labels[split == name]).tolist() == [per_group * n for n in expected]
 
@@ -139,7 +142,7 @@ def test_each_class_has_its_share_of_test_groups_within_one(
     samples: Samples, test: float, seed: int
 ) -> None:
     groups, labels = samples
-    split = split_by_group(groups, labels, no_official_test(groups), shares(test, 0.2, seed))
+    split = split_by_group(groups, labels, undivided(groups), shares(test, 0.2, seed))
     share = len(np.unique(groups[split == "test"])) / len(np.unique(groups))
     for label in np.unique(labels):
         of_class = len(np.unique(groups[labels == label]))
@@ -152,7 +155,7 @@ def test_of_three_images_a_class_each_split_gets_one() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
     for seed in range(5):
         split = split_by_group(
-            np.arange(9).astype(str), labels, no_official_test(labels), shares(seed=seed)
+            np.arange(9).astype(str), labels, undivided(labels), shares(seed=seed)
         )
         for name in SPLITS:
             assert sorted(labels[split == name].tolist()) == [0, 1, 2]
@@ -162,12 +165,12 @@ def test_of_three_images_a_class_each_split_gets_one() -> None:
 def test_fewer_than_three_groups_are_rejected(count: int) -> None:
     groups = np.repeat(np.arange(count).astype(str), 6)
     with pytest.raises(UserError, match=rf"{count} groups cannot fill 3 splits"):
-        split_by_group(groups, np.arange(6 * count) % 2, no_official_test(groups), shares())
+        split_by_group(groups, np.arange(6 * count) % 2, undivided(groups), shares())
 
 
 def test_one_group_beside_official_test_data_is_rejected() -> None:
     groups = np.repeat(["a", "b", "c"], 4)
-    official = np.isin(groups, ["a", "b"])
+    official = np.where(np.isin(groups, ["a", "b"]), "test", "train")
     with pytest.raises(UserError, match="1 groups cannot fill 2 splits"):
         split_by_group(groups, np.arange(12) % 2, official, shares())
 
@@ -210,7 +213,7 @@ def test_few_groups_of_one_class_each_can_be_split(sizes: tuple[int, int]) -> No
     groups = np.repeat(names, 5)
     labels = np.array([int(name[0]) for name in groups])
     params = Split(test=0.3, validation=0.15, seed=0)
-    split = split_by_group(groups, labels, np.zeros(len(groups), dtype=bool), params)
+    split = split_by_group(groups, labels, undivided(groups), params)
     assert set(split) == {"train", "validation", "test"}
 
 
@@ -223,5 +226,5 @@ def test_large_shares_leave_a_group_for_each_split(
     groups = np.repeat(np.arange(count).astype(str), 6)
     labels = np.tile([0, 1], 3 * count)
     params = Split(test=test, validation=validation, seed=0)
-    split = split_by_group(groups, labels, np.zeros(len(groups), dtype=bool), params)
+    split = split_by_group(groups, labels, undivided(groups), params)
     assert set(split) == {"train", "validation", "test"}

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.schema import Split
-from stages.datasets.splits import SPLITS, split_stratified
+from stages.datasets.dataset import SPLITS
+from stages.datasets.splits import split_stratified
 
 SHARES = Split(test=0.25, validation=0.2, seed=0)
 UnitsAndStrata = tuple[np.ndarray, np.ndarray]
 
 
-def no_official_test(units: np.ndarray) -> np.ndarray:
-    return np.zeros(len(units), dtype=bool)
+def undivided(units: np.ndarray) -> np.ndarray:
+    return np.full(len(units), "", dtype="U10")
 
 
 @st.composite
@@ -41,7 +42,7 @@ def test_each_split_has_its_share_of_every_stratum_to_within_one_unit(
 ) -> None:
     units, strata = samples
     params = Split(test=test, validation=validation, seed=seed)
-    split = split_stratified(units, strata, no_official_test(units), params)
+    split = split_stratified(units, strata, undivided(units), params)
     rest = split != "test"
     for pool, name in ((np.ones_like(rest), "test"), (rest, "validation")):
         share = unit_count(units, split == name) / unit_count(units, pool)
@@ -59,7 +60,7 @@ def test_no_unit_is_in_two_splits_even_with_samples_of_two_strata(
 ) -> None:
     units = np.concatenate([samples[0], ["extra 1", "extra 2", "extra 3"]])
     strata = data.draw(st.permutations([*samples[1], "writer 0", "writer 1", "writer 0"]))
-    split = split_stratified(units, np.array(strata), no_official_test(units), SHARES)
+    split = split_stratified(units, np.array(strata), undivided(units), SHARES)
     assert set(split.tolist()) == set(SPLITS)
     for unit in np.unique(units):
         assert len(set(split[units == unit].tolist())) == 1
@@ -71,7 +72,7 @@ def test_official_test_data_are_the_whole_test_split(samples: UnitsAndStrata, se
     units, strata = samples
     official = np.random.default_rng(seed).random(len(units)) < 0.1
     official[0] = True
-    split = split_stratified(units, strata, official, SHARES)
+    split = split_stratified(units, strata, np.where(official, "test", ""), SHARES)
     assert set(units[split == "test"].tolist()) == set(units[official].tolist())
     assert set(split.tolist()) == set(SPLITS)
 
@@ -84,7 +85,7 @@ def test_strata_too_small_for_every_split_are_merged() -> None:
     for seed in range(5):
         params = Split(test=0.25, validation=0.2, seed=seed)
         units = np.arange(80).astype(str)
-        split = split_stratified(units, strata, no_official_test(units), params)
+        split = split_stratified(units, strata, undivided(units), params)
         for mask, count in masks:
             assert (split[mask] == "test").sum() == count * 0.25
             assert (split[mask] == "validation").sum() == count * 0.2
@@ -95,7 +96,7 @@ def test_a_rare_sample_does_not_change_the_shares_of_other_strata(rare: int) -> 
     writers = np.repeat([f"writer {index}" for index in range(10)], 20)
     strata = np.array([*writers, *["rare"] * rare])
     units = np.arange(len(strata)).astype(str)
-    split = split_stratified(units, strata, no_official_test(units), SHARES)
+    split = split_stratified(units, strata, undivided(units), SHARES)
     for index in range(10):
         of_writer = split[strata == f"writer {index}"]
         assert abs((of_writer == "test").sum() - 5) <= 1
@@ -104,7 +105,8 @@ def test_a_rare_sample_does_not_change_the_shares_of_other_strata(rare: int) -> 
 
 def test_a_stratum_nearly_all_of_official_test_data_does_not_change_other_shares() -> None:
     strata = np.repeat([f"writer {index}" for index in range(10)], 20)
-    split = split_stratified(np.arange(200).astype(str), strata, np.arange(200) < 19, SHARES)
+    official = np.where(np.arange(200) < 19, "test", "train")
+    split = split_stratified(np.arange(200).astype(str), strata, official, SHARES)
     for index in range(1, 10):
         of_writer = split[strata == f"writer {index}"]
         assert abs((of_writer == "validation").sum() - 4) <= 1
@@ -113,7 +115,7 @@ def test_a_stratum_nearly_all_of_official_test_data_does_not_change_other_shares
 @settings(max_examples=20, deadline=None)
 @given(units_and_strata(), st.integers(0, 1000))
 def test_the_seed_alone_determines_the_split(samples: UnitsAndStrata, seed: int) -> None:
-    arguments = (*samples, no_official_test(samples[0]))
+    arguments = (*samples, undivided(samples[0]))
     split = split_stratified(*arguments, SHARES)
     np.testing.assert_array_equal(split, split_stratified(*arguments, SHARES))
     splits = [

@@ -33,7 +33,7 @@ def pack_images(
                 continue
             data = sample.pixels.tobytes()
             names = (sample.name, sample.label, sample.group)
-            if ledger.add(*names, data, official_test=sample.official_test):
+            if ledger.add(*names, data, official_split=sample.official_split):
                 file.write(data)
         file.seek(0)
         _write_header(file, (len(ledger), *shape))

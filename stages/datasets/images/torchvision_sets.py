@@ -26,14 +26,13 @@ def torchvision_source(task: "Task") -> ImageSource:
     train, test = (_load(task, train=train) for train in (True, False))
 
     def samples() -> Iterator[ImageSample]:
-        # Test data first: of exact duplicates, the first is packed.
         for part, dataset in (("test", test), ("train", train)):
             for index, (image, label) in enumerate(zip(dataset.data, dataset.targets, strict=True)):
                 pixels = Image.fromarray(np.asarray(image))
                 yield ImageSample(
                     f"{part}-{index:05}",
                     str(dataset.classes[int(label)]),
-                    official_test=part == "test",
+                    official_split=part,
                     pixels=fit_image(pixels, params.size, params.channels),
                 )
 

@@ -12,6 +12,7 @@ from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
 from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
+from stages.datasets.texts.faults import FaultyRow
 
 if TYPE_CHECKING:
     from stages.datasets.texts.sources import TextSample
@@ -71,7 +72,7 @@ class PackedTexts:
 
 
 def pack_texts(
-    samples: "Iterable[TextSample]", slices: tuple[str, ...], path: Path
+    samples: "Iterable[TextSample | FaultyRow]", slices: tuple[str, ...], path: Path
 ) -> PackedSamples:
     """Write the distinct texts of a source into one file, and return the account of it.
 
@@ -79,7 +80,7 @@ def pack_texts(
     so that memory does not grow with the texts' length.
 
     Args:
-        samples: the source's texts; read once.
+        samples: the source's texts, and in their places the rows without a usable one; read once.
         slices: the names of the samples' `slices`.
         path: of the file.
     """
@@ -88,9 +89,12 @@ def pack_texts(
     with atomic_writer(path) as file:
         file.write(bytes(_HEADER))
         for sample in progress(samples, "packing texts"):
+            if isinstance(sample, FaultyRow):
+                ledger.exclude(sample.name, sample.label, str(sample.fault))
+                continue
             normalised = " ".join(sample.text.casefold().split()).encode()
             names = (sample.name, sample.label, sample.group)
-            if ledger.add(*names, normalised, *sample.slices):
+            if ledger.add(*names, normalised, *sample.slices, official_split=sample.split):
                 data = sample.text.encode()
                 file.write(data)
                 ends.append((ends[-1] if ends else 0) + len(data))

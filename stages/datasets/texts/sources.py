@@ -1,19 +1,31 @@
-"""Where texts come from: a CSV or TSV file with a text and a label in each row, read row by row."""
+"""Where texts come from: a table, or one for each split, with a text and a label in each row."""
 
-import csv
-import hashlib
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
 from stages.datasets.ledger import SourceNote
+from stages.datasets.texts.faults import (
+    ID,
+    LABEL,
+    NO_GROUP,
+    NO_ID,
+    NO_LABEL,
+    NO_TEXT,
+    SPLIT,
+    Fault,
+    FaultyRow,
+)
+from stages.datasets.texts.tables import Table, digest, find_tables, official_split
 
 if TYPE_CHECKING:
     from stages.core.schema import PrepareTexts
     from stages.core.task import Task
+    from stages.datasets.texts.tables import Row
 
 REVIEWS = SourceNote(
     origin="short reviews written for this repository by a large language model, one by one, to "
@@ -27,11 +39,10 @@ EMBEDDED_SHA256 = {  # of reviews.csv and hard.csv
     "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
     "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
 }
-MAX_CHARACTERS = 1_000_000  # of a text
+MAX_CLASSES = 1000
 _MAX_QUOTED = 60  # characters of a cell that a message quotes
 _MAX_HEADER = 500  # characters of a header that a message quotes
-_SEPARATOR_NAMES = {",": "comma", "\t": "tab"}
-_UTF16_MARKS = {b"\xff\xfe", b"\xfe\xff"}
+_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class TextSample:
         text: as written, without white space at the ends.
         label: its class, by name.
         group: its group, "" where the source has no groups.
+        split: its official split: "train", "validation" or "test"; "" where the source has none.
         slices: its values in the columns by which results are sliced.
     """
 
@@ -50,179 +62,207 @@ class TextSample:
     text: str
     label: str
     group: str
+    split: str
     slices: tuple[str, ...]
 
 
-def source_note(task: "Task") -> SourceNote:
-    """Return the dataset note's entries on the file that the params name, with its SHA-256.
+def source_tables(task: "Task") -> list[Table]:
+    """Return the tables that the params name.
 
     Raises:
-        UserError: it cannot be read, or `source: reviews` is set and it holds other bytes.
+        UserError: there are none, or a folder has a file for each split while the params name a column
+            of splits too.
     """
     params: PrepareTexts = task.params.prepare
-    path = Path(params.path)
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{task.key('prepare.path')}: {path}: {error.strerror}") from None
+    path, key = Path(params.path), task.key("prepare")
+    if not path.exists():
+        raise UserError(f"{key}.path: {path}: no such file or folder")
+    tables = find_tables(path, key, params.separator)
+    if params.columns.split and any(table.split for table in tables):
+        raise UserError(
+            f"{key}.columns.split: given {params.columns.split!r}, but {path} has a file for each "
+            "split; set it to null, or name one file"
+        )
+    return tables
+
+
+def source_note(task: "Task", tables: Sequence[Table]) -> SourceNote:
+    """Return the dataset note's entries on the tables, with their SHA-256.
+
+    Raises:
+        UserError: one cannot be read, or `source: reviews` is set and it holds other bytes.
+    """
+    params: PrepareTexts = task.params.prepare
+    path, sha256 = Path(params.path), digest(tables)
     if params.source == "reviews":
-        if digest not in EMBEDDED_SHA256:
+        if sha256 not in EMBEDDED_SHA256:
             key = task.key("prepare.source")
             raise EvidenceError(
-                f"{key}: given 'reviews', but {path} has SHA-256 {digest} and is not one of the "
+                f"{key}: given 'reviews', but {path} has SHA-256 {sha256} and is not one of the "
                 "embedded files, so the dataset note would name a wrong origin; set "
                 f"{key}: csv for your own texts, or restore it with `git checkout -- {path}`"
             )
         note = REVIEWS
     else:
+        files = f"the file {path.name}"
+        if path.is_dir():
+            files = f"the files {' and '.join(table.path.name for table in tables)} of {path.name}"
         note = SourceNote(
-            origin=f"the file {path.name}, column {params.columns.text!r}",
+            origin=f"{files}, column {params.columns.text!r}",
             licence="as the owner of the file states",
             label_rules=f"as in the file's column {params.columns.label!r}",
         )
-    return SourceNote(note.origin, note.licence, note.label_rules, digest)
+    return SourceNote(note.origin, note.licence, note.label_rules, sha256)
 
 
-def read_samples(task: "Task") -> Iterator[TextSample]:
-    """Yield the file's texts in order; only one of them is in memory at a time.
+def read_samples(task: "Task", tables: Sequence[Table]) -> Iterator[TextSample | FaultyRow]:
+    """Yield the texts of the tables in order, and in its place each row that cannot be used.
 
-    Raises:
-        UserError: the file is not UTF-8 or not CSV, lacks a column, or a row has an empty or too long
-            text, or a label that is not one of the classes; the line names file and row.
-    """
-    params: PrepareTexts = task.params.prepare
-    path = Path(params.path)
-    rows = read_rows(path)
-    location, header = next(rows, ("", []))
-    if not location:
-        raise UserError(f"{path}: the file is empty; it must have a header and rows")
-    indices = _column_indices(path, header, task)
-    row_of_id: dict[str, int] = {}
-    for number, (location, cells) in enumerate(rows, start=1):
-        if not cells:
-            continue  # an empty line
-        if len(cells) != len(header):
-            raise UserError(
-                f"{location}: given {len(cells)} cells, the header has {len(header)}; put a text that "
-                f"contains a {_SEPARATOR_NAMES[_separator(path)]} or a line break in double quotes"
-            )
-        sample = _sample(cells, number, location, indices, task)
-        if params.columns.id is not None and row_of_id.setdefault(sample.name, number) < number:
-            raise UserError(
-                f"{location}: the id {sample.name[:_MAX_QUOTED]!r} is also that of row "
-                f"{row_of_id[sample.name]}; give each row its own id, or set "
-                f"{task.key('prepare.columns.id')}: null"
-            )
-        yield sample
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each row's location, for messages, and its cells; the header first.
-
-    Cells are separated by tabs in a file whose name ends in .tsv, by commas in any other.
+    Only one row is in memory at a time, beside the ids.
 
     Raises:
-        UserError: a row is not CSV.
+        UserError: a file cannot be read, or lacks a column.
     """
-    csv.field_size_limit(MAX_CHARACTERS)
-    rows = csv.reader(_lines(path), delimiter=_separator(path), strict=True)
-    for number in count():
-        line = rows.line_num + 1
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row = f"row {number} (from line {line})" if number else "the header"
-            raise UserError(
-                f"{path}: {row}: {error}; it must be CSV with every double quote closed, and no text "
-                f"longer than {MAX_CHARACTERS:,} characters"
-            ) from None
-        yield f"{path}: row {number} (line {line})" if number else f"{path}: the header", cells
+    columns = task.params.prepare.columns
+    places: dict[str, str] = {}
+    for table in tables:
+        indices = _column_indices(table, task)
+        prefix = f"{table.stem}-" if table.split else ""
+        for row in table.rows():
+            name, location = f"{prefix}row-{row.number}", _location(row, table)
+            sample = _sample(row, name, indices, table.split, task)
+            if isinstance(sample, TextSample) and columns.id is not None:
+                first = places.setdefault(sample.name, location)
+                if first is not location:
+                    detail = f"{_quoted(sample.name)} is also that of {first}"
+                    sample = (Fault(ID, detail), sample.label)
+            if isinstance(sample, TextSample):
+                yield sample
+            else:
+                fault, label = sample
+                yield FaultyRow(name, location, label, fault)
 
 
-def _separator(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
+def _location(row: "Row", table: Table) -> str:
+    where = f"{table.path.name} " if table.split else ""
+    return f"{where}row {row.number}" + (f" (line {row.line})" if row.line else "")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the file's lines as text, with their line ends.
-
-    Raises:
-        UserError: a line is not UTF-8, or contains a NUL character.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                utf16 = number == 1 and line[:2] in _UTF16_MARKS
-                raise UserError(
-                    f"{path}: line {number}: byte {error.start + 1} is not UTF-8"
-                    f"{' (the file looks like UTF-16)' if utf16 else ''}; save the file as UTF-8"
-                ) from None
-            if "\0" in text:
-                raise UserError(
-                    f"{path}: line {number}: contains a NUL character; it must be plain text"
-                )
-            yield text
+def _quoted(cell: str) -> str:
+    return repr(cell if len(cell) <= _MAX_QUOTED else cell[:_MAX_QUOTED] + "...")
 
 
-def _column_indices(path: Path, header: list[str], task: "Task") -> dict[str, int]:
+def _column_indices(table: Table, task: "Task") -> dict[str, int]:
     """Return the index of each column that the params name.
 
     Raises:
         UserError: one is missing, or the header has it twice.
     """
-    columns = task.params.prepare.columns
-    names = [columns.text, columns.label, columns.id, columns.group, *columns.slices]
+    columns, header = task.params.prepare.columns, table.header()
+    names = [columns.text, columns.label, columns.id, columns.group, columns.split, *columns.slices]
     required = [name for name in names if name is not None]
-    for name in required:
-        if header.count(name) != 1:
-            problem = "is missing" if name not in header else "occurs more than once"
-            raise UserError(
-                f"{path}: column {name!r} {problem}; the header has "
-                f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
-                f"{task.key('prepare.columns')})"
-            )
+    wrong = [name for name in required if header.count(name) != 1]
+    if wrong:
+        problems = [
+            f"{name!r} {'is missing' if name not in header else 'occurs more than once'}"
+            for name in wrong
+        ]
+        raise UserError(
+            f"{table.path}: column {', column '.join(problems)}; the header has "
+            f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
+            f"{task.key('prepare.columns')})"
+        )
     return {name: header.index(name) for name in required}
 
 
 def _sample(
-    cells: list[str], number: int, location: str, indices: dict[str, int], task: "Task"
-) -> TextSample:
-    """Return a row as a sample.
-
-    Raises:
-        UserError: its text, id or group is empty, or its label is not one of the classes.
-    """
+    row: "Row", name: str, indices: Mapping[str, int], split: str, task: "Task"
+) -> TextSample | tuple[Fault, str]:
+    """Return a row as a sample, or its fault and its label, "" where that is unknown."""
     params: PrepareTexts = task.params.prepare
     columns = params.columns
+    if row.fault:
+        return row.fault, ""
 
-    def cell(name: str) -> str:
-        return cells[indices[name]].strip()
+    def cell(column: str | None) -> str:
+        return "" if column is None else row.cells[indices[column]].strip()
 
-    text, label = cell(columns.text), cell(columns.label)
+    text, group = cell(columns.text), cell(columns.group)
+    label = class_name(cell(columns.label), params.classes)
+    if not label:
+        return Fault(NO_LABEL), ""
+    if params.classes is not None and label not in params.classes:
+        return Fault(LABEL, _quoted(label)), ""
     if not text:
-        raise UserError(f"{location}: the text is empty; write one, or remove the row")
-    if label not in params.classes:
-        quoted = label if len(label) <= _MAX_QUOTED else label[:_MAX_QUOTED] + "..."
-        raise UserError(
-            f"{location}: given label {quoted!r}; must be one of {', '.join(params.classes)} "
-            f"({task.key('prepare.classes')})"
-        )
-    group = "" if columns.group is None else cell(columns.group)
-    name = f"row-{number}" if columns.id is None else cell(columns.id)
+        return Fault(NO_TEXT), label
     if columns.group is not None and not group:
+        return Fault(NO_GROUP), label
+    if columns.id is not None and not cell(columns.id):
+        return Fault(NO_ID), label
+    if columns.split is not None:
+        split = official_split(cell(columns.split))
+        if not split:
+            return Fault(SPLIT, _quoted(cell(columns.split))), label
+    slices = tuple(row.cells[indices[column]] for column in columns.slices)
+    return TextSample(cell(columns.id) or name, text, label, group, split, slices)
+
+
+# Classes
+
+
+def class_name(label: str, classes: Sequence[str] | None = None) -> str:
+    """Return the class of a label: itself, or 1 for 1.0, which is how some programs write it.
+
+    Args:
+        label: of a row.
+        classes: those of the params; one that is written 1.0 stays so.
+    """
+    number = _WHOLE_NUMBER.fullmatch(label)
+    return number[1] if number and label not in (classes or ()) else label
+
+
+def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
+    """Return the classes of a file, numbers in their order, other labels in that of the alphabet.
+
+    Args:
+        labels: of all rows, as `class_name` returns them.
+        column: in which they stand.
+        key: of the section prepare: "tasks.reviews.prepare".
+
+    Raises:
+        UserError: there are fewer than 2 or more than 1,000, or two that look the same.
+    """
+    names = set(labels)
+    if not 2 <= len(names) <= MAX_CLASSES:  # noqa: PLR2004
         raise UserError(
-            f"{location}: the group is empty; every row needs one, or set "
-            f"{task.key('prepare.columns.group')}: null"
+            f"{key}.columns.label: column {column!r} has {len(names):,} different labels; a "
+            f"classification needs 2 to {MAX_CLASSES:,}: name the column of the labels"
         )
-    if not name:
-        raise UserError(
-            f"{location}: the id is empty; every row needs one, or set "
-            f"{task.key('prepare.columns.id')}: null"
-        )
-    slices = tuple(cells[indices[column]] for column in columns.slices)
-    return TextSample(name, text, label, group, slices)
+    ordered = sorted(names, key=_class_order)
+    first: dict[str, str] = {}
+    for name in ordered:
+        other = first.setdefault(_look(name), name)
+        if other != name:
+            raise UserError(
+                f"column {column!r} has the labels {other!r} and {name!r}, which look the same; write "
+                f"both alike, or list them in {key}.classes if they are two classes"
+            )
+    return ordered
+
+
+def _class_order(name: str) -> tuple[float, str]:
+    """Return a key that sorts numbers first, by value."""
+    number = _number(name)
+    return (float("inf") if number is None else number, name)
+
+
+def _number(name: str) -> float | None:
+    return float(name) if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", name, re.ASCII) else None
+
+
+def _look(name: str) -> str:
+    """Return what two labels share that differ in case, blanks, Unicode form or leading zeros."""
+    number = _number(name)
+    if number is not None:
+        return repr(number + 0.0)
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -121,9 +121,13 @@ class TextClassification(TaskSections):
     @model_validator(mode="after")
     def _keywords_match_the_classes(self) -> Self:
         classes, keywords = self.prepare.classes, self.baseline.keywords
-        if keywords is not None and sorted(keywords) != sorted(classes):
+        if keywords is not None and classes is None:
+            raise ValueError(
+                "baseline.keywords must be null where prepare.classes is; list the classes first"
+            )
+        if keywords is not None and sorted(keywords) != sorted(classes or ()):
             raise ValueError(
                 f"baseline.keywords (given for {', '.join(keywords) or 'none'}) must be null, or "
-                f"name words for each of prepare.classes ({', '.join(classes)})"
+                f"name words for each of prepare.classes ({', '.join(classes or ())})"
             )
         return self

@@ -1,0 +1,25 @@
+"""What is wrong with files and rows, told in one line."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+_MAX_KINDS, _SHOWN = 8, 3  # kinds of problems that a line names, and samples of each
+
+
+def summarise_problems(problems: Iterable[tuple[str, str]]) -> str:
+    """Return the number of samples with each kind of problem, and the first few of each kind.
+
+    Args:
+        problems: the name of each sample and its problem; the kind stands before the first colon.
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name, problem in problems:
+        kind, colon, detail = problem.partition(":")
+        kinds[kind].append(f"{name}{colon}{detail}")
+    parts = [
+        f"{len(samples)} {kind} ({'; '.join(samples[:_SHOWN])}{'; ...' if len(samples) > _SHOWN else ''})"
+        for kind, samples in sorted(kinds.items(), key=lambda item: -len(item[1]))
+    ]
+    rest = len(parts) - _MAX_KINDS
+    more = [f"and {rest} more kinds of problems"] if rest > 0 else []
+    return ", ".join([*parts[:_MAX_KINDS], *more])

@@ -1,0 +1,131 @@
+"""Rows of a table that cannot be used: all are counted, and told in one line."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from stages.core.errors import UserError
+
+CELLS, QUOTE, OPEN_QUOTE = "wrong number of cells", "text after a quote", "open quote"
+LINE_BREAK, NOT_TEXT, TOO_LONG = "stray carriage return", "not UTF-8 text", "too long"
+NO_TEXT, NO_LABEL, LABEL = "empty text", "empty label", "unknown label"
+NO_ID, ID, NO_GROUP, SPLIT = "empty id", "repeated id", "empty group", "unknown split"
+
+# What can be done about a kind, beside correcting or removing the rows.
+_REMEDIES = {
+    CELLS: "put a text that contains the separator or a line break in double quotes",
+    QUOTE: "double each double quote inside a quoted text",
+    OPEN_QUOTE: "close each double quote, for nothing after it can be told apart",
+    LINE_BREAK: "put a text that contains a line break in double quotes",
+    NOT_TEXT: "save the file as UTF-8",
+    LABEL: "list every label in {key}.classes, or null for those of the file",
+    NO_ID: "set {key}.columns.id: null to number the rows",
+    ID: "set {key}.columns.id: null to number the rows",
+    NO_GROUP: "set {key}.columns.group: null",
+    SPLIT: "write train, validation or test in {key}.columns.split's column",
+}
+_OF_FORM = (CELLS, QUOTE, LINE_BREAK, NOT_TEXT)  # of the file's form, not of what a row says
+_MOST_OF_FORM = 0.1  # share of rows with such a fault; above it the form itself is misread
+_SHOWN = 3  # rows of a kind that the line names
+
+Sample = TypeVar("Sample")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a row.
+
+    Attributes:
+        kind: one of this module's constants.
+        detail: what the row has, for messages; may be empty.
+    """
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+
+
+@dataclass(frozen=True)
+class FaultyRow:
+    """A row that cannot be used.
+
+    Attributes:
+        name: under which it is listed: "row-7".
+        location: for messages: "row 7 (line 9)".
+        label: its class where that is known, "" otherwise.
+        fault: what is wrong with it.
+    """
+
+    name: str
+    location: str
+    label: str
+    fault: Fault
+
+
+@dataclass
+class FaultCount:
+    """The faulty rows of a table by kind, and the first ones of each.
+
+    Attributes:
+        rows: how many rows were read, sound ones included.
+        counts: faulty rows by kind.
+    """
+
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, list[str]] = field(default_factory=dict)
+
+    def watch(self, rows: Iterable[Sample | FaultyRow]) -> Iterator[Sample | FaultyRow]:
+        """Yield `rows` as they are, and count them."""
+        for row in rows:
+            self.rows += 1
+            if isinstance(row, FaultyRow):
+                self.add(row)
+            yield row
+
+    def add(self, row: FaultyRow) -> None:
+        """Count a faulty row."""
+        kind, detail = row.fault.kind, row.fault.detail
+        self.counts[kind] += 1
+        first = self._first.setdefault(kind, [])
+        if len(first) < _SHOWN:
+            first.append(f"{row.location}: {detail}" if detail else row.location)
+
+    def summary(self) -> str:
+        """Return the number of faulty rows of each kind, the most frequent first."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
+
+    def check(self, source: str, key: str, unreadable: Literal["list", "refuse"]) -> None:
+        """Refuse the table, unless its faulty rows may be left out.
+
+        Even `list` leaves out no rows where their extent is unknown, after a quote that is never closed,
+        or where more than a tenth have a fault of the file's form: then the form is another one.
+
+        Args:
+            source: the file or folder, for the message.
+            key: of the section prepare: "tasks.reviews.prepare".
+            unreadable: the param.
+
+        Raises:
+            UserError: with the counts and the first rows of each kind, in one line.
+        """
+        misread = sum(self.counts[kind] for kind in _OF_FORM) > _MOST_OF_FORM * self.rows
+        if not self.counts or (unreadable == "list" and not misread and not self.counts[OPEN_QUOTE]):
+            return
+        kinds = [
+            f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN else ''})"
+            for kind, count in self.counts.most_common()
+        ]
+        remedies = dict.fromkeys(
+            _REMEDIES[kind].format(key=key) for kind in self.counts if kind in _REMEDIES
+        )
+        allowed = f"set {key}.unreadable: list to leave them out"
+        if unreadable == "list":
+            allowed = f"check {key}.separator, for the form of the file is not what it seems"
+        raise UserError(
+            f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {', '.join(kinds)}; "
+            f"correct or remove them{''.join(f'; {remedy}' for remedy in remedies)}; or {allowed}"
+        )
