@@ -188,8 +188,14 @@ def test_a_path_outside_the_repository_is_written_as_given(
         (["photos", "data/train/image"], "the project itself writes to data/train"),
         (["photos", "photos/dark/0.png"], "must be a table whose name ends in .csv, .tsv"),
         (["notes", "notes.csv"], "notes.csv: no column of labels"),
-        (["notes", "open.csv"], "open.csv: 1 of 21 rows cannot be used: 1 open quote (row 21 (line 22)"),
-        (["notes", "ragged.csv"], "(row 1: wrong number of cells: given 1 cells, the header has 2)"),
+        (
+            ["notes", "open.csv"],
+            "open.csv: 1 of 21 rows cannot be used: 1 open quote (row 21 (line 22)",
+        ),
+        (
+            ["notes", "ragged.csv"],
+            "(row 1: wrong number of cells: given 1 cells, the header has 2)",
+        ),
         (["notes", "header.csv"], "header.csv: a header and no row to use"),
         (["notes", "single.csv"], "single.csv: the header names 1 column"),
     ],

@@ -267,9 +267,9 @@ def _text_fault(cells: list[str]) -> Fault | None:
         match = _NOT_TEXT.search(cell)
         if match:
             near = cell[max(0, match.start() - _QUOTED) : match.start() + _QUOTED]
-            quoted = "".join(f"\\x{ord(c) & 0xFF:02x}" if _NOT_TEXT.match(c) else c for c in near)
+            quoted = repr(near.encode("utf-8", "surrogateescape"))[1:]
             problem = "a NUL character" if match[0] == "\0" else "not UTF-8"
-            return Fault(NOT_TEXT, f"{problem}: '{quoted}'; save the file as UTF-8 text")
+            return Fault(NOT_TEXT, f"{problem}: {quoted}; save the file as UTF-8 text")
     return None
 
 
