@@ -60,7 +60,8 @@ def read(folder: Path, data: str | bytes, columns: dict[str, Any] = COLUMNS) -> 
 def check_rows(task: Task) -> None:
     faults = FaultCount()
     list(faults.watch(read_table(task)))
-    faults.check(task.params.prepare.path, task.key("prepare"), "refuse")
+    params = task.params.prepare
+    faults.check(params.path, task.key("prepare"), "refuse", params.classes)
 
 
 def error_message(folder: Path, data: str | bytes, columns: dict[str, Any] = COLUMNS) -> str:
@@ -276,7 +277,8 @@ def test_all_faults_are_told_at_once_with_the_first_rows_of_each_kind(tmp_path: 
         "(line 11); row 11 (line 12)), 1 wrong number of cells (row 7 (line 8): given 1 cells, the header "
         "has 2), "
         "1 text after a quote (row 9 (line 10): text after a closing double quote); correct or remove them"
-        f"; list every label in tasks.{NAME}.prepare.classes, or null for those of the file; put a text "
+        f"; list every label in tasks.{NAME}.prepare.classes (they are negative, positive), or null "
+        "for those of the file; put a text "
         "that contains the separator or a line break in double quotes; double each double quote inside a "
         f"quoted text; or set tasks.{NAME}.prepare.unreadable: list to leave them out"
     )

@@ -23,9 +23,8 @@ WRONG: dict[type, list[object]] = {
     list: [0, "0", None, {}, [[]], [None]],
     type(None): [7, 0.5, True, [], {}],
 }
-NULLABLE = (".id", ".group", ".bucket_by", ".classes", ".separator", ".columns.split")
-NULLABLE += ("sentiment.prepare.unreadable",)
 OPTIONAL = (".separator", ".columns.split", "sentiment.prepare.unreadable")
+NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
 

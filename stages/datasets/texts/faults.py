@@ -1,7 +1,7 @@
 """Rows of a table that cannot be used: all are counted, and told in one line."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -19,7 +19,7 @@ _REMEDIES = {
     OPEN_QUOTE: "close each double quote, for nothing after it can be told apart",
     LINE_BREAK: "put a text that contains a line break in double quotes",
     NOT_TEXT: "save the file as UTF-8",
-    LABEL: "list every label in {key}.classes, or null for those of the file",
+    LABEL: "list every label in {key}.classes (they are {classes}), or null for those of the file",
     NO_ID: "set {key}.columns.id: null to number the rows",
     ID: "set {key}.columns.id: null to number the rows",
     NO_GROUP: "set {key}.columns.group: null",
@@ -28,6 +28,7 @@ _REMEDIES = {
 _MOST_LISTED = (
     0.1  # share of rows that are left out unasked; if there are more, the form may be misread
 )
+_LONGEST_LIST = 200  # characters of the classes that the line names
 _SHOWN = 3  # rows of a kind that the line names
 
 Sample = TypeVar("Sample")
@@ -99,7 +100,13 @@ class FaultCount:
         """Return the number of faulty rows of each kind, the most frequent first."""
         return ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
 
-    def check(self, source: str, key: str, unreadable: Literal["list", "refuse"] | None) -> None:
+    def check(
+        self,
+        source: str,
+        key: str,
+        unreadable: Literal["list", "refuse"] | None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         """Refuse the table, unless its faulty rows may be left out.
 
         Rows after a quote that is never closed are never left out: nothing shows how many they are.
@@ -108,6 +115,7 @@ class FaultCount:
             source: the file or folder, for the message.
             key: of the section prepare: "tasks.reviews.prepare".
             unreadable: the param; None leaves out at most a tenth of the rows.
+            classes: which labels may be; None: any.
 
         Raises:
             UserError: with the counts and the first rows of each kind, in one line.
@@ -121,8 +129,12 @@ class FaultCount:
             f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN else ''})"
             for kind, count in self.counts.most_common()
         ]
+        names = ", ".join(classes or ())
+        listed = names if len(names) <= _LONGEST_LIST else f"{names[:_LONGEST_LIST]}..."
         remedies = dict.fromkeys(
-            f"; {_REMEDIES[kind].format(key=key)}" for kind in self.counts if kind in _REMEDIES
+            f"; {_REMEDIES[kind].format(key=key, classes=listed)}"
+            for kind in self.counts
+            if kind in _REMEDIES
         )
         choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
         raise UserError(

@@ -47,7 +47,7 @@ def prepare_texts(task: "Task", folder: Path) -> PreparedData:
         if digest(tables) != note.raw_sha256:
             raise UserError(f"{params.path} changed while it was read; run the same command again")
         default: Literal["refuse"] | None = "refuse" if params.source == "reviews" else None
-        faults.check(params.path, task.key("prepare"), params.unreadable or default)
+        faults.check(params.path, task.key("prepare"), params.unreadable or default, params.classes)
         classes = params.classes or _classes(packed, task)
         require_class_sizes(packed, rules, classes)
         pairs = near_pairs(PackedTexts(path), threshold, key)
