@@ -35,13 +35,16 @@ def _make_folder(task: Task) -> None:
 
 
 def _check_path(task: Task, *, folder: bool) -> None:
-    word, source = "folder" if folder else "file", task.params.prepare.source
+    """Check the path of a kind that reads a folder, or else a file or a folder with one for each split."""
+    word, source = "folder" if folder else "file or folder", task.params.prepare.source
     try:
         path = Path(task.params.prepare.path)
-        if not (path.is_dir() if folder else path.is_file()):
+        if not (path.is_dir() or (path.is_file() and not folder)):
             raise UserError(f"{_value(task)}; must be an existing {word} (source: {source})")
-        if not (any(path.iterdir()) if folder else path.stat().st_size):
-            raise UserError(f"{_value(task)}; the {word} is empty (source: {source})")
+        if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
+            raise UserError(
+                f"{_value(task)}; the {'folder' if path.is_dir() else 'file'} is empty (source: {source})"
+            )
     except (OSError, RuntimeError, ValueError) as error:  # no permission, a NUL in the path, ...
         raise UserError(f"{_value(task)}; cannot be used ({error})") from None
 
