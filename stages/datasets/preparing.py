@@ -93,7 +93,8 @@ def require_class_sizes(
         UserError: a class has too few.
     """
     counts = packed.samples["label"].value_counts()
-    for name in sorted({*packed.unreadable["label"], *packed.duplicates["label"], *classes}):
+    named = {*packed.unreadable["label"], *packed.duplicates["label"], *classes}
+    for name in sorted(named - {""}):  # a row whose label is unknown is of no class
         counts[name] = counts.get(name, 0)
     least, noun = rules.task.params.prepare.min_per_class, rules.noun
     if counts.min() < least:

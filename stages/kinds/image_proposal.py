@@ -3,17 +3,20 @@
 import re
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.datasets.images.folder import class_files
-from stages.datasets.images.survey import ImageSurvey
+from stages.core.schema import Labels
+from stages.datasets.images.layouts import LayoutChoice, read_folder
+from stages.datasets.images.survey import ImageSurvey, survey_images
 from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (
     MIN_SAMPLES,
     NO_GROUPS,
     DataOptions,
+    GroupHint,
     Proposal,
     Setting,
     describe_counts,
@@ -25,69 +28,115 @@ SIZES = (8, 16, 28, 32, 64, 96, 128)
 _LISTED_GROUPS = 3
 _TIMED_FILES = 20
 _MAX_PIXELS = 50_000_000
+_LAYOUTS = {
+    "classes": "a sub-folder for each class",
+    "splits": "folders of training and held-out data, each with a sub-folder for each class",
+    "table": "a table names the files and their classes",
+}
 _COMPARING_SECONDS = 5e-4  # of one image: packing it, looking for its near duplicates
 
 
-def image_proposal(
-    survey: ImageSurvey, path: Path, name: str, largest: int, options: DataOptions
-) -> tuple[Proposal, int]:
-    """Return the params of the stage prepare, and the size of an image among them.
+@dataclass(frozen=True)
+class ImageProposal:
+    """The proposed params of the stage prepare, and what further proposals need.
+
+    Attributes:
+        proposal: of the stage prepare.
+        survey: of the images.
+        size: pixels a side.
+        channels: 1 or 3.
+    """
+
+    proposal: Proposal
+    survey: ImageSurvey
+    size: int
+    channels: int
+
+
+def image_proposal(path: Path, name: str, largest: int, options: DataOptions) -> ImageProposal:
+    """Return the params of the stage prepare that every kind for images needs.
 
     The size is the one of `SIZES`, up to `largest`, that is nearest to the median side.
 
     Args:
-        survey: of the images.
         path: the folder of the images.
         name: of the task.
         largest: pixels a side, at most.
         options: of the command line.
 
     Raises:
-        UserError: a class has too few images to split, or `options.groups` does not fit the paths.
+        UserError: it is no folder of images, its layout is ambiguous, a class has too few images to
+            split, or `options.groups` does not fit the paths.
     """
+    survey = survey_images(path, str(path), options.layout)
+    _require_class_sizes(survey)
+    size = min(
+        (size for size in SIZES if size <= largest), key=lambda size: abs(size - survey.side)
+    )
+    channels = 1 if survey.grey else 3
+    remarks = list(survey.remarks)
+    if survey.side > largest:
+        remarks.append(
+            f"images are reduced from {survey.side:g} to {size} pixels a side; a larger "
+            f"tasks.{name}.prepare.size keeps more detail and takes longer"
+        )
+    pattern = None if options.groups == NO_GROUPS else options.groups
+    groups, hint = [], None
+    if pattern:
+        description = describe_groups(path, survey, pattern)
+        groups = [Setting("prepare.group_pattern", pattern, description)]
+    elif survey.group_hint and options.groups is None:
+        hint = GroupHint(
+            survey.group_hint, describe_groups(path, survey, survey.group_hint, partial=True)
+        )
+    values = {
+        "layout": survey.layout,
+        "labels": _labels_section(survey.labels),
+        "size": str(size),
+        "colours": str(channels),
+        "min_per_class": str(min_per_class(survey.counts)),
+        "groups": yaml_scalar(pattern) if pattern else "null",
+    }
+    colour = "grey" if survey.grey else "colour"
+    proposal = Proposal(
+        values,
+        {"files": describe_counts(survey.counts, "files"), "images": survey.describe()},
+        (
+            Setting("prepare.layout", survey.layout, _LAYOUTS[survey.layout]),
+            Setting("prepare.size", str(size), f"the median side is {survey.side:g} pixels"),
+            Setting("prepare.channels", str(channels), f"the sampled images are {colour}"),
+            *groups,
+        ),
+        tuple(remarks),
+        group_hint=hint,
+    )
+    return ImageProposal(proposal, survey, size, channels)
+
+
+def _require_class_sizes(survey: ImageSurvey) -> None:
     for label, count in survey.counts.items():
         if count < MIN_SAMPLES:
             raise UserError(
                 f"class {label!r} has {count} images; at least {MIN_SAMPLES} are needed, one for each "
                 "split: add some, or remove its folder"
             )
-    size = min(
-        (size for size in SIZES if size <= largest), key=lambda size: abs(size - survey.side)
-    )
-    channels = 1 if survey.grey else 3
-    remarks = []
-    if survey.side > largest:
-        remarks.append(
-            f"images are reduced from {survey.side:g} to {size} pixels a side; a larger "
-            f"tasks.{name}.prepare.size keeps more detail and takes longer"
-        )
-    values = {
-        "size": str(size),
-        "colours": str(channels),
-        "min_per_class": str(min_per_class(survey.counts)),
-        "groups": "null",
-    }
-    settings = []
-    if options.groups not in {None, NO_GROUPS}:
-        assert options.groups is not None  # noqa: S101 (for the type checker)
-        values["groups"] = yaml_scalar(options.groups)
-        groups = describe_groups(path, options.groups)
-        settings = [Setting("prepare.group_pattern", options.groups, groups)]
-    colour = "grey" if survey.grey else "colour"
-    return Proposal(
-        values,
-        {"files": describe_counts(survey.counts, "files"), "images": survey.describe()},
-        (
-            Setting("prepare.size", str(size), f"the median side is {survey.side:g} pixels"),
-            Setting("prepare.channels", str(channels), f"the sampled images are {colour}"),
-            *settings,
-        ),
-        tuple(remarks),
-    ), size
 
 
-def describe_groups(root: Path, pattern: str) -> str:
-    """Return how many groups a pattern finds in the paths of the files below `root`, and some of them.
+def _labels_section(labels: dict[str, str] | None) -> str:
+    """Return the section `prepare.labels` as what follows its colon."""
+    if labels is None:
+        return " null"
+    return "".join(f"\n        {key}: {yaml_scalar(value)}" for key, value in labels.items())
+
+
+def describe_groups(root: Path, survey: ImageSurvey, pattern: str, *, partial: bool = False) -> str:
+    """Return how many groups a pattern finds in the paths of the images, and some of them.
+
+    Args:
+        root: the folder of the images.
+        survey: of the folder.
+        pattern: a regular expression.
+        partial: whether images without a group are allowed.
 
     Raises:
         UserError: it is no regular expression with a group, or does not match each path.
@@ -101,16 +150,19 @@ def describe_groups(root: Path, pattern: str) -> str:
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    names = [file.relative_to(root).as_posix() for file, _ in class_files(root, str(root))]
-    matches = [expression.search(name) for name in names]
-    for name, match in zip(names, matches, strict=True):
-        if not (match and match[1]):
-            count = sum(1 for match in matches if not (match and match[1]))
-            raise UserError(
-                f"--groups: given {pattern!r}; {count} of {len(names)} files have no group, such as {name}"
-            )
-    groups = sorted({match[1] for match in matches if match})
-    return f"{len(groups)} groups, such as {', '.join(groups[:_LISTED_GROUPS])}"
+    labels = Labels.model_validate(survey.labels) if survey.labels else None
+    choice = LayoutChoice(str(root), "--layout", "prepare.labels", survey.layout, labels)
+    names = [file.path for file in read_folder(root, choice).files if not file.problem]
+    matches = {name: expression.search(name) for name in names}
+    missing = [name for name, match in matches.items() if not (match and match[1])]
+    if missing and not partial:
+        raise UserError(
+            f"--groups: given {pattern!r}; {len(missing)} of {len(names)} files have no group, such as "
+            f"{missing[0]}"
+        )
+    groups = sorted({match[1] for match in matches.values() if match and match[1]})
+    rest = f"; {len(missing)} files have none" if missing else ""
+    return f"{len(groups)} groups, such as {', '.join(groups[:_LISTED_GROUPS])}{rest}"
 
 
 def preparing_seconds(root: Path, count: int, size: int, channels: int) -> float:

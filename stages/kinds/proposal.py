@@ -129,19 +129,16 @@ def split_shares(samples: int) -> tuple[float, float]:
     )
 
 
-def split_sizes(
-    samples: int, shares: tuple[float, float], official: Mapping[str, int]
-) -> SplitSizes:
+def split_sizes(samples: int, official: Mapping[str, int]) -> SplitSizes:
     """Return the expected sizes of the splits.
 
     Args:
         samples: in all.
-        shares: of test and validation data; each holds for the samples that no official split has.
-        official: the sizes of the splits that the data already have, by name.
+        official: the sizes of the splits that the data already have, by name; the others are drawn.
     """
-    test_share, validation_share = shares
+    test_share, validation_share = split_shares(samples)
     test = official.get("test") or round(test_share * samples)
-    rest = samples if "test" not in official else samples - test
+    rest = samples - test if official.get("test") else samples
     validation = official.get("validation") or round(validation_share * rest)
     validation, test = max(1, validation), max(1, test)
     return SplitSizes(max(1, samples - validation - test), validation, test)
@@ -171,16 +168,21 @@ def metric_for(counts: Mapping[str, int]) -> str:
 
 
 def common_settings(
-    counts: Mapping[str, int], sizes: SplitSizes, regressions: float
+    counts: Mapping[str, int],
+    sizes: SplitSizes,
+    official: Mapping[str, int],
+    regressions: float,
 ) -> tuple[dict[str, str], tuple[Setting, ...]]:
     """Return the values and settings that every classifier needs: shares of the splits, worthwhile gain.
 
     Args:
-        counts: samples by class.
+        counts: samples by class, without official test data.
         sizes: the expected sizes of the splits.
+        official: the sizes of the splits that the data already have, by name.
         regressions: `evaluate.assumed_regressions` of the kind's template.
     """
-    test, validation = split_shares(sum(counts.values()))
+    total = sizes.train + sizes.validation + sizes.test
+    test, validation = split_shares(total)
     detectable = detectable_gain(sizes.test, regressions)
     gain = worthwhile_gain(detectable)
     detection = f"about {sizes.test} test samples detect a gain of {detectable:.3f}"
@@ -190,12 +192,16 @@ def common_settings(
         "test_share": f"{test:g}",
         "validation_share": f"{validation:g}",
         "worthwhile_gain": f"{gain:g}",
+        "metric": metric_for(counts),
     }
     return values, (
         Setting(
             "prepare.split",
             f"test {test:g}, validation {validation:g}",
-            f"{sum(counts.values())} samples: about {sizes.train}, {sizes.validation} and {sizes.test}",
+            f"{total} samples: about {sizes.train} to train on, {sizes.validation} and {sizes.test}"
+            + "".join(
+                f"; official {name} data stay" for name in official if name and official[name]
+            ),
         ),
         Setting("evaluate.worthwhile_gain", f"{gain:g}", detection),
     )

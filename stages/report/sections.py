@@ -38,13 +38,14 @@ def overview_section(outputs: "StageOutputs", answers: Mapping[str, str]) -> Sec
 def prepare_section(outputs: "StageOutputs") -> Section:
     """Return the dataset note."""
     note = outputs.dataset.note
-    blocks: list[Block] = [Facts(_dataset_facts(note))]
+    unit = note.get("sample_unit", "file")
+    blocks: list[Block] = [Facts(_dataset_facts(note, unit))]
     if note["unreadable_files"]:
         blocks.append(
             make_table(
                 note["unreadable_files"],
-                {"id": "file", "label": "class", "problem": "problem"},
-                f"Unreadable files (the first {len(note['unreadable_files'])} of {note['unreadable']})",
+                {"id": unit, "label": "class", "problem": "problem"},
+                f"Unreadable {unit}s (the first {len(note['unreadable_files'])} of {note['unreadable']})",
             )
         )
     total = {"class": "all", **note["counts"]}
@@ -53,8 +54,9 @@ def prepare_section(outputs: "StageOutputs") -> Section:
     return Section("prepare", "Prepare", blocks)
 
 
-def _dataset_facts(note: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _dataset_facts(note: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
     near = note["near_duplicates"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in note.get("unreadable_kinds", {}).items())
     facts = [
         ("Origin", note["origin"]),
         ("Licence", note["licence"]),
@@ -62,7 +64,10 @@ def _dataset_facts(note: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Split rule", note["split_rule"]),
         ("Size", note["size_rule"]),
         ("SHA-256", f"{note['raw_sha256']} ({note['raw_sha256_of']})"),
-        ("Unreadable files", f"{note['unreadable']} left out"),
+        (
+            f"Unreadable {unit}s",
+            f"{note['unreadable']} left out{f' ({kinds})' if kinds else ''}",
+        ),
         (
             "Exact duplicates",
             (

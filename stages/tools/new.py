@@ -164,7 +164,7 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
     from stages.kinds.registry import KINDS
 
     kinds = {kind.name: kind for kind in KINDS.values() if kind.can_propose}
-    data = "folder" if path.is_dir() else "file"
+    data = "folder" if path.is_dir() and not _holds_tables(path) else "file"
     suitable = [kind for kind in kinds.values() if kind.data == data]
     if name is None and suitable:
         return suitable[0]
@@ -173,6 +173,19 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
     if kinds[name].data != data:
         raise UserError(f"--kind: {name} needs a {kinds[name].data}; {path} is a {data}")
     return kinds[name]
+
+
+def _holds_tables(folder: Path) -> bool:
+    """Return whether a folder holds a table of training data, and neither images nor folders."""
+    from stages.datasets.images.folder_tree import image_suffixes
+    from stages.datasets.texts.tables import SUFFIXES, official_split
+
+    entries = [*folder.iterdir()]
+    images = image_suffixes() - {""}
+    if any(entry.is_dir() or entry.suffix.lower() in images for entry in entries):
+        return False
+    names = [entry.name.lower() for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    return any(official_split(name.partition(".")[0]) == "train" for name in names)
 
 
 def _propose(kind: "Kind", path: Path, arguments: argparse.Namespace, *, asks: bool) -> "Proposal":

@@ -2,22 +2,21 @@
 
 import csv
 import re
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.project import ROOT
-from support.texts import COLUMNS, text_task, to_csv_text
+from support.texts import COLUMNS, read_table, text_task, to_csv_text
 
 from stages.core.errors import UserError
 from stages.core.task import Task
-from stages.datasets.texts.sources import (
-    MAX_CHARACTERS,
-    TextSample,
-    read_samples,
-    source_note,
-)
+from stages.datasets.ledger import SourceNote
+from stages.datasets.texts.faults import NO_TEXT, Fault, FaultCount, FaultyRow
+from stages.datasets.texts.sources import TextSample, source_note, source_tables
+from stages.datasets.texts.tables import MAX_CHARACTERS
 
 NAME = "reviews_of_mine"  # the task's, in messages
 HEADER = "text,label\n"
@@ -51,18 +50,29 @@ def task_on(path: Path, **prepare: Any) -> Task:
 
 
 def read(folder: Path, data: str | bytes, columns: dict[str, Any] = COLUMNS) -> list[TextSample]:
-    slices = {"columns": columns}
-    return list(read_samples(task_on(write(folder, data), **slices)))
+    """Return the samples of a file of which every row can be used."""
+    rows = read_table(task_on(write(folder, data), columns=columns))
+    samples = [row for row in rows if isinstance(row, TextSample)]
+    assert len(samples) == len(rows)
+    return samples
+
+
+def check_rows(task: Task) -> None:
+    faults = FaultCount()
+    list(faults.watch(read_table(task)))
+    params = task.params.prepare
+    faults.check(params.path, task.key("prepare"), "refuse", params.classes)
 
 
 def error_message(folder: Path, data: str | bytes, columns: dict[str, Any] = COLUMNS) -> str:
     """Return the one line with which the file is refused, after the file's name."""
+    path = write(folder, data)
     with pytest.raises(UserError) as error:
-        read(folder, data, columns)
+        check_rows(task_on(path, columns=columns))
     line = str(error.value)
     assert "\n" not in line
-    assert line.startswith(f"{folder / 'texts.csv'}: ")
-    return line.removeprefix(f"{folder / 'texts.csv'}: ")
+    assert line.startswith(f"{path}: ")
+    return line.removeprefix(f"{path}: ")
 
 
 # Rows that are used
@@ -85,10 +95,11 @@ def test_texts_are_read_as_they_are_written(
 def test_the_cells_of_a_tsv_file_are_separated_by_tabs(tmp_path: Path) -> None:
     path = tmp_path / "texts.TSV"
     path.write_text("text\tlabel\nSo, so.\tpositive\nTwo\ttabs\tpositive\n")
-    rows = read_samples(task_on(path))
-    assert next(rows).text == "So, so."
-    with pytest.raises(UserError, match=r"given 3 cells, the header has 2; put a text .* a tab or"):
-        next(rows)
+    sound, faulty = read_table(task_on(path))
+    assert isinstance(sound, TextSample)
+    assert isinstance(faulty, FaultyRow)
+    assert sound.text == "So, so."
+    assert str(faulty.fault) == "wrong number of cells: given 3 cells, the header has 2"
 
 
 def test_columns_are_looked_up_by_name_and_unnamed_ones_are_ignored(tmp_path: Path) -> None:
@@ -111,11 +122,12 @@ def test_empty_lines_are_skipped_and_the_last_line_needs_no_end(tmp_path: Path) 
     ]
 
 
-def test_rows_before_a_wrong_one_are_read_first(tmp_path: Path) -> None:
-    rows = read_samples(task_on(write(tmp_path, HEADER + "one,positive\ntwo,neutral\n")))
-    assert next(rows).text == "one"
-    with pytest.raises(UserError, match=r"row 2 \(line 3\)"):
-        next(rows)
+def test_rows_around_a_wrong_one_are_read(tmp_path: Path) -> None:
+    rows = read_table(
+        task_on(write(tmp_path, HEADER + "one,positive\ntwo,neutral\nend,negative\n"))
+    )
+    assert [row.name for row in rows] == ["row-1", "row-2", "row-3"]
+    assert [isinstance(row, FaultyRow) for row in rows] == [False, True, False]
 
 
 @pytest.mark.parametrize("character", ["x", "\u00e9", "\U0001f600"])
@@ -125,44 +137,54 @@ def test_a_text_of_the_longest_length_is_read_and_a_longer_one_is_refused(
     longest = character * MAX_CHARACTERS
     assert read(tmp_path, f"{HEADER}{longest},positive\n")[0].text == longest
     line = error_message(tmp_path, f"{HEADER}one,positive\n{longest}{character},positive\n")
-    assert line.startswith("row 2 ")
-    assert "no text longer than 1,000,000 characters" in line
+    assert "1 too long (row 2 (line 3): more than 1,000,000 characters in a cell)" in line
 
 
 # Files that are not UTF-8 text
 
 BYTES = {
-    "UTF-16": ((HEADER + "x,positive\n").encode("utf-16"), "line 1: ", "looks like UTF-16"),
+    "UTF-16": (
+        (HEADER + "x,positive\n").encode("utf-16"),
+        "line 1: not UTF-8 (the file looks like UTF-16",
+    ),
     "UTF-16, big end first": (
         b"\xfe\xff" + (HEADER + "x,positive\n").encode("utf-16-be"),
-        "line 1: ",
-        "looks like UTF-16",
+        "line 1: not UTF-8 (the file looks like UTF-16",
     ),
-    "UTF-16, no mark": ((HEADER + "x,positive\n").encode("utf-16-le"), "line 1: ", "NUL"),
+    "UTF-16, no mark": (
+        (HEADER + "x,positive\n").encode("utf-16-le"),
+        "the header: a NUL character: 't\\x00e\\x00x\\x00t",
+    ),
     "Latin-1": (
         (HEADER + "caf,positive\ncaf\u00e9,positive\n").encode("latin-1"),
-        "line 3: byte 4 is not UTF-8; ",
-        "save the file as UTF-8",
+        "1 of 2 rows cannot be used: 1 not UTF-8 text (row 2 (line 3): not UTF-8: 'caf\\xe9'",
     ),
-    "Latin-1 header": ("t\u00e9xt,label\n".encode("latin-1"), "line 1: byte 2 ", "UTF-8"),
-    "half a character": (HEADER.encode() + b"x,positive\n\xe6\x97", "line 3: byte 1 ", "UTF-8"),
-    "a surrogate": (HEADER.encode() + b"\xed\xa0\xbd,positive\n", "line 2: byte 1 ", "UTF-8"),
-    "NUL": (HEADER.encode() + b"a\0b,positive\n", "line 2: contains a NUL", "must be plain text"),
+    "Latin-1 header": (
+        "t\u00e9xt,label\n".encode("latin-1"),
+        "the header: not UTF-8: 't\\xe9xt'; save the file as UTF-8",
+    ),
+    "half a character": (
+        HEADER.encode() + b"x,positive\n\xe6\x97",
+        "1 of 2 rows cannot be used: 1 not UTF-8 text (row 2 (line 3): not UTF-8: '\\xe6\\x97'",
+    ),
+    "a surrogate": (
+        HEADER.encode() + b"\xed\xa0\xbd,positive\n",
+        "1 of 1 rows cannot be used: 1 not UTF-8",
+    ),
+    "NUL": (HEADER.encode() + b"a\0b,positive\n", "1 of 1 rows cannot be used: 1 not UTF-8 text"),
     "quoted NUL": (
         HEADER.encode() + b'"a\n\0b",positive\n',
-        "line 3: contains a NUL",
-        "plain text",
+        "1 of 1 rows cannot be used: 1 not UTF-8 text (row 1 (line 2): a NUL character",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BYTES)
-def test_a_file_that_is_not_utf_8_text_is_refused_by_line(tmp_path: Path, name: str) -> None:
-    data, start, advice = BYTES[name]
+def test_bytes_that_are_not_utf_8_text_are_refused_by_row(tmp_path: Path, name: str) -> None:
+    data, start = BYTES[name]
     line = error_message(tmp_path, data)
     assert line.startswith(start)
-    assert advice in line
-    assert ("looks like" in line) == ("looks like" in advice)
+    assert "save the file as UTF-8" in line
 
 
 # Headers
@@ -172,7 +194,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "other case": ("Text,label\n", COLUMNS, "'text' is missing", "'Text', 'label'"),
     "space": ("text, label\n", COLUMNS, "'label' is missing", "'text', ' label'"),
     "no header": ("A fine film.,positive\n", COLUMNS, "'text' is missing", "'A fine film.'"),
-    "semicolons": ("text;label\nx;positive\n", COLUMNS, "'text' is missing", "'text;label'"),
+    "pipes": ("text|label\nx|positive\n", COLUMNS, "'text' is missing", "'text|label'"),
     "doubled": ("text,label,text\n", COLUMNS, "'text' occurs more than once", "'label'"),
     "only a mark": (b"\xef\xbb\xbf", COLUMNS, "'text' is missing", "header has"),
     "an empty line": ("\n", COLUMNS, "'text' is missing", "header has"),
@@ -192,7 +214,8 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
 def test_a_missing_or_doubled_column_is_refused_with_the_header(tmp_path: Path, name: str) -> None:
     data, columns, problem, header = HEADERS[name]
     line = error_message(tmp_path, data, columns)
-    assert line.startswith(f"column {problem}; the header has ")
+    assert line.startswith(f"column {problem}")
+    assert "; the header has " in line
     assert header in line
     assert f"tasks.{NAME}.prepare.columns" in line
 
@@ -205,25 +228,36 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     assert error_message(tmp_path, "") == "the file is empty; it must have a header and rows"
 
 
+def test_all_missing_columns_are_named_at_once(tmp_path: Path) -> None:
+    line = error_message(tmp_path, "words,mood\nx,positive\n")
+    assert line.startswith("column 'text' is missing, column 'label' is missing; the header has")
+
+
 def test_a_header_that_is_not_csv_is_called_the_header(tmp_path: Path) -> None:
     line = error_message(tmp_path, 'text,"label\nx,positive\n')
-    assert line.startswith("the header: unexpected end")
+    assert line.startswith("the header: a double quote that is not closed")
 
 
 # Rows that are refused
 
 ROWS = {
-    "empty text": (",positive", "the text is empty; write one, or remove the row"),
-    "blank text": ('" \t\u00a0",positive', "the text is empty"),
-    "unknown label": ("x,neutral", "given label 'neutral'; must be one of negative, positive"),
-    "other case": ("x,Positive", "given label 'Positive'; must be one of negative, positive"),
-    "empty label": ("x,", "given label ''; must be one of negative, positive"),
-    "label of two lines": ('x,"posi\ntive"', r"given label 'posi\ntive'; must be one of"),
-    "too few cells": ("x", "given 1 cells, the header has 2; put a text that contains a comma"),
-    "too many cells": ("so, so,positive", "given 3 cells, the header has 2; put a text"),
-    "unclosed quote": ('"x,positive', "unexpected end of data; it must be CSV with every double"),
-    "quote too early": ('"x" y,positive', "',' expected after '\"'; it must be CSV"),
-    "carriage return": ("x\ry,positive", "it must be CSV with every double quote closed"),
+    "empty text": (",positive", "1 empty text (row 2 (line 4))"),
+    "blank text": ('" \t\u00a0",positive', "1 empty text (row 2 (line 4))"),
+    "unknown label": ("x,neutral", "1 unknown label (row 2 (line 4): 'neutral')"),
+    "other case": ("x,Positive", "1 unknown label (row 2 (line 4): 'Positive')"),
+    "empty label": ("x,", "1 empty label (row 2 (line 4))"),
+    "label of two lines": ('x,"posi\ntive"', r"1 unknown label (row 2 (line 4): 'posi\ntive')"),
+    "too few cells": ("x", "(row 2 (line 4): given 1 cells, the header has 2)"),
+    "too many cells": ("so, so,positive", "(row 2 (line 4): given 3 cells, the header has 2)"),
+    "unclosed quote": (
+        '"x,positive',
+        "1 open quote (row 2 (line 4): a double quote that is not closed",
+    ),
+    "quote too early": ('"x" y,positive', "(row 2 (line 4): text after a closing double quote)"),
+    "carriage return": (
+        "x\ry,positive",
+        "(row 2 (line 4): a carriage return outside double quotes)",
+    ),
 }
 
 
@@ -231,34 +265,52 @@ ROWS = {
 def test_a_wrong_row_is_refused_by_number_with_the_problem(tmp_path: Path, name: str) -> None:
     row, problem = ROWS[name]
     line = error_message(tmp_path, f'{HEADER}"one\ntwo",positive\n{row}\n')
-    assert re.match(r"row 2 \((from )?line \d+\): ", line)
+    assert line.startswith("1 of 2 rows cannot be used: ")
     assert problem in line
+
+
+def test_all_faults_are_told_at_once_with_the_first_rows_of_each_kind(tmp_path: Path) -> None:
+    rows = [",positive"] * 4 + ["x,neutral", "x,so", "x", "good,negative", 'x,"y" z'] + ["y,"] * 2
+    assert error_message(tmp_path, HEADER + "\n".join(rows)) == (
+        "10 of 11 rows cannot be used: 4 empty text (row 1 (line 2); row 2 (line 3); row 3 (line 4); ...), "
+        "2 unknown label (row 5 (line 6): 'neutral'; row 6 (line 7): 'so'), 2 empty label (row 10 "
+        "(line 11); row 11 (line 12)), 1 wrong number of cells (row 7 (line 8): given 1 cells, the header "
+        "has 2), "
+        "1 text after a quote (row 9 (line 10): text after a closing double quote); correct or remove them"
+        f"; list every label in tasks.{NAME}.prepare.classes (they are negative, positive), or null "
+        "for those of the file; put a text "
+        "that contains the separator or a line break in double quotes; double each double quote inside a "
+        f"quoted text; or set tasks.{NAME}.prepare.unreadable: list to leave them out"
+    )
 
 
 def test_a_message_names_the_line_on_which_the_row_begins(tmp_path: Path) -> None:
     line = error_message(tmp_path, HEADER + '"a\nb\nc",positive\n\nx,neutral\n')
-    assert line.startswith("row 3 (line 6): given label 'neutral'")
+    assert "(row 3 (line 6): 'neutral')" in line
     rows = "one,positive\n" + '"two,positive\n' + "three,negative\n" * 50
-    assert error_message(tmp_path, HEADER + rows).startswith("row 2 (from line 3): unexpected end")
+    assert "1 open quote (row 2 (line 3): " in error_message(tmp_path, HEADER + rows)
 
 
 @pytest.mark.parametrize("row", ['"x,positive', '"x" y,positive', "x" * (MAX_CHARACTERS + 1)])
 def test_a_first_row_that_is_not_csv_is_called_row_1(tmp_path: Path, row: str) -> None:
-    assert error_message(tmp_path, f"{HEADER}{row}\n").startswith("row 1 ")
+    assert "(row 1 (line 2): " in error_message(tmp_path, f"{HEADER}{row}\n")
 
 
 def test_a_long_label_is_quoted_in_part(tmp_path: Path) -> None:
     line = error_message(tmp_path, HEADER + f"x,{'y' * 5000}\n")
-    assert len(line) < 300
-    assert f"given label '{'y' * 60}...'" in line
+    assert len(line) < 450
+    assert f"'{'y' * 60}...'" in line
 
 
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("r1, ,positive,x,north,2024", "the group is empty; every row needs one, or set"),
-        (" ,ann,positive,x,north,2024", "the id is empty; every row needs one, or set"),
-        ("r0,ann,positive,x,north,2024", "the id 'r0' is also that of row 1; give each row its"),
+        ("r1, ,positive,x,north,2024", "1 empty group (row 2 (line 3))"),
+        (" ,ann,positive,x,north,2024", "1 empty id (row 2 (line 3))"),
+        (
+            "r0,ann,positive,x,north,2024",
+            "1 repeated id (row 2 (line 3): 'r0' is also that of row 1 (line 2))",
+        ),
     ],
 )
 def test_a_row_without_a_group_or_an_id_of_its_own_is_refused(
@@ -266,16 +318,40 @@ def test_a_row_without_a_group_or_an_id_of_its_own_is_refused(
 ) -> None:
     data = f"id,who,label,text,shop,year\nr0,ann,positive,fine,north,2024\n{row}\n"
     line = error_message(tmp_path, data, FULL)
-    assert line.startswith(f"row 2 (line 3): {problem}")
-    assert re.search(rf"set tasks\.{NAME}\.prepare\.columns\.(group|id): null$", line)
+    assert line.startswith(f"1 of 2 rows cannot be used: {problem}")
+    assert re.search(rf"set tasks\.{NAME}\.prepare\.columns\.(group|id): null", line)
+
+
+@pytest.mark.parametrize(("faulty", "refused"), [(1, False), (2, True)])
+def test_up_to_a_tenth_of_the_rows_is_left_out_unasked(faulty: int, *, refused: bool) -> None:
+    faults = FaultCount(rows=10)
+    for number in range(faulty):
+        faults.add(FaultyRow(f"row-{number}", f"row {number}", "", Fault(NO_TEXT)))
+    faults.check("x.csv", "prepare", "list")
+    with pytest.raises(UserError, match="unreadable: list to leave them out"):
+        faults.check("x.csv", "prepare", "refuse")
+    with pytest.raises(UserError) if refused else nullcontext():
+        faults.check("x.csv", "prepare", None)
+
+
+def test_rows_after_a_quote_that_is_not_closed_are_never_left_out(tmp_path: Path) -> None:
+    path, faults = write(tmp_path, HEADER + "x,positive\n" * 99 + '"y,positive\n'), FaultCount()
+    list(faults.watch(read_table(task_on(path))))
+    with pytest.raises(UserError, match="1 open quote") as error:
+        faults.check(str(path), "prepare", "list")
+    assert "unreadable" not in str(error.value)
 
 
 # The dataset note
 
 
+def note_on(task: Task) -> SourceNote:
+    return source_note(task, source_tables(task))
+
+
 def test_the_note_has_the_digest_of_the_file_and_its_columns(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER + "x,positive\n")
-    note = source_note(task_on(path))
+    note = note_on(task_on(path))
     assert note.raw_sha256 == sha256(path.read_bytes()).hexdigest()
     assert note.origin == "the file texts.csv, column 'text'"
     assert "column 'label'" in note.label_rules
@@ -286,19 +362,19 @@ def test_the_note_on_the_embedded_reviews_is_for_their_bytes_only(
     tmp_path: Path, name: str
 ) -> None:
     path = ROOT / "data/raw/sentiment" / name
-    note = source_note(task_on(path, source="reviews"))
+    note = note_on(task_on(path, source="reviews"))
     assert "written for this repository by a large language model" in note.origin
     assert note.licence == "CC0 1.0 (public domain)"
     assert note.raw_sha256 == sha256(path.read_bytes()).hexdigest()
     changed = tmp_path / name
     changed.write_bytes(path.read_bytes() + b"one-more,good,positive,films,plain,alone\n")
     with pytest.raises(UserError, match=r"not one of the embedded files.*source: csv") as error:
-        source_note(task_on(changed, source="reviews"))
+        note_on(task_on(changed, source="reviews"))
     assert str(error.value).startswith(f"tasks.{NAME}.prepare.source: given 'reviews', but ")
 
 
-@pytest.mark.parametrize("name", ["nowhere.csv", "."])
+@pytest.mark.parametrize("name", ["nowhere.csv", "a/b.csv"])
 def test_a_file_that_cannot_be_read_is_refused_by_its_param(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError) as error:
-        source_note(task_on(tmp_path / name))
+        source_tables(task_on(tmp_path / name))
     assert str(error.value).startswith(f"tasks.{NAME}.prepare.path: {tmp_path / name}: ")

@@ -52,8 +52,8 @@ def test_a_path_without_images_is_rejected(source: str, path: str, message: str)
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nowhere", "must be an existing file"),
-        ("empty", "must be an existing file"),
+        ("nowhere", "must be an existing file or folder"),
+        ("empty", "the folder is empty"),
         ("empty file", "the file is empty"),
     ],
 )

@@ -11,6 +11,8 @@ import numpy as np
 
 from stages.core.files import write_all
 from stages.core.task import Task
+from stages.datasets.texts.faults import FaultyRow
+from stages.datasets.texts.sources import TextSample, read_samples, source_tables
 from stages.kinds.text_classification.prepare import prepare
 from stages.kinds.text_classification.schema import TextClassification
 from support.project import default_task
@@ -43,7 +45,7 @@ def text_task(
     """
     default = default_text_task()
     params = default.params.model_dump()
-    params["prepare"] |= {"source": "csv", "path": str(path), "columns": COLUMNS}
+    params["prepare"] |= {"source": "csv", "path": str(path), "columns": COLUMNS, "separator": None}
     params["evaluate"]["bucket_by"] = None
     for section, values in (changes or {}).items():
         params[section] |= values
@@ -54,6 +56,13 @@ def run_prepare(task: Task) -> None:
     """Write the prepared data of a task, as the stage does, below the current folder."""
     folder = task.folder("prepare")
     write_all(folder, prepare(task, folder).files())
+
+
+def read_table(task: Task) -> list[TextSample | FaultyRow]:
+    """Return the rows of a task's tables."""
+    params = task.params.prepare
+    tables = source_tables(task)
+    return list(read_samples(tables, params.columns, params.classes, task.key("prepare")))
 
 
 def to_csv_text(rows: list[list[str]], **style: Any) -> str:

@@ -163,15 +163,21 @@ def test_a_path_outside_the_repository_is_written_in_full(
         (["photos", "notes.csv", "--kind", "image_generation"], "image_generation needs a folder"),
         (["photos", "photos/dark"], "photos/dark has 0 sub-folders"),
         (["photos", "empty"], "empty: none of 2 sampled files is a readable image"),
-        (["photos", "splits"], "splits: its sub-folders are splits (test, train), not classes"),
+        (["photos", "splits"], "splits can be read in 2 ways, choose with --layout"),
         (["photos", "few"], "class 'dark' has 2 images; at least 3 are needed"),
         (["photos", "data"], "the project itself writes to data/params"),
         (["photos", "data/train/image"], "the project itself writes to data/train"),
-        (["photos", "photos/dark/0.png"], "must be a table whose name ends in .csv or .tsv"),
+        (["photos", "photos/dark/0.png"], "must be a table whose name ends in .csv, .tsv"),
         (["notes", "notes.csv"], "notes.csv: no column of labels"),
-        (["notes", "holes.csv"], "holes.csv: row 7 (line 8): column 'label' is empty"),
-        (["notes", "ragged.csv"], "ragged.csv: row 1 (line 2): given 1 cells, the header has 2"),
-        (["notes", "header.csv"], "header.csv: a header and no rows"),
+        (
+            ["notes", "open.csv"],
+            "open.csv: 1 of 21 rows cannot be used: 1 open quote (row 21 (line 22)",
+        ),
+        (
+            ["notes", "ragged.csv"],
+            "(row 1: wrong number of cells: given 1 cells, the header has 2)",
+        ),
+        (["notes", "header.csv"], "header.csv: a header and no row to use"),
         (["notes", "single.csv"], "single.csv: the header names 1 column"),
     ],
 )
@@ -186,8 +192,9 @@ def test_what_cannot_become_a_task_is_refused_and_nothing_written(
         (project / "empty" / name / "readme.txt").write_text("no image")
     (project / "data/train/image").mkdir(parents=True)
     write_table(project / "notes.csv", ("id", "text"), [(n, f"text {n}") for n in range(20)])
-    holes = [(f"text {n}", "" if n == 6 else n % 2) for n in range(20)]
-    write_table(project / "holes.csv", ("text", "label"), holes)
+    write_table(project / "open.csv", ("text", "label"), [(f"text {n}", n % 2) for n in range(20)])
+    with (project / "open.csv").open("a") as file:
+        file.write('"text,1\n')
     write_table(project / "ragged.csv", ("text", "label"), [("text only",)])
     write_table(project / "header.csv", ("text", "label"), [])
     write_table(project / "single.csv", ("text",), [("a text",)])

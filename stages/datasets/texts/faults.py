@@ -1,7 +1,7 @@
 """Rows of a table that cannot be used: all are counted, and told in one line."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -19,14 +19,16 @@ _REMEDIES = {
     OPEN_QUOTE: "close each double quote, for nothing after it can be told apart",
     LINE_BREAK: "put a text that contains a line break in double quotes",
     NOT_TEXT: "save the file as UTF-8",
-    LABEL: "list every label in {key}.classes, or null for those of the file",
+    LABEL: "list every label in {key}.classes (they are {classes}), or null for those of the file",
     NO_ID: "set {key}.columns.id: null to number the rows",
     ID: "set {key}.columns.id: null to number the rows",
     NO_GROUP: "set {key}.columns.group: null",
     SPLIT: "write train, validation or test in {key}.columns.split's column",
 }
-_OF_FORM = (CELLS, QUOTE, LINE_BREAK, NOT_TEXT)  # of the file's form, not of what a row says
-_MOST_OF_FORM = 0.1  # share of rows with such a fault; above it the form itself is misread
+_MOST_LISTED = (
+    0.1  # share of rows that are left out unasked; if there are more, the form may be misread
+)
+_LONGEST_LIST = 200  # characters of the classes that the line names
 _SHOWN = 3  # rows of a kind that the line names
 
 Sample = TypeVar("Sample")
@@ -98,34 +100,44 @@ class FaultCount:
         """Return the number of faulty rows of each kind, the most frequent first."""
         return ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
 
-    def check(self, source: str, key: str, unreadable: Literal["list", "refuse"]) -> None:
+    def check(
+        self,
+        source: str,
+        key: str,
+        unreadable: Literal["list", "refuse"] | None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         """Refuse the table, unless its faulty rows may be left out.
 
-        Even `list` leaves out no rows where their extent is unknown, after a quote that is never closed,
-        or where more than a tenth have a fault of the file's form: then the form is another one.
+        Rows after a quote that is never closed are never left out: nothing shows how many they are.
 
         Args:
             source: the file or folder, for the message.
             key: of the section prepare: "tasks.reviews.prepare".
-            unreadable: the param.
+            unreadable: the param; None leaves out at most a tenth of the rows.
+            classes: which labels may be; None: any.
 
         Raises:
             UserError: with the counts and the first rows of each kind, in one line.
         """
-        misread = sum(self.counts[kind] for kind in _OF_FORM) > _MOST_OF_FORM * self.rows
-        if not self.counts or (unreadable == "list" and not misread and not self.counts[OPEN_QUOTE]):
+        allowed = unreadable == "list" or (
+            unreadable is None and self.counts.total() <= _MOST_LISTED * self.rows
+        )
+        if not self.counts or (allowed and not self.counts[OPEN_QUOTE]):
             return
         kinds = [
             f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN else ''})"
             for kind, count in self.counts.most_common()
         ]
+        names = ", ".join(classes or ())
+        listed = names if len(names) <= _LONGEST_LIST else f"{names[:_LONGEST_LIST]}..."
         remedies = dict.fromkeys(
-            _REMEDIES[kind].format(key=key) for kind in self.counts if kind in _REMEDIES
+            f"; {_REMEDIES[kind].format(key=key, classes=listed)}"
+            for kind in self.counts
+            if kind in _REMEDIES
         )
-        allowed = f"set {key}.unreadable: list to leave them out"
-        if unreadable == "list":
-            allowed = f"check {key}.separator, for the form of the file is not what it seems"
+        choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
         raise UserError(
             f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {', '.join(kinds)}; "
-            f"correct or remove them{''.join(f'; {remedy}' for remedy in remedies)}; or {allowed}"
+            f"correct or remove them{''.join(remedies)}{choice}"
         )

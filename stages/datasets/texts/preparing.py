@@ -1,7 +1,7 @@
 """Preparing texts: read the tables, pack their texts, find near duplicates, split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stages.core.errors import UserError
 from stages.datasets.preparing import (
@@ -42,12 +42,12 @@ def prepare_texts(task: "Task", folder: Path) -> PreparedData:
     note = source_note(task, tables)
 
     def pack_and_split(path: Path) -> PreparedData:
-        samples = faults.watch(read_samples(task, tables))
-        packed = pack_texts(samples, tuple(params.columns.slices), path)
+        samples = read_samples(tables, params.columns, params.classes, task.key("prepare"))
+        packed = pack_texts(faults.watch(samples), tuple(params.columns.slices), path)
         if digest(tables) != note.raw_sha256:
             raise UserError(f"{params.path} changed while it was read; run the same command again")
-        unreadable = params.unreadable or ("list" if params.source == "csv" else "refuse")
-        faults.check(params.path, task.key("prepare"), unreadable)
+        default: Literal["refuse"] | None = "refuse" if params.source == "reviews" else None
+        faults.check(params.path, task.key("prepare"), params.unreadable or default, params.classes)
         classes = params.classes or _classes(packed, task)
         require_class_sizes(packed, rules, classes)
         pairs = near_pairs(PackedTexts(path), threshold, key)

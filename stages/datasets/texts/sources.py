@@ -23,7 +23,7 @@ from stages.datasets.texts.faults import (
 from stages.datasets.texts.tables import Table, digest, find_tables, official_split
 
 if TYPE_CHECKING:
-    from stages.core.schema import PrepareTexts
+    from stages.core.schema import Columns, PrepareTexts
     from stages.core.task import Task
     from stages.datasets.texts.tables import Row
 
@@ -54,16 +54,16 @@ class TextSample:
         text: as written, without white space at the ends.
         label: its class, by name.
         group: its group, "" where the source has no groups.
-        split: its official split: "train", "validation" or "test"; "" where the source has none.
         slices: its values in the columns by which results are sliced.
+        split: "train", "validation" or "test" where the source gives it one, or "".
     """
 
     name: str
     text: str
     label: str
     group: str
-    split: str
     slices: tuple[str, ...]
+    split: str = ""
 
 
 def source_tables(task: "Task") -> list[Table]:
@@ -115,22 +115,29 @@ def source_note(task: "Task", tables: Sequence[Table]) -> SourceNote:
     return SourceNote(note.origin, note.licence, note.label_rules, sha256)
 
 
-def read_samples(task: "Task", tables: Sequence[Table]) -> Iterator[TextSample | FaultyRow]:
+def read_samples(
+    tables: Sequence[Table], columns: "Columns", classes: Sequence[str] | None, key: str
+) -> Iterator[TextSample | FaultyRow]:
     """Yield the texts of the tables in order, and in its place each row that cannot be used.
 
     Only one row is in memory at a time, beside the ids.
 
+    Args:
+        tables: as `source_tables` returns them.
+        columns: of the tables.
+        classes: which labels may be; None: any.
+        key: of the section prepare, for messages: "tasks.reviews.prepare".
+
     Raises:
         UserError: a file cannot be read, or lacks a column.
     """
-    columns = task.params.prepare.columns
     places: dict[str, str] = {}
     for table in tables:
-        indices = _column_indices(table, task)
+        indices = _column_indices(table, columns, key)
         prefix = f"{table.stem}-" if table.split else ""
         for row in table.rows():
             name, location = f"{prefix}row-{row.number}", _location(row, table)
-            sample = _sample(row, name, indices, table.split, task)
+            sample = _sample(row, name, indices, table.split, columns, classes)
             if isinstance(sample, TextSample) and columns.id is not None:
                 first = places.setdefault(sample.name, location)
                 if first is not location:
@@ -152,13 +159,13 @@ def _quoted(cell: str) -> str:
     return repr(cell if len(cell) <= _MAX_QUOTED else cell[:_MAX_QUOTED] + "...")
 
 
-def _column_indices(table: Table, task: "Task") -> dict[str, int]:
-    """Return the index of each column that the params name.
+def _column_indices(table: Table, columns: "Columns", key: str) -> dict[str, int]:
+    """Return the index of each of the columns.
 
     Raises:
         UserError: one is missing, or the header has it twice.
     """
-    columns, header = task.params.prepare.columns, table.header()
+    header = table.header()
     names = [columns.text, columns.label, columns.id, columns.group, columns.split, *columns.slices]
     required = [name for name in names if name is not None]
     wrong = [name for name in required if header.count(name) != 1]
@@ -170,41 +177,44 @@ def _column_indices(table: Table, task: "Task") -> dict[str, int]:
         raise UserError(
             f"{table.path}: column {', column '.join(problems)}; the header has "
             f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
-            f"{task.key('prepare.columns')})"
+            f"{key}.columns)"
         )
     return {name: header.index(name) for name in required}
 
 
 def _sample(
-    row: "Row", name: str, indices: Mapping[str, int], split: str, task: "Task"
+    row: "Row",
+    name: str,
+    indices: Mapping[str, int],
+    split: str,
+    columns: "Columns",
+    classes: Sequence[str] | None,
 ) -> TextSample | tuple[Fault, str]:
     """Return a row as a sample, or its fault and its label, "" where that is unknown."""
-    params: PrepareTexts = task.params.prepare
-    columns = params.columns
     if row.fault:
         return row.fault, ""
 
     def cell(column: str | None) -> str:
         return "" if column is None else row.cells[indices[column]].strip()
 
-    text, group = cell(columns.text), cell(columns.group)
-    label = class_name(cell(columns.label), params.classes)
-    if not label:
-        return Fault(NO_LABEL), ""
-    if params.classes is not None and label not in params.classes:
-        return Fault(LABEL, _quoted(label)), ""
-    if not text:
-        return Fault(NO_TEXT), label
-    if columns.group is not None and not group:
-        return Fault(NO_GROUP), label
-    if columns.id is not None and not cell(columns.id):
-        return Fault(NO_ID), label
+    text, group, identifier = cell(columns.text), cell(columns.group), cell(columns.id)
+    label = class_name(cell(columns.label), classes)
+    known = label if classes is None or label in classes else ""
     if columns.split is not None:
         split = official_split(cell(columns.split))
-        if not split:
-            return Fault(SPLIT, _quoted(cell(columns.split))), label
+    rules = (
+        (not label, Fault(NO_LABEL)),
+        (not known, Fault(LABEL, _quoted(label))),
+        (not text, Fault(NO_TEXT)),
+        (columns.group is not None and not group, Fault(NO_GROUP)),
+        (columns.id is not None and not identifier, Fault(NO_ID)),
+        (columns.split is not None and not split, Fault(SPLIT, _quoted(cell(columns.split)))),
+    )
+    for broken, fault in rules:
+        if broken:
+            return fault, known
     slices = tuple(row.cells[indices[column]] for column in columns.slices)
-    return TextSample(cell(columns.id) or name, text, label, group, split, slices)
+    return TextSample(identifier or name, text, label, group, slices, split)
 
 
 # Classes

@@ -1,87 +1,167 @@
-"""A survey of a table of texts, from which the params of a new task are proposed."""
+"""A survey of tables of texts, from which the params of a new task are proposed."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import quantiles
+from types import MappingProxyType
+
+import numpy as np
 
 from stages.core.errors import UserError
-from stages.datasets.texts.sources import read_rows
+from stages.core.schema import Columns
+from stages.datasets.texts.columns import SPLIT, Column, Roles, assign_roles
+from stages.datasets.texts.faults import FaultCount, FaultyRow
+from stages.datasets.texts.sources import class_names, read_samples
+from stages.datasets.texts.tables import SEPARATORS, Table, find_tables, official_split
 
 SAMPLE_SIZE = 20_000  # rows from which the columns are described
+_SAMPLE_CHARACTERS = 50_000_000  # of these rows, at most
 _LONGEST_HEADING = 80
-
-
-@dataclass
-class Column:
-    """A column of the sampled rows.
-
-    Attributes:
-        name: its heading.
-        values: how often each value occurs.
-        characters: the total length of its values.
-    """
-
-    name: str
-    values: Counter[str] = field(default_factory=Counter)
-    characters: int = 0
-
-    @property
-    def distinct(self) -> int:
-        """Return the number of different values, without the empty one."""
-        return len(self.values) - ("" in self.values)
-
-    @property
-    def complete(self) -> bool:
-        """Return whether no value is empty."""
-        return "" not in self.values
-
-    @property
-    def unique(self) -> bool:
-        """Return whether no value occurs twice."""
-        return max(self.values.values()) == 1
+_QUANTILES = (0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
 class TableSurvey:
-    """The columns of a table, and the number of sampled rows."""
+    """What tables of texts hold; of official test data only how many there are.
 
+    Attributes:
+        files: the file of each official split, or of "" where there is one file.
+        separator: a key of `SEPARATORS`; None for Parquet.
+        columns: of the first 20,000 rows without the test data.
+        rows: how many these are.
+        roles: what each column holds.
+        classes: of the file, in order.
+        counts: texts of each class, without the test data.
+        official: rows of each official split; {"": all} where there are none.
+        words: the quartiles of the texts' length in words, and the length that 95% do not exceed.
+        faults: the rows that cannot be used, in all splits.
+        remarks: what the user should check.
+    """
+
+    files: dict[str, str]
+    separator: str | None
     columns: list[Column]
     rows: int
+    roles: Roles
+    classes: list[str]
+    counts: Counter[str]
+    official: Counter[str]
+    words: list[int]
+    faults: FaultCount
+    remarks: list[str]
 
 
-def survey_table(path: Path) -> TableSurvey:
-    """Return the columns of a CSV or TSV file with a header.
+def survey_table(
+    path: Path,
+    key: str = "prepare",
+    chosen: Mapping[str, str | None] = MappingProxyType({}),
+    separator: str | None = None,
+) -> TableSurvey:
+    """Return what the table at `path`, or those of a folder with one for each split, hold.
+
+    Args:
+        path: of a file or a folder, as `tables.find_tables` takes it.
+        key: of the section prepare, for messages and remarks: "tasks.reviews.prepare".
+        chosen: columns that the user names by their role: text, label, id, group; None for none.
+        separator: a key of `SEPARATORS`; None: detected.
 
     Raises:
-        UserError: it is not such a file, or has no rows.
+        UserError: no such tables or chosen columns, no column of texts or of labels, no sound rows, or
+            unsuitable classes.
     """
-    rows = read_rows(path)
-    _, header = next(rows, ("", []))
-    _check_header(path, header)
-    columns = [Column(heading) for heading in header]
-    count = 0
-    for location, cells in islice(rows, SAMPLE_SIZE):
-        if not cells:
+    tables = find_tables(path, key, separator)
+    header = tables[0].header()
+    _check_header(tables[0].path, header)
+    split = _split_column(tables[0], header) if len(tables) == 1 else None
+    columns, rows = _sample_columns(tables[0], header, split)
+    if not rows:
+        faulty = next((f"row {row.number}: {row.fault}" for row in tables[0].rows()), "")
+        raise UserError(
+            f"{path}: a header and no row to use{f' ({faulty})' if faulty else ''}; each text needs a row "
+            "with its label"
+        )
+    roles = assign_roles(columns, rows, split, chosen, str(path))
+    faults, counts, official = FaultCount(), Counter[str](), Counter[str]()
+    samples = read_samples(tables, _named(roles), None, key)
+    for sample in faults.watch(samples):
+        if not isinstance(sample, FaultyRow):
+            official[sample.split] += 1
+            if sample.split != "test":
+                counts[sample.label] += 1
+    faults.check(str(path), key, "list" if counts else "refuse")
+    classes = class_names(counts, roles.label.name, key)
+    lengths = [len(value.split()) for value in roles.text.values.elements()]
+    separators = {mark: name for name, mark in SEPARATORS.items()}
+    return TableSurvey(
+        {table.split: table.path.name for table in tables},
+        separators.get(tables[0].separator or ""),
+        columns,
+        rows,
+        roles,
+        classes,
+        counts,
+        official,
+        [max(1, round(value)) for value in np.quantile(lengths, _QUANTILES)],
+        faults,
+        list(_remarks(roles, official, faults, key)),
+    )
+
+
+def _named(roles: Roles) -> Columns:
+    optional = {
+        role: column.name if column else None
+        for role, column in (("id", roles.id), ("group", roles.group), ("split", roles.split))
+    }
+    return Columns(text=roles.text.name, label=roles.label.name, slices=[], **optional)
+
+
+def _sample_columns(
+    table: Table, header: Sequence[str], split: Column | None
+) -> tuple[list[Column], int]:
+    """Return the columns of a table's first rows, and how many rows these are.
+
+    A row of official test data is passed over.
+    """
+    columns, count, characters = [Column(heading) for heading in header], 0, 0
+    place = header.index(split.name) if split else None
+    for row in islice(table.rows(), SAMPLE_SIZE):
+        if row.fault or (place is not None and official_split(row.cells[place]) == "test"):
             continue
-        _check_cells(location, cells, header)
         count += 1
-        for column, cell in zip(columns, cells, strict=True):
-            value = cell.strip()
-            column.values[value] += 1
-            column.characters += len(value)
-    if not count:
-        raise UserError(f"{path}: a header and no rows; each text needs a row with its label")
-    return TableSurvey(columns, count)
+        characters += sum(map(len, row.cells))
+        for column, cell in zip(columns, row.cells, strict=True):
+            column.add(cell)
+        if characters > _SAMPLE_CHARACTERS:
+            break
+    return columns, count
+
+
+def _split_column(table: Table, header: Sequence[str]) -> Column | None:
+    """Return the column of official splits: each value of the whole table is one, and one is train."""
+    columns = {place: Column(heading) for place, heading in enumerate(header)}
+    columns = {place: column for place, column in columns.items() if column.heading in SPLIT}
+    for row in table.rows() if columns else ():
+        for place in [place for place in columns if not row.fault]:
+            if official_split(row.cells[place]):
+                columns[place].add(row.cells[place])
+            else:
+                del columns[place]
+        if not columns:
+            break
+    return next((column for column in columns.values() if _is_split(column)), None)
+
+
+def _is_split(column: Column) -> bool:
+    return {"train"} < {official_split(value) for value in column.values}
 
 
 def _check_header(path: Path, header: list[str]) -> None:
     if len(header) < 2:  # noqa: PLR2004
-        hint = ", cells separated by commas (tabs in a .tsv file)"
         raise UserError(
             f"{path}: the header names {len(header)} column; at least two are needed, the texts and their "
-            f"labels{hint}"
+            f"labels, cells separated by {', '.join(SEPARATORS)}"
         )
     for heading in header:
         if header.count(heading) > 1 or not heading.strip() or len(heading) > _LONGEST_HEADING:
@@ -91,40 +171,28 @@ def _check_header(path: Path, header: list[str]) -> None:
             )
 
 
-def _check_cells(location: str, cells: list[str], header: list[str]) -> None:
-    if len(cells) != len(header):
-        raise UserError(
-            f"{location}: given {len(cells)} cells, the header has {len(header)}; put a text that contains "
-            "the separator or a line break in double quotes"
+def _remarks(roles: Roles, official: Counter[str], faults: FaultCount, key: str) -> Iterator[str]:
+    label = roles.label.name
+    if not roles.label_by_heading:
+        yield f"check {key}.columns.label: {label} was chosen because it has few different values"
+    if roles.other_labels:
+        names = ", ".join(column.name for column in roles.other_labels)
+        yield f"check {key}.columns.label: {label} was chosen; {names} may be labels too"
+    if roles.group:
+        yield (
+            f"texts with the same {roles.group.name} are kept in one split; set {key}.columns.group: "
+            "null if they are independent"
         )
-
-
-def count_labels(path: Path, text: str, label: str) -> Counter[str]:
-    """Return the number of texts of each label in the whole file.
-
-    Raises:
-        UserError: a row has no text or no label, or too few or too many cells.
-    """
-    rows = read_rows(path)
-    _, header = next(rows)
-    indices = {name: header.index(name) for name in (text, label)}
-    counts: Counter[str] = Counter()
-    for location, cells in rows:
-        if not cells:
-            continue
-        _check_cells(location, cells, header)
-        for name, index in indices.items():
-            if not cells[index].strip():
-                raise UserError(
-                    f"{location}: column {name!r} is empty; fill it in, or remove the row"
-                )
-        counts[cells[indices[label]].strip()] += 1
-    return counts
-
-
-def word_quartiles(column: Column) -> list[int]:
-    """Return the distinct quartiles of a column's lengths in words."""
-    words = [len(value.split()) for value in column.values.elements()]
-    if len(words) < 2:  # noqa: PLR2004
-        words *= 2
-    return sorted({max(1, round(quartile)) for quartile in quantiles(words, n=4)})
+    if official["test"]:
+        yield f"{official['test']:,} rows are official test data and stay so; nothing here looks at them"
+    if faults.counts:
+        yield (
+            f"{faults.counts.total():,} of {faults.rows:,} rows cannot be used: {faults.summary()}; "
+            f"{key}.unreadable says whether they are left out"
+        )
+    if roles.slices:
+        names = ", ".join(column.name for column in roles.slices)
+        yield (
+            f"further columns with few values: {names}; list them in {key}.columns.slices to see results "
+            "by them"
+        )

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from io import BufferedReader
 from itertools import count, islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from stages.core.errors import UserError
 from stages.datasets.texts.faults import (
@@ -172,7 +173,7 @@ def digest(tables: Sequence[Table]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
@@ -250,7 +251,9 @@ def _csv_fault(problem: str, lines: int) -> Fault:
     """Return the fault of a row that the CSV reader gave up after so many `lines`."""
     if "end of data" in problem or lines > 1:
         extent = "the end of the file" if "end of data" in problem else f"{lines} lines"
-        return Fault(OPEN_QUOTE, f"a double quote that is not closed, or not doubled, spans {extent}")
+        return Fault(
+            OPEN_QUOTE, f"a double quote that is not closed, or not doubled, spans {extent}"
+        )
     if "field limit" in problem:
         return Fault(TOO_LONG, f"more than {MAX_CHARACTERS:,} characters in a cell")
     if "new-line" in problem:
@@ -264,9 +267,9 @@ def _text_fault(cells: list[str]) -> Fault | None:
         match = _NOT_TEXT.search(cell)
         if match:
             near = cell[max(0, match.start() - _QUOTED) : match.start() + _QUOTED]
-            quoted = "".join(f"\\x{ord(c) & 0xFF:02x}" if _NOT_TEXT.match(c) else c for c in near)
+            quoted = repr(near.encode("utf-8", "surrogateescape"))[1:]
             problem = "a NUL character" if match[0] == "\0" else "not UTF-8"
-            return Fault(NOT_TEXT, f"{problem}: '{quoted}'; save the file as UTF-8 text")
+            return Fault(NOT_TEXT, f"{problem}: {quoted}; save the file as UTF-8 text")
     return None
 
 
@@ -281,7 +284,7 @@ def _lines(path: Path) -> Iterator[str]:
     with _opened(path) as raw:
         zipped = raw.read(len(_GZIP)) == _GZIP
         raw.seek(0)
-        file = cast("BinaryIO", gzip.open(raw)) if zipped else raw
+        file = cast("BufferedReader", gzip.GzipFile(fileobj=raw)) if zipped else raw
         read: Callable[[], bytes] = lambda: file.readline(_MAX_LINE)  # noqa: E731 (iter calls it)
         try:
             for number, line in enumerate(iter(read, b""), start=1):

@@ -1,9 +1,9 @@
 """Propose the params of a task for a folder of images."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stages.datasets.images.survey import survey_images
 from stages.kinds.image_proposal import image_proposal, preparing_seconds, write_noise_images
 from stages.kinds.plans import Plan, SplitSizes
 from stages.kinds.proposal import (
@@ -11,7 +11,6 @@ from stages.kinds.proposal import (
     Ladder,
     Proposal,
     common_settings,
-    split_shares,
     split_sizes,
     training_length,
     yaml_list,
@@ -45,24 +44,28 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     """Return the params of a task for the images in the folder `path`.
 
     Raises:
-        UserError: it is not a folder of images with a sub-folder for each class.
+        UserError: it is no folder of images in a known layout, a class has too few, or the options do
+            not fit.
     """
-    survey = survey_images(path, str(path))
-    proposal, size = image_proposal(survey, path, name, LARGEST, options)
-    count, channels = sum(survey.counts.values()), int(proposal.values["colours"])
-    sizes = split_sizes(count, split_shares(count), {})
-    values, settings = common_settings(survey.counts, sizes, _REGRESSIONS)
-    baseline_seconds = _BASELINE_SECONDS * sizes.train * channels * size**2
-    groups = () if options.groups else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
-    return Proposal(
-        {**proposal.values, **values},
-        proposal.data,
-        (*proposal.settings, *settings),
-        (*groups, *proposal.remarks),
-        Ladder(
+    images = image_proposal(path, name, LARGEST, options)
+    survey, size, channels = images.survey, images.size, images.channels
+    official = {split: sum(counts.values()) for split, counts in survey.split_counts.items()}
+    held_out = sum(official.get(split, 0) for split in ("validation", "test"))
+    count = sum(survey.counts.values()) + held_out
+    sizes = split_sizes(count, official)
+    values, settings = common_settings(survey.counts, sizes, official, _REGRESSIONS)
+    hinted = options.groups or images.proposal.group_hint or survey.labels
+    remarks = () if hinted else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
+    baselines = _BASELINE_SECONDS * sizes.train * channels * size**2
+    return replace(
+        images.proposal,
+        values={**images.proposal.values, **values},
+        settings=(*images.proposal.settings, *settings),
+        remarks=(*remarks, *images.proposal.remarks),
+        ladder=Ladder(
             plans(size, sizes),
             sizes,
             partial(write_noise_images, size=size, channels=channels, classes=len(survey.counts)),
-            preparing_seconds(path, count, size, channels) + baseline_seconds,
+            preparing_seconds(path, count, size, channels) + baselines,
         ),
     )

@@ -1,8 +1,8 @@
 """Propose the params of a task for a folder of images."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from stages.datasets.images.survey import survey_images
 from stages.kinds.image_proposal import image_proposal
 from stages.kinds.proposal import DataOptions, Proposal, Setting
 
@@ -15,7 +15,6 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     Raises:
         UserError: it is not a folder of images with a sub-folder for each class.
     """
-    survey = survey_images(path, str(path))
-    proposal, _ = image_proposal(survey, path, name, LARGEST, options)
+    proposal = image_proposal(path, name, LARGEST, options).proposal
     steps = Setting("train.checkpoint_steps", "100 to 500", "each is reviewed, and one selected")
-    return Proposal(proposal.values, proposal.data, (*proposal.settings, steps), proposal.remarks)
+    return replace(proposal, settings=(*proposal.settings, steps))

@@ -183,8 +183,8 @@ def test_a_task_of_three_classes_has_its_own_buckets_baselines_and_words(project
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("opinion,side\n,=down\n", "opinions.csv: row 1 (line 2): the text is empty"),
-        ("opinion,side\ngood,sideways\n", "row 1 (line 2): given label 'sideways'; must be one of"),
+        ("opinion,side\n,=down\n", "opinions.csv: 1 of 1 rows cannot be used: 1 empty text"),
+        ("opinion,side\ngood,sideways\n", "1 unknown label (row 1 (line 2): 'sideways'); correct"),
         ("text,side\ngood,=down\n", "column 'opinion' is missing; the header has 'text', 'side'"),
         ("opinion,side\n" + "good,=down\n" * 40, "class '<b>up</b>' has 0 usable texts"),
         ("opinion,side\na,=down\nb,c,=down\n", "row 2 (line 3): given 3 cells, the header has 2"),

@@ -13,12 +13,12 @@ from scipy.special import softmax
 from sklearn.feature_extraction.text import CountVectorizer
 from support.project import ROOT
 from support.text_networks import one_thread
-from support.texts import default_text_task, run_prepare, text_task, write_texts
+from support.texts import default_text_task, read_table, run_prepare, text_task, write_texts
 
 from stages.core.errors import UserError
 from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
-from stages.datasets.texts.sources import read_samples
+from stages.datasets.texts.sources import TextSample
 from stages.evaluation.baselines import NEVER
 from stages.kinds.text_classification.baseline import (
     KEYWORDS,
@@ -186,7 +186,7 @@ def test_a_fit_that_did_not_converge_is_reported() -> None:
 @pytest.mark.skipif(not MOVIES.exists(), reason=f"{MOVIES.name} is not in ../shared/datasets")
 def test_nbsvm_is_as_accurate_on_film_reviews_as_in_its_paper() -> None:
     """Wang and Manning (2012), table 2: 79.4% with pairs of words on these reviews, ten folds."""
-    samples = list(read_samples(text_task(MOVIES)))
+    samples = [row for row in read_table(text_task(MOVIES)) if isinstance(row, TextSample)]
     texts = np.array([sample.text for sample in samples], dtype=object)
     labels = np.array([sample.label == "positive" for sample in samples]).astype(int)
     assert len(texts) == 10_662

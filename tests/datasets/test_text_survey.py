@@ -1,0 +1,128 @@
+"""A survey of a table tells at once what a proposal needs, and looks at no official test data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.texts import to_csv_text
+
+from stages.core.errors import UserError
+from stages.datasets.texts.survey import TableSurvey, survey_table
+
+TOPICS = ["art", "food", "law", "music", "sport", "war"]
+
+
+def write(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence[object]], mark: str = ","
+) -> Path:
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(to_csv_text(cells, delimiter=mark), newline="", encoding="utf-8")
+    return path
+
+
+def survey(path: Path, **chosen: str | None) -> TableSurvey:
+    return survey_table(path, "tasks.mine.prepare", chosen)
+
+
+def names(found: TableSurvey) -> dict[str, str | None]:
+    roles = found.roles
+    columns = {role: getattr(roles, role) for role in ("text", "label", "id", "group", "split")}
+    return {role: column.name if column else None for role, column in columns.items()}
+
+
+def test_all_that_a_proposal_needs_is_found_at_once(tmp_path: Path) -> None:
+    rows = [
+        (
+            n,
+            f"word {n} " * (1 + n % 40),
+            TOPICS[n % 6],
+            f"writer {n // 3}",
+            "web",
+            ["Train", "TEST"][n % 4 == 0],
+        )
+        for n in range(240)
+    ]
+    header = ("uid", "Question", "topic", "author", "source", "split")
+    found = survey(write(tmp_path / "q.csv", header, rows, ";"))
+    assert names(found) == {
+        "text": "Question",
+        "label": "topic",
+        "id": "uid",
+        "group": "author",
+        "split": "split",
+    }
+    assert found.separator == "semicolon"
+    assert found.classes == TOPICS
+    assert found.official == {"train": 180, "test": 60}
+    assert found.counts.total() == 180
+    assert found.rows == 180
+    assert found.files == {"": "q.csv"}
+    lengths = sorted(2 * (1 + n % 40) for n in range(240) if n % 4)
+    assert found.words[1] == pytest.approx(lengths[90], abs=2)
+    assert found.words[3] == pytest.approx(lengths[171], abs=2)
+    assert any("60 rows are official test data" in remark for remark in found.remarks)
+
+
+def test_official_test_data_change_nothing_but_their_number(tmp_path: Path) -> None:
+    header = ("text", "label", "split")
+    train = [(f"some words {n}", ["no", "yes"][n % 2], "train") for n in range(60)]
+    plain = survey(write(tmp_path / "a.csv", header, [*train, ("x", "no", "test")]))
+    other = survey(write(tmp_path / "b.csv", header, [*train, ("y " * 999, "other", "test")]))
+    for attribute in ("counts", "classes", "words", "official", "rows", "columns"):
+        assert getattr(plain, attribute) == getattr(other, attribute)
+
+
+def test_test_rows_at_the_end_of_a_long_sorted_file_are_seen(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", n % 2, "train" if n < 25_000 else "test") for n in range(26_000)]
+    found = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
+    assert names(found)["split"] == "set"
+    assert found.official == {"train": 25_000, "test": 1000}
+    assert found.rows == 20_000
+
+
+def test_one_file_a_split_needs_no_column_of_splits(tmp_path: Path) -> None:
+    for name, count in (("train", 60), ("test", 20)):
+        rows = [(f"{name} words {n}", n % 2) for n in range(count)]
+        write(tmp_path / "tables" / f"{name}.tsv", ("text", "label"), rows, "\t")
+    found = survey(tmp_path / "tables")
+    assert found.files == {"train": "train.tsv", "test": "test.tsv"}
+    assert (found.separator, found.official) == ("tab", {"train": 60, "test": 20})
+    assert found.counts == {"0": 30, "1": 30}
+
+
+def test_a_hundred_classes_are_found_with_a_heading_of_labels(tmp_path: Path) -> None:
+    rows = [(f"ask {n} words", f"intent {n % 100}") for n in range(1000)]
+    assert len(survey(write(tmp_path / "a.csv", ("text", "intent"), rows)).classes) == 100
+    with pytest.raises(UserError, match="no column of labels: none has from 2 to 50 different"):
+        survey(write(tmp_path / "b.csv", ("text", "thing"), rows))
+
+
+def test_chosen_columns_come_first(tmp_path: Path) -> None:
+    rows = [(f"title {n}", f"long words of the body {n}", n % 2, n % 3, n // 2) for n in range(60)]
+    path = write(tmp_path / "a.csv", ("title", "body", "label", "stars", "author"), rows)
+    assert names(survey(path)) | {"id": None} == {
+        "text": "body",
+        "label": "label",
+        "id": None,
+        "group": "author",
+        "split": None,
+    }
+    assert "stars may be labels too" in " ".join(survey(path).remarks)
+    found = survey(path, text="title", label="stars", group=None)
+    assert (found.roles.text.name, found.classes, found.roles.group) == (
+        "title",
+        ["0", "1", "2"],
+        None,
+    )
+    with pytest.raises(
+        UserError, match="given column 'mood' for label; the header has 'title', 'body'"
+    ):
+        survey(path, label="mood")
+
+
+def test_rows_that_cannot_be_used_are_a_remark(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", "" if n % 20 == 0 else n % 2) for n in range(60)]
+    found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
+    assert "3 of 60 rows cannot be used: 3 empty label" in " ".join(found.remarks)
+    assert found.counts.total() == 57
