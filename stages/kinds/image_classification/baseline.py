@@ -21,8 +21,8 @@ from stages.evaluation.baselines import (
 from stages.evaluation.linear_models import (
     Selection,
     choose_regularisation,
-    fit_logistic_regression,
     fit_unit_scale,
+    logistic_regression,
     principal_axes,
 )
 from stages.kinds.image_classification.border import border_accuracy
@@ -44,7 +44,7 @@ SIDE = 32  # blocks a side, at most, to which images are reduced
 # with 3,072 values each: test accuracy 0.412 with 256 axes; of 10,000: 0.390 with 256, 0.391 with 512
 # and 0.387 with all values, in a tenth of the time.
 AXES = 256
-_AXES_SAMPLES = 10_000  # training images from which the axes are computed, at most
+_SAMPLES = 10_000  # training images from which axes and variances are computed, at most
 
 # Rows of the packed array -> probabilities (n, classes), float32.
 PredictRows = Callable[[np.ndarray], np.ndarray]
@@ -118,7 +118,7 @@ def _most_frequent_class(_task: "Task", dataset: Dataset, _images: np.ndarray) -
     return Baseline(lambda part: np.tile(share, (len(part), 1)), rows, labels, {"share": share})
 
 
-def _nearest_prototype(task: "Task", dataset: Dataset, images: np.ndarray) -> Baseline:
+def _nearest_prototype(_task: "Task", dataset: Dataset, images: np.ndarray) -> Baseline:
     """Predict by the distance to each class's mean image.
 
     The logit of a class is minus half the squared distance to its prototype, divided by the variance of
@@ -127,7 +127,7 @@ def _nearest_prototype(task: "Task", dataset: Dataset, images: np.ndarray) -> Ba
     """
     rows, labels = dataset.rows("train"), dataset.labels("train")
     prototypes = _prototypes(images, rows, labels, len(dataset.classes))
-    sample = _training_sample(task, len(rows))
+    sample = dataset.draw("train", _SAMPLES, seed_for("baseline sample"))
     flat = _flatten(images, rows[sample])
     variance = ((flat - prototypes[labels[sample]]) ** 2).sum(axis=1).mean() / flat.shape[1]
     scale = np.array([max(variance, 1e-6)], dtype=np.float32)
@@ -146,7 +146,7 @@ def _logistic_regression(task: "Task", dataset: Dataset, images: np.ndarray) -> 
     It is fitted on the principal axes of the block means; its weights are stored for these means.
     """
     rows, labels, params = _sample_to_fit(task, dataset, "logistic_regression")
-    projection = principal_axes(_flatten(images, rows[:: -(-len(rows) // _AXES_SAMPLES)]), AXES)
+    projection = principal_axes(_flatten(images, rows[:: -(-len(rows) // _SAMPLES)]), AXES)
 
     def inputs(rows: np.ndarray) -> np.ndarray:
         return np.concatenate(
@@ -233,9 +233,7 @@ def _choose(
     """Return logistic regression on the inputs (n, values) of training images, with the best C."""
     return choose_regularisation(
         params.regularisation,
-        lambda c: fit_logistic_regression(
-            training, labels, len(dataset.classes), c, params.max_iterations
-        ),
+        logistic_regression(training, labels, len(dataset.classes), params.max_iterations),
         (inputs(dataset.rows("validation")), dataset.labels("validation")),
         task.params.evaluate.metric,
     )
@@ -315,13 +313,6 @@ def _in_batches(images: np.ndarray, logits: Callable[[np.ndarray], np.ndarray]) 
     return lambda rows: np.concatenate(
         [softmax(logits(_flatten(images, part))) for part in in_batches(rows, images)]
     )
-
-
-def _training_sample(task: "Task", count: int) -> np.ndarray:
-    """Return the sorted indices of the `max_samples` training images on which baselines are fitted."""
-    params = task.params.baseline.logistic_regression
-    order = np.random.default_rng(seed_for("baseline sample")).permutation(count)
-    return np.sort(order[: params.max_samples if params else count])
 
 
 def _prototypes(

@@ -21,10 +21,10 @@ from stages.evaluation.baselines import (
 )
 from stages.evaluation.linear_models import (
     choose_regularisation,
-    fit_logistic_regression,
     fit_nbsvm,
     fit_unit_scale,
     inverse_temperature,
+    logistic_regression,
 )
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _linear_methods(
     weighted = tfidf.transform(counts)
     logistic = choose_regularisation(
         params.regularisation,
-        lambda c: fit_logistic_regression(weighted, labels, classes, c, params.max_iterations),
+        logistic_regression(weighted, labels, classes, params.max_iterations),
         (tfidf.transform(validation), validation_labels),
         metric,
     )
@@ -284,9 +284,7 @@ def _frozen_minilm(
     training = scale.apply(training)
     selection = choose_regularisation(
         params.regularisation,
-        lambda c: fit_logistic_regression(
-            training, labels, len(dataset.classes), c, params.max_iterations
-        ),
+        logistic_regression(training, labels, len(dataset.classes), params.max_iterations),
         (inputs(texts["validation"]), dataset.labels("validation")),
         task.params.evaluate.metric,
     )
