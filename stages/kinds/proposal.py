@@ -161,10 +161,12 @@ def worthwhile_gain(detectable: float) -> float:
     return next((gain for gain in _GAINS if gain >= detectable), _GAINS[-1])
 
 
-def metric_for(counts: Mapping[str, int]) -> str:
-    """Return `evaluate.metric`: balanced accuracy where one class has more than four times another."""
-    unbalanced = max(counts.values()) > _UNBALANCED * min(counts.values())
-    return "balanced_accuracy" if unbalanced else "accuracy"
+def is_unbalanced(counts: Mapping[str, int]) -> bool:
+    """Return whether the largest class has more than four times as many samples as the smallest.
+
+    Then accuracy hides what becomes of the small classes.
+    """
+    return max(counts.values()) > _UNBALANCED * min(counts.values())
 
 
 def common_settings(
@@ -173,7 +175,7 @@ def common_settings(
     official: Mapping[str, int],
     regressions: float,
 ) -> tuple[dict[str, str], tuple[Setting, ...]]:
-    """Return the values and settings that every classifier needs: shares of the splits, worthwhile gain.
+    """Return the values and settings that every classifier needs: split, metric, worthwhile gain.
 
     Args:
         counts: samples by class, without official test data.
@@ -185,6 +187,11 @@ def common_settings(
     test, validation = split_shares(total)
     detectable = detectable_gain(sizes.test, regressions)
     gain = worthwhile_gain(detectable)
+    unbalanced = is_unbalanced(counts)
+    metric = "balanced_accuracy" if unbalanced else "accuracy"
+    balance = (
+        f"the largest class has {max(counts.values())} samples, the smallest {min(counts.values())}"
+    )
     detection = f"about {sizes.test} test samples detect a gain of {detectable:.3f}"
     if detectable > gain:
         detection += ", no smaller one"
@@ -192,7 +199,8 @@ def common_settings(
         "test_share": f"{test:g}",
         "validation_share": f"{validation:g}",
         "worthwhile_gain": f"{gain:g}",
-        "metric": metric_for(counts),
+        "metric": metric,
+        "class_weights": "balanced" if unbalanced else "null",
     }
     return values, (
         Setting(
@@ -203,6 +211,8 @@ def common_settings(
                 f"; official {name} data stay" for name in official if name and official[name]
             ),
         ),
+        *([Setting("train.class_weights", "balanced", balance)] if unbalanced else []),
+        Setting("evaluate.metric", metric, balance),
         Setting("evaluate.worthwhile_gain", f"{gain:g}", detection),
     )
 
