@@ -160,6 +160,7 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path) -> None:
     make_faulty(tmp_path / "raw")
     samples, note = prepare_images(tmp_path / "raw", tmp_path / "out", labels=LABELS)
     assert (len(samples), note["unreadable"]) == (30, 9)
+    assert note["unreadable_kinds"]["no such file"] == 2
     excluded = excluded_samples(tmp_path / "out")
     assert set(excluded) == {f"labels.csv row {number}" for number in range(31, 40)}
     assert excluded["labels.csv row 34"] == ("unreadable", "empty label: 'img_030.png'")

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.images import excluded_samples, image_task, make_folder, noise, prepare_images
+from support.stages import run_stages
 
 from stages.core.errors import UserError
 from stages.datasets.dataset import SPLITS
@@ -339,6 +340,18 @@ def test_twelve_bits_in_sixteen_are_scaled_and_said_without_a_look_at_test_data(
     for sample in samples.to_dict("records"):
         stored = np.asarray(Image.open(tmp_path / "raw" / sample["id"])).astype(int)
         assert (sample["pixels"][0] == np.minimum(stored >> 4, 255)).all()
+
+
+def test_the_stage_says_its_remarks_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_folder(tmp_path / "raw", count=12)
+    noise(7).save(raw / "two\nlines.png")
+    run_stages(tmp_path, image_task(raw), ("prepare",))
+    assert capsys.readouterr().err == (
+        "prepare@image: 1 (two\\nlines.png): files in the folder itself belong to no class and are left "
+        "out\n"
+    )
 
 
 # --- files that change

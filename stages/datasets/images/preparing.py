@@ -7,7 +7,7 @@ from stages.core.errors import UserError
 from stages.datasets.images.duplicates import near_pairs
 from stages.datasets.images.files import FULL_DEPTH
 from stages.datasets.images.packed import open_packed, pack_images
-from stages.datasets.images.problems import refuse_problems, summarise_problems
+from stages.datasets.images.problems import count_kinds, refuse_problems, summarise_problems
 from stages.datasets.images.sources import open_source
 from stages.datasets.preparing import (
     PreparationRules,
@@ -58,6 +58,7 @@ def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> P
         return split_and_describe(packed, classes, pairs, source.note, rules)
 
     data = replace_atomically(folder / "images.npy", make)
+    excluded = data.excluded[data.excluded["reason"] == "unreadable"]
     bits = source.grey_depth.bits_in_use() if source.grey_depth else None
     depth = f"; 16-bit grey files use {bits} bits and are scaled by these" if bits else ""
     data.note.update(
@@ -65,6 +66,7 @@ def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> P
         layout=source.layout,
         shape=list(shape),
         grey_bits=bits or FULL_DEPTH,
+        unreadable_kinds=count_kinds(excluded["detail"]),
         size_rule=f"{params.size} x {params.size} pixels, {params.channels} channel(s); resized, without "
         f"keeping the aspect ratio, where a file differs{depth}",
     )

@@ -1,11 +1,16 @@
 """What is wrong with files and rows, told in one line."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from stages.core.errors import UserError
 
 _MAX_KINDS, _SHOWN = 8, 3  # kinds of problems that a line names, and samples of each
+
+
+def count_kinds(problems: Iterable[str]) -> dict[str, int]:
+    """Return the number of problems of each kind, which stands before the first colon."""
+    return dict(sorted(Counter(problem.partition(":")[0] for problem in problems).items()))
 
 
 def summarise_problems(problems: Iterable[tuple[str, str]]) -> str:
