@@ -165,20 +165,22 @@ def file_finder(tree: FolderTree, table: str) -> Callable[[str], "Sequence[str]"
             if path in exact:
                 return [path]
         candidates = by_name.get(cell.rpartition("/")[2], [])
-        paths = [path for path in candidates if _same_end(path, cell)]
+        paths = [path for path in candidates if _ends_with(path, cell)]
+        paths = paths or [path for path in candidates if _ends_with(cell, path)]
         images = [path for path in paths if Path(path).suffix.lower() in suffixes]
         return images if len(paths) > 1 and images else paths
 
     return find
 
 
-def _same_end(path: str, cell: str) -> bool:
-    """Return whether the path and the cell are equal as far as the shorter one goes, part by part."""
-    parts, others = path.split("/"), cell.split("/")
-    if others[-1] != parts[-1]:
-        parts[-1] = parts[-1].rpartition(".")[0]
-    count = min(len(parts), len(others))
-    return parts[-count:] == others[-count:]
+def _ends_with(path: str, end: str) -> bool:
+    """Return whether `end` is the end of a path, part by part; either may lack its ending (.png)."""
+    parts, ends = path.split("/"), end.split("/")
+    if parts[-1] != ends[-1]:
+        shorter, longer = sorted((parts[-1], ends[-1]), key=len)
+        if longer.rpartition(".")[0] != shorter:
+            return False
+    return parts[-len(ends) : -1] == ends[:-1]
 
 
 # What the columns of a table seem to be
