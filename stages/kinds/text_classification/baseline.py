@@ -147,8 +147,8 @@ def _simple_methods(dataset: Dataset, params: "TextBaseline") -> dict[str, TextM
         keywords = {name: frozenset(params.keywords[name].split()) for name in dataset.classes}
         predictors[KEYWORDS] = keyword_predictor(keywords, shares, None)
         predictors[NEGATION] = keyword_predictor(keywords, shares, params.negation)
-    everything = np.arange(len(labels))
-    return {name: TextMethod(predict, everything) for name, predict in predictors.items()}
+    positions = np.arange(len(labels))
+    return {name: TextMethod(predict, positions) for name, predict in predictors.items()}
 
 
 def keyword_predictor(
