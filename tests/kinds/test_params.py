@@ -41,6 +41,7 @@ def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 LEAVES = dict(leaves(DEFAULTS))
+OPTIONAL = (".evaluate.metric", ".train.class_weights")  # keys that older params lack
 
 
 def locate(params: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
