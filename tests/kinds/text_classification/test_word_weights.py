@@ -15,7 +15,6 @@ from torch import nn
 
 from stages.core.errors import UserError
 from stages.core.task import Task
-from stages.kinds.text_classification.inputs import tokenize
 from stages.kinds.text_classification.model import TextClassifier, predict_batches
 from stages.kinds.text_classification.predict import (
     WordWeights,
@@ -23,6 +22,7 @@ from stages.kinds.text_classification.predict import (
     top_words,
     word_weights,
 )
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.text_networks import EncoderLayer
 from stages.training.weights import trainable_state, write_weights
 
