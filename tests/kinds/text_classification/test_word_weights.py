@@ -133,3 +133,13 @@ def test_a_text_that_is_empty_or_not_utf_8_is_refused_by_its_number(trained_task
     latin_1 = os.fsdecode(b"caf\xe9")  # as Python reads it in a Latin-1 terminal
     with pytest.raises(UserError, match="text 1 is not UTF-8; set your terminal to UTF-8"):
         list(predict(trained_task, [latin_1]))
+
+
+def test_a_word_that_cannot_be_read_weighs_nothing() -> None:
+    texts = ["good " + "the " * 30, "the " * 30 + "good"]
+    model = one_word_model("good", 2.0)
+    log_probabilities = predict_batches(model.log_probabilities, texts, 8, CPU)
+    first, last = word_weights(model, texts, log_probabilities, 8, CPU)
+    assert (len(first), len(last)) == (31, 31)
+    assert [word for word, weight in first if abs(weight) > 0.1] == ["good"]
+    assert_allclose([weight for _, weight in last], 0, atol=1e-6)
