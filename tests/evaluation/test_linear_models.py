@@ -14,9 +14,9 @@ from scipy.special import log_softmax
 from sklearn.feature_extraction.text import CountVectorizer
 from support.project import ROOT
 from support.text_networks import one_thread
-from support.texts import text_task
+from support.texts import read_table, text_task
 
-from stages.datasets.texts.sources import read_samples
+from stages.datasets.texts.sources import TextSample
 from stages.evaluation.baselines import NEVER
 from stages.evaluation.linear_models import (
     LinearModel,
@@ -241,7 +241,7 @@ def test_scores_that_separate_unequal_classes_are_split_between_them() -> None:
 def test_nbsvm_is_as_accurate_on_film_reviews_as_in_its_paper(
     negatives: float, least: float
 ) -> None:
-    samples = list(read_samples(text_task(MOVIES)))
+    samples = [row for row in read_table(text_task(MOVIES)) if isinstance(row, TextSample)]
     assert len(samples) == 10_662
     random = np.random.default_rng(0)
     samples = [s for s in samples if s.label == "positive" or random.random() < negatives]

@@ -23,7 +23,6 @@ WRONG: dict[type, list[object]] = {
     list: [0, "0", None, {}, [[]], [None]],
     type(None): [7, 0.5, True, [], {}],
 }
-OPTIONAL = (".separator", ".columns.split", "sentiment.prepare.unreadable")
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
@@ -41,7 +40,13 @@ def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 LEAVES = dict(leaves(DEFAULTS))
-OPTIONAL = (".evaluate.metric", ".train.class_weights")  # keys that older params lack
+OPTIONAL = (  # keys that may be absent
+    ".separator",
+    ".columns.split",
+    "sentiment.prepare.unreadable",
+    ".evaluate.metric",
+    ".train.class_weights",
+)
 
 
 def locate(params: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
