@@ -23,6 +23,13 @@ WRONG: dict[type, list[object]] = {
     list: [0, "0", None, {}, [[]], [None]],
     type(None): [7, 0.5, True, [], {}],
 }
+OPTIONAL = (  # keys that may be absent
+    ".separator",
+    ".columns.split",
+    "sentiment.prepare.unreadable",
+    ".evaluate.metric",
+    ".train.class_weights",
+)
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
@@ -40,13 +47,6 @@ def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 LEAVES = dict(leaves(DEFAULTS))
-OPTIONAL = (  # keys that may be absent
-    ".separator",
-    ".columns.split",
-    "sentiment.prepare.unreadable",
-    ".evaluate.metric",
-    ".train.class_weights",
-)
 
 
 def locate(params: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
