@@ -51,7 +51,7 @@ Names = Annotated[list[Name], AfterValidator(_unique_names)]
 Candidates = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique_candidates)]
 
 
-def _integer(value: Any) -> Any:
+def whole_number(value: Any) -> Any:
     """Reject values that only compare equal to an integer, such as true and 1.0."""
     if type(value) is not int:
         raise ValueError("must be a whole number")
@@ -143,7 +143,7 @@ class PrepareImages(Section):
     group_pattern: str | None
     stripes: Stripes | None = None
     size: Annotated[int, Field(ge=4, le=1024)]
-    channels: Annotated[Literal[1, 3], BeforeValidator(_integer)]
+    channels: Annotated[Literal[1, 3], BeforeValidator(whole_number)]
     unreadable: Literal["list", "refuse"]
     max_pixels: Count
     min_per_class: Annotated[int, Field(ge=3)]
@@ -258,6 +258,7 @@ class CheckNetwork(Section):
 class FitClassifier(Section):
     """The training of one classifier."""
 
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive

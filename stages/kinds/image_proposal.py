@@ -150,9 +150,8 @@ def describe_groups(root: Path, survey: ImageSurvey, pattern: str, *, partial: b
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    labels = Labels.model_validate(survey.labels) if survey.labels else None
-    choice = LayoutChoice(str(root), "--layout", "prepare.labels", survey.layout, labels)
-    names = [file.path for file in read_folder(root, choice).files if not file.problem]
+    files = read_folder(root, layout_choice(root, survey)).files
+    names = [file.path for file in files if not file.problem]
     matches = {name: expression.search(name) for name in names}
     missing = [name for name, match in matches.items() if not (match and match[1])]
     if missing and not partial:
@@ -163,6 +162,12 @@ def describe_groups(root: Path, survey: ImageSurvey, pattern: str, *, partial: b
     groups = sorted({match[1] for match in matches.values() if match and match[1]})
     rest = f"; {len(missing)} files have none" if missing else ""
     return f"{len(groups)} groups, such as {', '.join(groups[:_LISTED_GROUPS])}{rest}"
+
+
+def layout_choice(root: Path, survey: ImageSurvey) -> LayoutChoice:
+    """Return the layout that a survey has detected, for reading the folder again."""
+    labels = Labels.model_validate(survey.labels) if survey.labels else None
+    return LayoutChoice(str(root), "--layout", "prepare.labels", survey.layout, labels)
 
 
 def preparing_seconds(root: Path, count: int, size: int, channels: int) -> float:

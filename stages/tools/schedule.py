@@ -47,7 +47,8 @@ def scheduled(
         print(f"measuring a few steps of {plan.title} ...", file=sys.stderr)
         task = _task(kind, name, {**proposal.values, **_plan_values(plan, 1, 1)}, runtime)
         timing = time_training(task, ladder.write_samples)
-        return timing.cost(ladder.sizes, task.params.train.batch_size, ladder.other_seconds)
+        cost = timing.cost(ladder.sizes, task.params.train.batch_size, ladder.other_seconds)
+        return replace(cost, epoch=plan.relative_cost * cost.epoch)
 
     schedule = choose_schedule(ladder.plans, estimate, budget)
     return replace(

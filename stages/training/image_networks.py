@@ -63,14 +63,27 @@ class ImageClassifier(nn.Module):
     """Normalisation, a feature extractor, and a linear head.
 
     The mean and standard deviation are buffers, so they are saved with the weights.
+
+    Attributes:
+        mirror: whether the features of an image are the mean of its own and its mirror image's, once it
+            is trained. Where training shows mirror images, this raises the accuracy.
     """
 
     mean: Tensor
     std: Tensor
     features: nn.Module
 
-    def __init__(self, features: nn.Module, width: int, classes: int, channels: int) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        width: int,
+        classes: int,
+        channels: int,
+        *,
+        mirror: bool = False,
+    ) -> None:
         super().__init__()
+        self.mirror = mirror
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
         self.features = features
@@ -82,7 +95,10 @@ class ImageClassifier(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the features of images, (batch, width): the input of the head."""
-        features: Tensor = self.features((images - self.mean) / self.std)
+        images = (images - self.mean) / self.std
+        features: Tensor = self.features(images)
+        if self.mirror and not self.training:
+            features = (features + self.features(images.flip(-1))) / 2
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -91,24 +107,31 @@ class ImageClassifier(nn.Module):
         return logits
 
 
-def residual_features(channels: list[int], inputs: int) -> nn.Sequential:
-    """Return a stem, a residual block for each of `channels`, and global average pooling.
+def residual_features(
+    channels: list[int], inputs: int, blocks: list[int] | None = None, stem_stride: int = 1
+) -> nn.Sequential:
+    """Return a stem, levels of residual blocks, and global average pooling.
 
-    The first block keeps the size; each further block halves it.
+    Args:
+        channels: of each level. The first block of each level after the first halves the sides.
+        inputs: channels of an image.
+        blocks: of each level; None: one each. The first may be 0: the stem alone is that level.
+        stem_stride: by which the stem's convolution divides the sides: 1, 2 or 4.
     """
-    widths = zip([channels[0], *channels], channels, strict=False)
-    blocks = [
-        ResidualBlock(before, after, 1 if index == 0 else 2)
-        for index, (before, after) in enumerate(widths)
-    ]
-    return nn.Sequential(
-        nn.Conv2d(inputs, channels[0], 3, padding=1, bias=False),
+    kernel, padding = (3, 1) if stem_stride == 1 else (2 * stem_stride, stem_stride // 2)
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, channels[0], kernel, stem_stride, padding, bias=False),
         nn.BatchNorm2d(channels[0]),
         nn.ReLU(),
-        *blocks,
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
+    ]
+    width = channels[0]
+    for level, (outputs, count) in enumerate(
+        zip(channels, blocks or [1] * len(channels), strict=True)
+    ):
+        for block in range(count):
+            layers.append(ResidualBlock(width, outputs, 2 if level and not block else 1))
+            width = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def set_normalisation(model: ImageClassifier, mean: Tensor, std: Tensor) -> None:

@@ -119,7 +119,8 @@ def fit(
             optimizer.step()  # every parameter moves a little against its gradient
             if isinstance(evaluated, AveragedModel):
                 evaluated.update_parameters(run.model)
-            values = torch.stack([score.detach().float() for score in scores.values()]).cpu()
+            # Not moved to the CPU: a GPU would have to finish the step first.
+            values = torch.stack([score.detach().float() for score in scores.values()])
             names = list(scores)
             sums = values if batches == 0 else sums + values
             batches += 1

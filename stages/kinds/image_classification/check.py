@@ -13,6 +13,7 @@ from stages.datasets.images.packed import open_packed
 from stages.kinds.image_classification.artifacts import AUGMENTATION, AUGMENTED_IMAGES
 from stages.kinds.image_classification.inputs import augment
 from stages.kinds.image_classification.model import fresh_model
+from stages.training.classification import adam_rate
 from stages.training.image_networks import to_tensor
 from stages.training.sanity_checks.data import data_checks
 from stages.training.sanity_checks.network import classifier_checks
@@ -45,7 +46,7 @@ def check(task: "Task") -> CheckResults:
     batch = to_tensor(images[dataset.rows("train")[sample]])
     labels = torch.from_numpy(dataset.labels("train")[sample])
     network_checks, shapes = classifier_checks(
-        model, batch, labels, len(dataset.classes), params, task.params.train.learning_rate
+        model, batch, labels, len(dataset.classes), params, adam_rate(task.params.train)
     )
     return CheckResults(
         checks + network_checks, shapes, _augmentation(task, batch[:AUGMENTED_IMAGES], seed)

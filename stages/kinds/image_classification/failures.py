@@ -13,12 +13,13 @@ from stages.evaluation.failure_causes import (
     label_smoothing_changes,
     training_changes,
 )
+from stages.kinds.image_classification.schema import PRETRAINED
 
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.kinds.image_classification.schema import Augment, TrainImages
 
-_USUAL_RATE = 0.003  # of AdamW, for convolutional networks
+_USUAL_RATES = {"adamw": 0.003, "sgd": 0.2}  # for convolutional networks, by optimizer
 
 
 def analyse(task: "Task") -> FailureAnalysis:
@@ -35,7 +36,7 @@ def diagnosis_changes(params: "TrainImages") -> dict[str, list[Change]]:
         [2 * width for width in params.channels],
         "a wider network has the capacity to fit more of the training data",
     )
-    can_widen = params.model != "resnet18" and params.initial_weights is None
+    can_widen = params.model not in PRETRAINED and params.initial_weights is None
     regularise: Change = (
         ("weight_decay", 3 * params.weight_decay or 0.01, "weight decay keeps the weights small")
         if params.augment is None
@@ -45,7 +46,9 @@ def diagnosis_changes(params: "TrainImages") -> dict[str, list[Change]]:
             "shifted images in training stop the network from memorising single ones",
         )
     )
-    return training_changes(params, wider if can_widen else None, regularise, _USUAL_RATE)
+    return training_changes(
+        params, wider if can_widen else None, regularise, _USUAL_RATES[params.optimizer]
+    )
 
 
 def changes(params: "TrainImages") -> dict[str, Change]:
@@ -65,7 +68,7 @@ def changes(params: "TrainImages") -> dict[str, Change]:
         proposals |= {OTHER_CLASS: wider, OUTLIER: longer, OWN_CLASS: longer}
     else:
         proposals |= _augmentation_changes(params.augment)
-    if params.model != "resnet18" and params.initial_weights is None:
+    if params.model not in PRETRAINED and params.initial_weights is None:
         proposals[BETWEEN_CLASSES] = wider
     return proposals
 

@@ -1,4 +1,4 @@
-"""The networks: a tiny CNN, a small residual network, and torchvision's ResNet-18."""
+"""The networks: a tiny CNN, residual networks of any size, torchvision's ResNet-18 and ConvNeXt-Tiny."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
 from stages.core.runtime import seed_for, torch_device
+from stages.kinds.image_classification.inputs import resize
 from stages.training.image_networks import (
     ImageClassifier,
     fit_normalisation,
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGENET_SHA256 = (
-    "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"  # ResNet-18, V1
-)
+IMAGENET_SHA256 = {  # of torchvision's weights IMAGENET1K_V1, by model
+    "resnet18": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "convnext_tiny": "983f1562536e84ff750a1576fb08e54de751dbf2e17c0d8a4a13704341fdcd3d",
+}
+_LAST_LAYER = {"resnet18": "fc", "convnext_tiny": "classifier.2"}
 
 
 class _GreyToColour(nn.Module):
@@ -54,17 +56,34 @@ def tiny_cnn_features(channels: list[int], inputs: int) -> nn.Sequential:
 
 def build(params: "TrainImages | FrozenFeatures", channels: int, classes: int) -> ImageClassifier:
     """Return the network that the params describe, initialised from torch's current seed."""
-    if params.model != "resnet18":
-        build_features = tiny_cnn_features if params.model == "tiny_cnn" else residual_features
-        features = build_features(params.channels, channels)
-        return ImageClassifier(features, params.channels[-1], classes, channels)
-    from torchvision.models import resnet18
+    features: nn.Module
+    if params.model == "tiny_cnn":
+        features, width = tiny_cnn_features(params.channels, channels), params.channels[-1]
+    elif params.model == "residual":
+        features = residual_features(
+            params.channels, channels, params.blocks, int(params.stem_stride)
+        )
+        width = params.channels[-1]
+    else:
+        features, width = _torchvision_features(params.model)
+        if channels == 1:
+            features = nn.Sequential(_GreyToColour(), features)
+    augment = getattr(params, "augment", None)  # frozen features are not trained
+    mirror = augment is not None and augment.flip
+    return ImageClassifier(features, width, classes, channels, mirror=mirror).to(
+        memory_format=torch.channels_last
+    )
 
-    network = resnet18(weights=None)
-    width = network.fc.in_features
-    network.fc = nn.Identity()
-    backbone = network if channels == 3 else nn.Sequential(_GreyToColour(), network)  # noqa: PLR2004
-    return ImageClassifier(backbone, width, classes, channels)
+
+def _torchvision_features(model: str) -> tuple[nn.Module, int]:
+    """Return torchvision's network without its last layer, and the width of its features."""
+    from torchvision import models
+
+    network: nn.Module = getattr(models, model)(weights=None)
+    parent, _, name = _LAST_LAYER[model].rpartition(".")
+    width: int = network.get_submodule(_LAST_LAYER[model]).in_features  # type: ignore[assignment]
+    setattr(network.get_submodule(parent), name, nn.Identity())
+    return network, width
 
 
 def load_initial_weights(
@@ -86,33 +105,34 @@ def load_initial_weights(
         network, mean, std = model.features, torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         if isinstance(network, nn.Sequential):  # grey images: the mean over the colours
             network, mean, std = network[1], mean.mean().view(1), std.mean().view(1)
-        weights = _imagenet_weights(key)
-        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith("fc.")})
+        weights = _imagenet_weights(params.model, key)
+        last_layer = f"{_LAST_LAYER[params.model]}."
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(last_layer)})
         set_normalisation(model, mean, std)
         return
     path = Path(params.initial_weights)
     _transfer(model, read_weights(path), f"{key}: {path}")
 
 
-def _imagenet_weights(key: str) -> Mapping[str, Tensor]:
+def _imagenet_weights(model: str, key: str) -> Mapping[str, Tensor]:
     from torch.hub import download_url_to_file, get_dir
-    from torchvision.models import ResNet18_Weights
+    from torchvision.models import get_model_weights
 
-    url = ResNet18_Weights.IMAGENET1K_V1.url
+    url, expected = get_model_weights(model)["IMAGENET1K_V1"].url, IMAGENET_SHA256[model]
     path = Path(get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(url, str(path), IMAGENET_SHA256, progress=False)
+            download_url_to_file(url, str(path), expected, progress=False)
         digest = sha256(path)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"{key}: imagenet: the weights could not be fetched ({error}); connect to the network, "
             f"copy {path.name} to {path.parent}, or set it to null"
         ) from None
-    if digest != IMAGENET_SHA256:
+    if digest != expected:
         raise UserError(
-            f"{key}: imagenet: {path} has SHA-256 {digest}; must be {IMAGENET_SHA256}; delete it"
+            f"{key}: imagenet: {path} has SHA-256 {digest}; must be {expected}; delete it"
         )
     # They are published in torch's pickle format only: the hash is checked, and only tensors are read.
     weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -186,9 +206,7 @@ def frozen_network(
 
     def embed(batch: Tensor) -> Tensor:
         if params.size is not None:
-            batch = functional.interpolate(
-                batch, (params.size, params.size), mode="bilinear", antialias=True
-            )
+            batch = resize(batch, params.size)
         return model.embed(batch)
 
     return embed

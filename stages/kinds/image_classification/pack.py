@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.files import read_arrays
 from stages.datasets.images.packed import open_packed
 from stages.kinds.image_classification.artifacts import AUGMENTATION, artifacts
+from stages.kinds.image_classification.schema import PRETRAINED
 from stages.report import pictures
 from stages.report.classifier_sections import classification_document
 from stages.report.document import Block, Command, Facts, Figure, Text
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stages.kinds.image_classification.schema import TrainImages
 
 DEMO = "demo.png"
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD with Nesterov's momentum"}
 CHECKLIST = [
     (
         "Shapes do not match",
@@ -122,12 +124,16 @@ def _debugging(outputs: ClassificationOutputs) -> list[Block]:
 def _network(outputs: ClassificationOutputs) -> str:
     params: TrainImages = outputs.task.params.train
     model: str = params.model
-    if model != "resnet18":
-        model += f", channels {' and '.join(map(str, params.channels))}"
+    if model not in PRETRAINED:
+        model += f", channels {', '.join(map(str, params.channels))}"
+    if params.blocks:
+        model += f", blocks {', '.join(map(str, params.blocks))}"
+    low, optimizer = params.low_resolution, OPTIMIZERS[params.optimizer]
+    reduced = f" (the first {low.share:.0%} on images of {low.size} pixels a side)" if low else ""
     return (
-        f"Model: {model}; {params.epochs} epochs of batches of {params.batch_size}, AdamW, peak "
-        f"learning rate {params.learning_rate:g}, weight decay {params.weight_decay:g}, label "
-        f"smoothing {params.label_smoothing:g}."
+        f"Model: {model}; {params.epochs} epochs{reduced} of batches of {params.batch_size}, "
+        f"{optimizer}, peak learning rate {params.learning_rate:g}, weight decay "
+        f"{params.weight_decay:g}, label smoothing {params.label_smoothing:g}."
     )
 
 

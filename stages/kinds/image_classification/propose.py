@@ -1,43 +1,94 @@
-"""Propose the params of a task for a folder of images."""
+"""Propose the params of a task for a folder of images.
+
+The networks, their training and the figures below were chosen on validation data (docs/log.md, 2026-11-26).
+"""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stages.kinds.image_proposal import image_proposal, preparing_seconds, write_noise_images
+from stages.datasets.images.symmetry import suits_mirroring
+from stages.kinds.image_proposal import (
+    image_proposal,
+    layout_choice,
+    preparing_seconds,
+    write_noise_images,
+)
 from stages.kinds.plans import Plan, SplitSizes
 from stages.kinds.proposal import (
     DataOptions,
     Ladder,
     Proposal,
+    Setting,
     common_settings,
     split_sizes,
-    training_length,
     yaml_list,
 )
 
-LARGEST = 64  # pixels a side; larger images train for long on a CPU
+LARGEST = 128  # pixels a side; larger images train for long on a CPU
 _GROUPS = "if several images show the same subject, keep it out of two splits with"
 _REGRESSIONS = 0.01  # evaluate.assumed_regressions of the template
-_DEEPER_FROM = 28  # pixels a side from which a third residual block is added
 _BASELINE_SECONDS = 4e-7  # for each value of each training image: 60 s for 50,000 images of 32x32x3
+
+_WIDTHS = (16, 32, 64, 128)  # of the levels
+_LAST_SIDE = 3  # pixels of the last level, at least
+_STEMS = ((96, 4), (48, 2), (0, 1))  # from so many pixels a side, the stride of the stem
+_MANY = (
+    20_000  # training images, from which they are reduced in size at first, and wider networks pay
+)
+_BATCH_SIZES = ((20_000, 256), (8_000, 128), (1_000, 64), (200, 32), (0, 16))
+_RATE = 0.4 / 256  # learning rate for each image of a batch
+_DECAY, _MAX_DECAY = 5e-4, 5e-3  # weight decay for many images, and for few
+_FULL = 45_000  # training images, from which epochs and weight decay stay the same
+_EPOCHS, _MAX_EPOCHS = 20, 100  # for as many, and at most
+_GROWTH = 0.38  # exponent by which the epochs grow as the images become fewer
+_REDUCED_SHARE, _REDUCED_SIDE = 0.6, 0.75  # of the epochs, and of the side
 
 
 def plans(size: int, sizes: SplitSizes) -> list[Plan]:
     """Return the plans for images of `size` pixels a side, from the largest network to the smallest."""
-    batch_size, epochs = training_length(sizes.train, (64, 32, 16), 300, (16, 60))
-    ladder = [["16", "32"]]
-    if size >= _DEEPER_FROM:
-        ladder.insert(0, ["16", "32", "64"])
+    count = sizes.train
+    stem = next(stride for least, stride in _STEMS if size >= least)
+    levels = 1
+    while levels < len(_WIDTHS) and size // stem // 2**levels >= _LAST_SIDE:
+        levels += 1
+    batch_size = next(batch for least, batch in _BATCH_SIZES if count >= least)
+    fewer = max(1.0, _FULL / count)
+    epochs = min(_MAX_EPOCHS, round(_EPOCHS * fewer**_GROWTH))
+    share = _REDUCED_SHARE if count >= _MANY and _reduced(size) else 0.0
+    values = {
+        "blocks": yaml_list(["0"] + ["1"] * (levels - 1), 8),
+        "stem_stride": str(stem),
+        "batch_size": str(batch_size),
+        "learning_rate": f"{_RATE * batch_size:g}",
+        "weight_decay": f"{min(_MAX_DECAY, _DECAY * fewer):.2g}",
+        "low_resolution": _low_resolution(share, _reduced(size)),
+    }
+    relative_cost = 1 - share * (1 - (_reduced(size) / size) ** 2)
+    # A wider network needs the time for its epochs: with less of it, a narrow one ends higher.
+    factors = ((2, 1.0), (1, 0.3), (0.5, 0.0)) if count >= _MANY else ((1, 0.3), (0.5, 0.0))
     return [
         Plan(
             f"residual, channels {', '.join(channels)}, batches of {batch_size}",
-            {"channels": yaml_list(channels, 8), "batch_size": str(batch_size)},
+            {**values, "channels": yaml_list(channels, 8)},
             epochs,
-            min_epochs=epochs // 4,
+            min_epochs=max(1, round(least * epochs)),
+            relative_cost=relative_cost,
         )
-        for channels in ladder
+        for factor, least in factors
+        for channels in [[str(int(factor * width)) for width in _WIDTHS[:levels]]]
     ]
+
+
+def _reduced(size: int) -> int:
+    """Return the side of the smaller images with which training begins; 0 where they are small already."""
+    side = 4 * round(_REDUCED_SIDE * size / 4)
+    return side if side >= 20 else 0  # noqa: PLR2004 (smaller images lose what they show)
+
+
+def _low_resolution(share: float, size: int) -> str:
+    """Return the section `train.low_resolution` as what follows its colon."""
+    return f"\n        share: {share:g}\n        size: {size}" if share else " null"
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
@@ -57,10 +108,16 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     hinted = options.groups or images.proposal.group_hint or survey.labels
     remarks = () if hinted else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
     baselines = _BASELINE_SECONDS * sizes.train * channels * size**2
+    flip = suits_mirroring(path, layout_choice(path, survey))
+    look = "look the same" if flip else "do not look the same"
     return replace(
         images.proposal,
-        values={**images.proposal.values, **values},
-        settings=(*images.proposal.settings, *settings),
+        values={**images.proposal.values, **values, "flip": str(flip).lower()},
+        settings=(
+            *images.proposal.settings,
+            *settings,
+            Setting("train.augment.flip", str(flip).lower(), f"the classes {look} in a mirror"),
+        ),
         remarks=(*remarks, *images.proposal.remarks),
         ladder=Ladder(
             plans(size, sizes),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from stages.core.schema import (
     Candidates,
@@ -17,9 +17,14 @@ from stages.core.schema import (
     PrepareImages,
     Section,
     Seed,
+    Share,
     TaskSections,
     TrainClassifier,
+    whole_number,
 )
+
+Blocks = list[Annotated[int, Field(ge=0, le=100)]]
+StemStride = Annotated[Literal[1, 2, 4], BeforeValidator(whole_number)]
 
 # The simplest first; those with settings have a section of the same name.
 BASELINES = (
@@ -29,6 +34,26 @@ BASELINES = (
     "flatten_linear",
     "frozen_features",
 )
+
+
+PRETRAINED = ("resnet18", "convnext_tiny")  # torchvision's, with ImageNet's weights
+
+
+def _check_model(model: str, initial_weights: str | None) -> None:
+    if initial_weights == "imagenet" and model not in PRETRAINED:
+        raise ValueError(f"initial_weights: imagenet needs model: {' or '.join(PRETRAINED)}")
+
+
+def _check_blocks(model: str, channels: list[int], blocks: list[int] | None) -> None:
+    if blocks is None:
+        return
+    if model != "residual":
+        raise ValueError(f"blocks are of model: residual; for {model} they must be null or absent")
+    if len(blocks) != len(channels) or not all(blocks[1:]):
+        raise ValueError(
+            f"blocks (given {blocks}) must name a number for each of channels ({len(channels)}); only "
+            "the first may be 0"
+        )
 
 
 class LogisticRegression(Section):
@@ -42,8 +67,10 @@ class LogisticRegression(Section):
 class FrozenFeatures(LogisticRegression):
     """Logistic regression on the features of a trained network, which stays as it is."""
 
-    model: Literal["tiny_cnn", "residual", "resnet18"]
+    model: Literal["tiny_cnn", "residual", "resnet18", "convnext_tiny"]
     channels: Channels
+    blocks: Blocks | None = None
+    stem_stride: StemStride = 1
     initial_weights: Annotated[str, Field(min_length=1)]
     size: Annotated[int, Field(ge=4, le=1024)] | None
 
@@ -59,9 +86,9 @@ class FrozenFeatures(LogisticRegression):
         return weights
 
     @model_validator(mode="after")
-    def _imagenet_is_of_resnet18(self) -> Self:
-        if self.initial_weights == "imagenet" and self.model != "resnet18":
-            raise ValueError("initial_weights: imagenet needs model: resnet18")
+    def _network_is_complete(self) -> Self:
+        _check_model(self.model, self.initial_weights)
+        _check_blocks(self.model, self.channels, self.blocks)
         return self
 
 
@@ -102,12 +129,22 @@ class Augment(Section):
     flip: bool
 
 
+class LowResolution(Section):
+    """The share of the epochs, the first ones, that are trained on smaller images, and their size."""
+
+    share: Share
+    size: Annotated[int, Field(ge=4, le=1024)]
+
+
 class TrainImages(TrainClassifier):
     """The network and its training."""
 
-    model: Literal["tiny_cnn", "residual", "resnet18"]
+    model: Literal["tiny_cnn", "residual", "resnet18", "convnext_tiny"]
     channels: Channels
+    blocks: Blocks | None = None
+    stem_stride: StemStride = 1
     initial_weights: Annotated[str, Field(min_length=1)] | None
+    low_resolution: LowResolution | None = None
     augment: Augment | None
 
     @model_validator(mode="after")
@@ -116,8 +153,8 @@ class TrainImages(TrainClassifier):
             raise ValueError(
                 "initial_weights must be outside data/train, which DVC deletes before training"
             )
-        if self.initial_weights == "imagenet" and self.model != "resnet18":
-            raise ValueError("initial_weights: imagenet needs model: resnet18")
+        _check_model(self.model, self.initial_weights)
+        _check_blocks(self.model, self.channels, self.blocks)
         return self
 
 
@@ -139,5 +176,15 @@ class ImageClassification(TaskSections):
             raise ValueError(
                 f"prepare.size (given {self.prepare.size}) must be at least {least}: train.channels "
                 f"names {len(self.train.channels)} levels, each at half the side of the one before"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _low_resolution_is_lower(self) -> Self:
+        low = self.train.low_resolution
+        if low is not None and low.size >= self.prepare.size:
+            raise ValueError(
+                f"train.low_resolution.size (given {low.size}) must be below prepare.size "
+                f"({self.prepare.size})"
             )
         return self

@@ -170,7 +170,8 @@ def _sample_texts(column: Column) -> list[str]:
 
 def _max_tokens(texts: Sequence[str]) -> tuple[int, str]:
     """Return the length in tokens that 95% of the texts do not exceed, within limits, and the reason."""
-    from stages.kinds.text_classification.inputs import token_counts, tokenize
+    from stages.kinds.text_classification.inputs import token_counts
+    from stages.kinds.text_classification.tokens import tokenize
 
     lengths = token_counts(tokenize(texts, _LONGEST_TEXT))
     needed = int(np.quantile(lengths, _TOKEN_QUANTILE))
