@@ -4,6 +4,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.images import excluded_samples, image_task, make_folder, noise, prepare_images
+from support.project import default_task
 from support.stages import run_stages
 
 from stages.core.errors import UserError
 from stages.datasets.dataset import SPLITS
-from stages.datasets.images.files import read_image_file
+from stages.datasets.images.files import read_image_file, read_image_files
 from stages.datasets.images.layouts import LayoutChoice, read_folder
+from stages.datasets.images.preparing import prepare_images as prepare_images_in
 
 SPLIT_FOLDERS = {
     "train": ["train", "training", "Train", "TRAINING"],
@@ -340,6 +343,21 @@ def test_twelve_bits_in_sixteen_are_scaled_and_said_without_a_look_at_test_data(
     for sample in samples.to_dict("records"):
         stored = np.asarray(Image.open(tmp_path / "raw" / sample["id"])).astype(int)
         assert (sample["pixels"][0] == np.minimum(stored >> 4, 255)).all()
+    params = image_task(tmp_path / "raw").params.prepare  # as `evidence predict` reads files
+    files = [str(tmp_path / "raw" / name) for name in samples["id"]]
+    pixels = read_image_files(files, params, note["grey_bits"])
+    assert (pixels == np.stack(samples["pixels"].tolist())).all()
+
+
+def test_samples_of_generation_keep_official_splits_too(tmp_path: Path) -> None:
+    raw = make_splits(tmp_path / "raw", "train", "test", count=40)
+    prepare = image_task(raw).params.prepare
+    task = default_task("generative")
+    task = replace(task, params=task.params.model_copy(update={"prepare": prepare}))
+    data = prepare_images_in(task, tmp_path / "out", stratified=True)
+    assert split_of(data.samples) == {"train": {"train", "validation"}, "test": {"test"}}
+    counts = data.samples.groupby(["split", "label"]).size().unstack()
+    assert (counts[0] == counts[1]).all()
 
 
 def test_the_stage_says_its_remarks_on_stderr(
