@@ -4,12 +4,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from stages.core.errors import UserError
 from stages.datasets.images.files import FORMATS
+from stages.datasets.images.problems import first_few
 
 _SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 _REMARKS = {  # on kinds of entries
@@ -19,7 +21,6 @@ _REMARKS = {  # on kinds of entries
     "linked": "links to folders are followed, but DVC does not notice changes behind them",
 }
 _LISTED_DEPTH = 2  # of folders
-_SHOWN = 3  # names that a remark quotes
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ def _remarks(left_out: Mapping[str, list[str]]) -> list[str]:
 
 def listing(paths: list[str]) -> str:
     """Return the number of paths, with the first few of them: "3 (a.png, b.png, c.png)"."""
-    shown = ", ".join(escape(path) for path in sorted(paths)[:_SHOWN])
-    return f"{len(paths)} ({shown}{', ...' if len(paths) > _SHOWN else ''})"
+    return f"{len(paths)} ({first_few([escape(path) for path in sorted(paths)])})"
 
 
 def escape(name: str) -> str:
@@ -114,7 +114,14 @@ def escape(name: str) -> str:
     )
 
 
-def image_suffixes() -> frozenset[str]:
-    """Return the endings of image files that can be read, in lower case, and "" for none."""
-    endings = Image.registered_extensions().items()
-    return frozenset(["", *(ending for ending, form in endings if form in FORMATS)])
+def is_image_name(path: str) -> bool:
+    """Return whether a file's name ends as those of images do, or has no ending."""
+    stem, _, ending = path.rpartition("/")[2].rpartition(".")
+    return not stem or f".{ending.lower()}" in _image_endings()
+
+
+@cache
+def _image_endings() -> frozenset[str]:
+    return frozenset(
+        ending for ending, form in Image.registered_extensions().items() if form in FORMATS
+    )
