@@ -151,8 +151,8 @@ def read_samples(
 
 
 def _location(row: "Row", table: Table) -> str:
-    where = f"{table.path.name} " if table.split else ""
-    return f"{where}row {row.number}" + (f" (line {row.line})" if row.line else "")
+    file_name = f"{table.path.name} " if table.split else ""
+    return f"{file_name}row {row.number}" + (f" (line {row.line})" if row.line else "")
 
 
 def _quoted(cell: str) -> str:
@@ -251,10 +251,10 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
     ordered = sorted(names, key=_class_order)
     first: dict[str, str] = {}
     for name in ordered:
-        other = first.setdefault(_look(name), name)
-        if other != name:
+        earlier = first.setdefault(_look(name), name)
+        if earlier != name:
             raise UserError(
-                f"column {column!r} has the labels {other!r} and {name!r}, which look the same; write "
+                f"column {column!r} has the labels {earlier!r} and {name!r}, which look the same; write "
                 f"both alike, or list them in {key}.classes if they are two classes"
             )
     return ordered

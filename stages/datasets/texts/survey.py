@@ -56,7 +56,7 @@ class TableSurvey:
 def survey_table(
     path: Path,
     key: str = "prepare",
-    chosen: Mapping[str, str | None] = MappingProxyType({}),
+    names_by_role: Mapping[str, str | None] = MappingProxyType({}),
     separator: str | None = None,
 ) -> TableSurvey:
     """Return what the table at `path`, or those of a folder with one for each split, hold.
@@ -64,11 +64,11 @@ def survey_table(
     Args:
         path: of a file or a folder, as `tables.find_tables` takes it.
         key: of the section prepare, for messages and remarks: "tasks.reviews.prepare".
-        chosen: columns that the user names by their role: text, label, id, group; None for none.
+        names_by_role: columns that the user names by their role: text, label, id, group; None for none.
         separator: a key of `SEPARATORS`; None: detected.
 
     Raises:
-        UserError: no such tables or chosen columns, no column of texts or of labels, no sound rows, or
+        UserError: no such tables or named columns, no column of texts or of labels, no sound rows, or
             unsuitable classes.
     """
     tables = find_tables(path, key, separator)
@@ -82,7 +82,7 @@ def survey_table(
             f"{path}: a header and no row to use{f' ({faulty})' if faulty else ''}; each text needs a row "
             "with its label"
         )
-    roles = assign_roles(columns, rows, split, chosen, str(path))
+    roles = assign_roles(columns, rows, split, names_by_role, str(path))
     faults, counts, official = FaultCount(), Counter[str](), Counter[str]()
     samples = read_samples(tables, _named(roles), None, key)
     for sample in faults.watch(samples):

@@ -133,10 +133,10 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
         split = official_split(file.name.lower().partition(".")[0])
         if split and file.name.lower().endswith(SUFFIXES) and file.is_file():
             files.setdefault(split, []).append(file)
-    for split, found in files.items():
-        if len(found) > 1:
+    for split, paths in files.items():
+        if len(paths) > 1:
             raise UserError(
-                f"{path}: {' and '.join(file.name for file in found)} would both be the {split} data; "
+                f"{path}: {' and '.join(file.name for file in paths)} would both be the {split} data; "
                 "leave one of them in the folder"
             )
     if "train" not in files:
@@ -153,8 +153,8 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
 
 def official_split(name: str) -> str:
     """Return the split that a file's or a cell's text names in any case, "" for none."""
-    wanted = name.strip().lower()
-    return next((split for split, names in SPLIT_NAMES.items() if wanted in names), "")
+    word = name.strip().lower()
+    return next((split for split, names in SPLIT_NAMES.items() if word in names), "")
 
 
 def digest(tables: Sequence[Table]) -> str:
