@@ -203,16 +203,16 @@ def _sample(
     if columns.split is not None:
         split = official_split(cell(columns.split))
     rules = (
-        (not label, Fault(NO_LABEL)),
-        (not known, Fault(LABEL, _quoted(label))),
-        (not text, Fault(NO_TEXT)),
-        (columns.group is not None and not group, Fault(NO_GROUP)),
-        (columns.id is not None and not identifier, Fault(NO_ID)),
-        (columns.split is not None and not split, Fault(SPLIT, _quoted(cell(columns.split)))),
+        (NO_LABEL, not label, ""),
+        (LABEL, not known, label),
+        (NO_TEXT, not text, ""),
+        (NO_GROUP, columns.group is not None and not group, ""),
+        (NO_ID, columns.id is not None and not identifier, ""),
+        (SPLIT, columns.split is not None and not split, cell(columns.split)),
     )
-    for broken, fault in rules:
+    for kind, broken, value in rules:
         if broken:
-            return fault, known
+            return Fault(kind, _quoted(value) if value else ""), known
     slices = tuple(row.cells[indices[column]] for column in columns.slices)
     return TextSample(identifier or name, text, label, group, slices, split)
 
