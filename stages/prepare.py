@@ -1,5 +1,8 @@
 """Prepare: from raw data to split samples and a dataset note."""
 
+import sys
+
+from stages.core.errors import printable
 from stages.core.files import write_all
 from stages.core.task import Task
 from stages.kinds.entry import run_stage
@@ -10,6 +13,8 @@ def run(task: Task) -> None:
     folder = task.folder("prepare")
     data = task.module("prepare").prepare(task, folder)
     write_all(folder, data.files())
+    for remark in data.note["remarks"]:
+        print(f"prepare@{task.name}: {printable(remark)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The sections of one kind are in its `schema.py`.
 
 import re
 import warnings
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -97,12 +98,41 @@ class Stripes(Section):
     difficulty: ZeroToOne
 
 
+class Labels(Section):
+    """A table that names image files and their classes, and its columns."""
+
+    path: Name
+    file: Name
+    label: Name
+    group: Name | None = None
+    split: Name | None = None
+    separator: Literal["comma", "semicolon", "tab"] | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _lies_in_the_folder(cls, path: str) -> str:
+        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+            raise ValueError(
+                "must be a path below prepare.path, the folder that DVC tracks; move the table there, "
+                "or let prepare.path name a folder that holds both"
+            )
+        return path
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        columns = [self.file, self.label, self.group, self.split]
+        _unique_names([name for name in columns if name is not None])
+        return self
+
+
 class PrepareImages(Section):
     """Images: the source, how they are fitted to one shape, and how they are split."""
 
     source: Literal["digits", "folder", "torchvision", "stripes"]
     path: Annotated[str, Field(min_length=1)]
     dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"] | None
+    layout: Literal["classes", "splits", "table"] | None = None
+    labels: Labels | None = None
     group_pattern: str | None
     stripes: Stripes | None = None
     size: Annotated[int, Field(ge=4, le=1024)]
@@ -133,6 +163,15 @@ class PrepareImages(Section):
             raise ValueError("dataset must be named for source: torchvision, and be null otherwise")
         if self.group_pattern is not None and self.source != "folder":
             raise ValueError("group_pattern is for source: folder; it must be null otherwise")
+        for name in ("layout", "labels"):
+            if getattr(self, name) is not None and self.source != "folder":
+                raise ValueError(
+                    f"{name} is for source: folder; it must be null or absent otherwise"
+                )
+        if self.labels is not None and self.layout not in {None, "table"}:
+            raise ValueError(f"labels is for layout: table (given layout: {self.layout})")
+        if self.labels is not None and self.labels.group and self.group_pattern is not None:
+            raise ValueError("group_pattern must be null where labels.group names a column")
         if (self.stripes is not None) != (self.source == "stripes"):
             raise ValueError(
                 "stripes must be a section for source: stripes, and be null or absent otherwise"

@@ -21,6 +21,7 @@ class SourceNote:
         label_rules: what a label means.
         raw_sha256: of the raw bytes; None: the digest of the packed array is used.
         limits: what results on these samples do not show, for the pack: term -> explanation.
+        remarks: sentences on what is left out or unusual, for the user.
     """
 
     origin: str
@@ -28,6 +29,7 @@ class SourceNote:
     label_rules: str
     raw_sha256: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.ledger import PackedSamples, SourceNote
 
-_MAX_LISTED = 50  # groups, and unreadable files, that the note lists by name
+_MAX_LISTED = 50  # groups, unreadable files and contradictory labels that the note lists by name
+_SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,49 @@ def split_and_describe(
             "cross_split_excluded": int(crossing.sum()),
         },
     }
+    note["remarks"] = [*source.remarks, *_remarks(note, rules.noun)]
     return PreparedData(samples, note, excluded)
+
+
+def _remarks(note: dict[str, Any], noun: str) -> list[str]:
+    """Return sentences on unusable and contradictory samples, and on classes that a split lacks.
+
+    Raises:
+        UserError: a class of official held-out data has no training data.
+    """
+    remarks = []
+    if note["unreadable"]:
+        first = note["unreadable_files"][0]
+        remarks.append(
+            f"{note['unreadable']} {noun}s cannot be used and are listed (the first, {first['id']}: "
+            f"{first['problem']})"
+        )
+    if note["label_conflicts"]:
+        first = note["label_conflicts"][0]
+        remarks.append(
+            f"{note['exact_duplicates_with_another_label']} {noun}s are in two classes (the first, "
+            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']}): one of each two "
+            "labels is wrong; the sample that is kept may be the wrong one, so check both"
+        )
+    for name, count in note["official_splits"]["moved_by_group"].items():
+        if count:
+            remarks.append(
+                f"{count} {noun}s of other splits have a group with official {name} data and are moved "
+                "to them, so that no group is in two splits"
+            )
+    for split in SPLITS:
+        missing = [row["class"] for row in note["class_counts"] if not row[split]]
+        if missing and split == "train" and set(HELD_OUT) & set(note["official_splits"]["splits"]):
+            raise UserError(
+                f"class {missing[0]!r} has {noun}s in the official held-out data and none to train on "
+                f"({len(missing)} such classes); add some, correct the name of the class, or remove it"
+            )
+        if missing:
+            remarks.append(
+                f"{len(missing)} classes have no {split} {noun}s: {', '.join(missing[:_SHOWN_CLASSES])}"
+                f"{', ...' if len(missing) > _SHOWN_CLASSES else ''}"
+            )
+    return remarks
 
 
 def _require_all_splits(samples: pd.DataFrame, rules: PreparationRules) -> None:
@@ -229,6 +272,7 @@ def _draw_rule(task: "Task", official: np.ndarray, unit: str) -> str:
 
 def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> dict[str, Any]:
     same_label = packed.duplicates["same_label"].astype(bool)
+    conflicts = packed.duplicates[~same_label].head(_MAX_LISTED).drop(columns="same_label")
     return {
         "origin": source.origin,
         "licence": source.licence,
@@ -241,6 +285,7 @@ def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> 
         "unreadable_files": packed.unreadable.head(_MAX_LISTED).to_dict("records"),
         "exact_duplicates": len(packed.duplicates),
         "exact_duplicates_with_another_label": int((~same_label).sum()),
+        "label_conflicts": conflicts.to_dict("records"),
     }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stages.core.schema import Split
 
 HELD_OUT = ("validation", "test")
+_MIXED = 0.1  # share of groups with several classes up to which the draw is stratified by class
 
 
 def split_by_group(
@@ -22,7 +23,8 @@ def split_by_group(
     """Return the split of each sample: "train", "validation" or "test".
 
     Groups are drawn, not samples, and the draw is stratified by class where nearly every group has
-    samples of one class only (as where each sample is its own group).
+    samples of one class only (as where each sample is its own group). A class with at least as many groups
+    as there are splits is in each of them.
 
     Official test and validation data keep their split. A group in several official splits belongs, as a
     whole, to the last of them in the order train, validation, test. A split without official data is
@@ -46,11 +48,13 @@ def split_by_group(
             f"{len(rest)} groups cannot fill {len(drawn) + 1} splits; at least {len(drawn) + 1} are "
             "needed (without groups, each sample is one)"
         )
-    strata = _strata(group_of, labels)
+    group, label, samples = _classes(group_of, labels)
+    strata = _strata(group, label, samples)
+    free = split == "train"
     for to_fill, (name, share) in zip(range(len(drawn), 0, -1), drawn.items(), strict=True):
         rest, held_out = _hold_out(rest, strata[rest], share, params.seed, to_fill)
         split[held_out] = name
-    return split[group_of]
+    return _spread_classes(split, group, label, free, ["train", *drawn])[group_of]
 
 
 def _official_splits(group_of: np.ndarray, count: int, official: np.ndarray) -> np.ndarray:
@@ -68,33 +72,84 @@ def _shares(split: np.ndarray, params: "Split") -> dict[str, float]:
     return {"test": test, "validation": validation / (1 - test)}
 
 
-def _strata(group_of: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the stratum of each group, its class; one stratum for all where groups mix classes."""
-    first = np.full(group_of.max() + 1, -1)
-    first[group_of[::-1]] = np.arange(len(group_of))[::-1]
-    strata = labels[first]
-    if np.all(strata[group_of] == labels):
-        return strata
-    return np.zeros_like(strata)
+def _classes(group_of: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each class that a group has, sorted by group: the group, the class's index, the samples."""
+    _, label_of = np.unique(labels, return_inverse=True)
+    count = label_of.max() + 1
+    keys, samples = np.unique(group_of * count + label_of, return_counts=True)
+    return keys // count, keys % count, samples
+
+
+def _strata(group: np.ndarray, label: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Return the stratum of each group: its class, or the commonest of its classes.
+
+    There is one stratum for all where more than a tenth of the groups have several classes: such groups
+    (all samples of a writer) carry their own balance, and one class does not describe them.
+    """
+    order = np.lexsort((label, -samples, group))
+    _, first, classes = np.unique(group[order], return_index=True, return_counts=True)
+    strata: np.ndarray = label[order][first]
+    return strata if np.mean(classes > 1) <= _MIXED else np.zeros_like(strata)
 
 
 def _hold_out(
-    units: np.ndarray, labels: np.ndarray, share: float, seed: int, splits_to_fill: int
+    units: np.ndarray, strata: np.ndarray, share: float, seed: int, splits_to_fill: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the remaining units and a random share of them to hold out, sorted.
 
-    The draw is stratified by label if each label has enough units for all splits, and simple
-    otherwise. At least one unit (stratified: one of each label) remains for each of `splits_to_fill`.
+    The draw is stratified; strata with too few units for all splits join the largest one. At least one
+    unit for each stratum remains for each of `splits_to_fill`.
     """
-    names, sizes = np.unique(labels, return_counts=True)
-    least, strata = 1, None
-    if len(names) > 1 and sizes.min() > splits_to_fill:
-        least, strata = len(names), labels
+    names, sizes = np.unique(strata, return_counts=True)
+    small = names[sizes <= splits_to_fill]
+    strata = np.where(np.isin(strata, small), names[sizes.argmax()], strata)
+    least = max(1, len(names) - len(small))
     count = min(max(least, round(share * len(units))), len(units) - splits_to_fill * least)
     remaining, held_out = train_test_split(
-        units, test_size=count, random_state=seed, stratify=strata
+        units, test_size=count, random_state=seed, stratify=strata if least > 1 else None
     )
     return np.sort(remaining), np.sort(held_out)
+
+
+def _spread_classes(
+    split: np.ndarray, group: np.ndarray, label: np.ndarray, free: np.ndarray, names: list[str]
+) -> np.ndarray:
+    """Return the split of each group, changed so that each class is in each of the splits `names`.
+
+    Groups move one by one, and only where no other class and no split loses its last group. A class with
+    fewer groups than splits is in the first of them: training data come first, for what is never learned
+    cannot be recognised, then test data.
+
+    Args:
+        split: (groups,), the split of each group.
+        group: (m,), sorted: a group of each class that a group has.
+        label: (m,), that class, from 0.
+        free: (groups,), bool: the groups that may move, which are in one of `names`.
+        names: of the splits.
+    """
+    split = split.copy()
+    start = np.searchsorted(group, np.arange(len(split) + 1))
+    place = np.select([split == name for name in names], range(len(names)), -1)
+    place[~free] = -1
+    sizes = np.bincount(place[free], minlength=len(names))
+    counts = np.zeros((label.max() + 1, len(names)), dtype=np.int64)
+    counted = place[group] >= 0
+    np.add.at(counts, (label[counted], place[group[counted]]), 1)
+    wanted = np.arange(len(names)) < counts.sum(axis=1, keepdims=True)
+    for missing, target in np.argwhere(wanted & (counts == 0)):
+        candidates = group[label == missing]
+        candidates = candidates[place[candidates] >= 0]
+        for moving in sorted(candidates, key=lambda unit: -counts[missing, place[unit]]):
+            source, classes = place[moving], label[start[moving] : start[moving + 1]]
+            last = wanted[classes, source] & (counts[classes, source] == 1)
+            if sizes[source] > 1 and not last.any():
+                place[moving], split[moving] = target, names[target]
+                counts[classes, source] -= 1
+                counts[classes, target] += 1
+                sizes[source] -= 1
+                sizes[target] += 1
+                break
+    return split
 
 
 def split_stratified(
@@ -121,8 +176,7 @@ def split_stratified(
     least = np.ceil(1 / min(params.test, params.validation, 1 - params.test - params.validation))
     rare = {str(name) for name in strata} - set(names[counts >= least])
     rare_units = counts[counts < least].sum()
-    # Rare strata that are too small even together join the largest one: `_hold_out` does not stratify
-    # at all if one stratum is too small.
+    # Rare strata that are too small even together join the largest one.
     merged = "rare" if rare_units >= least or not len(names) else names[counts.argmax()]
     stratum = np.array(
         [merged if name in rare else name for name in stratum.astype(str)], dtype=object

@@ -1,4 +1,4 @@
-"""Check that the raw data of each task exist, without reading them."""
+"""Check that the raw data of each task exist, without reading samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from stages.kinds.registry import KINDS
 
 
 def check_sources(tasks: Mapping[str, Task]) -> None:
-    """Check that each task's `prepare.path` exists and is not empty.
+    """Check that each task's `prepare.path`, and its table of labels, exist and are not empty.
 
     Raises:
         UserError: a path is missing, is not of the type that the kind reads (a folder or a file), or is
-            empty.
+            empty; or a table of labels lacks a column.
     """
     for task in tasks.values():
         prepare = task.params.prepare
@@ -22,6 +22,8 @@ def check_sources(tasks: Mapping[str, Task]) -> None:
             _make_folder(task)
         else:
             _check_path(task, folder=KINDS[task.kind].data == "folder")
+            if getattr(prepare, "labels", None) is not None:
+                _check_labels(task)
 
 
 def _make_folder(task: Task) -> None:
@@ -45,6 +47,21 @@ def _check_path(task: Task, *, folder: bool) -> None:
             )
     except (OSError, RuntimeError, ValueError) as error:  # no permission, a NUL in the path, ...
         raise UserError(f"{_value(task)}; cannot be used ({error})") from None
+
+
+def _check_labels(task: Task) -> None:
+    from stages.datasets.images.label_table import column_indices, open_table  # slow to import
+
+    prepare, key = task.params.prepare, task.key("prepare.labels")
+    try:
+        table = open_table(Path(prepare.path), prepare.labels, key)
+        column_indices(table, prepare.labels, key)
+    except UserError as error:
+        raise UserError(f"{FILE}: {error}") from None
+    except (OSError, ValueError) as error:  # no permission, a NUL in the path, ...
+        raise UserError(
+            f"{FILE}: {key}.path: given {prepare.labels.path!r}; cannot be used ({error})"
+        ) from None
 
 
 def _value(task: Task) -> str:

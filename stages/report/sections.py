@@ -83,7 +83,8 @@ def _dataset_facts(note: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
         ),
     ]
     groups = note["groups"].items()
-    return facts + [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+    facts += [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+    return facts + [("Remark", remark) for remark in note["remarks"]]
 
 
 def check_section(outputs: "StageOutputs", *extra: Block) -> Section:

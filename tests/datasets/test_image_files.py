@@ -14,7 +14,7 @@ from PIL import Image
 from support.images import DEFAULT, encode, noise, png_claiming
 
 from stages.core.errors import UserError
-from stages.datasets.images.files import read_image_file, read_image_files
+from stages.datasets.images.files import GreyDepth, read_image_file, read_image_files
 
 PIXELS = 1_000_000
 RED, GREY_OF_RED = (200, 100, 0), 118
@@ -137,7 +137,7 @@ def test_the_exif_orientation_is_applied(
     assert (pixels[0] == upright(np.asarray(noise(1)))).all()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (8, 8), (33, 57), (640, 480)])
+@pytest.mark.parametrize("size", [(4, 1), (1, 900), (900, 1), (8, 8), (33, 57), (640, 480)])
 def test_images_of_any_size_are_resized(tmp_path: Path, size: tuple[int, int]) -> None:
     halves = Image.new("L", size, 0)
     halves.paste(255, (0, 0, size[0], max(1, size[1] // 2)))
@@ -146,6 +146,38 @@ def test_images_of_any_size_are_resized(tmp_path: Path, size: tuple[int, int]) -
     assert pixels.shape == (8, 8)
     assert pixels[0].min() >= 250
     assert size[1] == 1 or pixels[-1].max() <= 5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (2, 3)])
+def test_an_image_of_a_few_pixels_is_rejected(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("L", size).save(tmp_path / "x.png")
+    message = f"^too small: {size[0]} x {size[1]} pixels, the longer side needs 4$"
+    with pytest.raises(ValueError, match=message):
+        read_image_file(tmp_path / "x.png", 8, 1, PIXELS)
+
+
+@pytest.mark.parametrize(("bits", "grey"), [(12, 128), (16, 8), (10, 255), (8, 255)])
+def test_deep_grey_is_scaled_by_the_bits_in_use(tmp_path: Path, bits: int, grey: int) -> None:
+    Image.new("I;16", (8, 8), 0x0800).save(tmp_path / "x.png")
+    assert (read_image_file(tmp_path / "x.png", 8, 1, PIXELS, bits) == grey).all()
+
+
+@pytest.mark.parametrize("greatest", [4095, 4096, 1023, 65535, 200, 0])
+def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
+    tmp_path: Path, greatest: int
+) -> None:
+    for index, value in enumerate((greatest // 3, greatest, greatest // 2)):
+        Image.new("I;16", (8, 8), value).save(tmp_path / f"{index}.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "eight bits.png")
+    (tmp_path / "broken.png").write_text("no image")
+    files = sorted(tmp_path.iterdir())
+    depth = GreyDepth(files, PIXELS)
+    assert depth.bits_in_use() is None
+    assert (read_image_file(tmp_path / "eight bits.png", 8, 1, PIXELS, depth) == 255).all()
+    assert depth.bits_in_use() is None  # no 16-bit file was read
+    pixels = read_image_file(tmp_path / "1.png", 8, 1, PIXELS, depth)
+    assert depth.bits_in_use() == max(8, greatest.bit_length())
+    assert (pixels == greatest >> (depth.bits() - 8)).all()
 
 
 @pytest.mark.parametrize("name", BROKEN)

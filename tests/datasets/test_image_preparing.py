@@ -294,7 +294,7 @@ MINIMUM = "usable images; tasks.image.prepare.min_per_class requires 10: add ima
         (make_an_empty_class, "class 'c' has 0 usable images; add some"),
         (
             make_all_broken,
-            "none of 20 files is a readable image (the first, a/0.png: not an image)",
+            "none of 20 files is a readable image: 20 not an image (a/0.png; a/1.png; a/2.png; ...)",
         ),
         (make_a_broken_class, f"class 'c' has 0 {MINIMUM}"),
         (make_nine_of_a_class, f"class 'c' has 9 {MINIMUM}"),

@@ -68,8 +68,9 @@ def test_an_unreadable_file_stops_prepare_if_the_params_say_so(tmp_path: Path) -
     with pytest.raises(UserError) as error:
         prepare_images(raw, tmp_path / "out", unreadable="refuse")
     assert str(error.value) == (
-        "b/two\\nlines.png: not an image (2 unreadable files in all); repair or remove them, or set "
-        "tasks.image.prepare.unreadable: list to continue without them"
+        f"{raw}: 2 files or rows cannot be used: 1 not an image (b/two\\nlines.png), 1 empty file "
+        "(b/zero.png); repair or remove them, or set tasks.image.prepare.unreadable: list to continue "
+        "without them"
     )
 
 

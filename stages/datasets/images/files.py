@@ -1,8 +1,12 @@
 """Image files: decoded, and fitted to one size and number of channels."""
 
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +17,62 @@ from stages.core.errors import UserError
 if TYPE_CHECKING:
     from stages.core.schema import PrepareImages
 
+FULL_DEPTH = 16  # bits
+_LEAST_DEPTH = 8
+LEAST_SIDE = 4  # pixels of the longer side; smaller images show nothing
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def read_image_files(names: Iterable[str], params: "PrepareImages") -> np.ndarray:
+class GreyDepth:
+    """How many bits the 16-bit grey files of a data set use.
+
+    Microscopes and X-ray detectors store 10, 12 or 14 bits in 16-bit files. Scaled by the full 16 bits
+    such images would be nearly black; each scaled by its own range, they could not be compared. So all are
+    scaled by the smallest number of bits that holds every value of the data set.
+
+    Args:
+        files: the image files; they are read when the first 16-bit file asks for the depth.
+        max_pixels: files that claim more do not count.
+    """
+
+    def __init__(self, files: Sequence[Path], max_pixels: int) -> None:
+        self._files, self._max_pixels, self._lock = files, max_pixels, Lock()
+
+    def bits_in_use(self) -> int | None:
+        """Return the number of bits, None where no file asked for it: there is no 16-bit grey file."""
+        return self.__dict__.get("_bits")
+
+    def bits(self) -> int:
+        """Return the number of bits, from 8 to 16."""
+        with self._lock:  # one thread reads the files, the others wait
+            return self._bits
+
+    @cached_property
+    def _bits(self) -> int:
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+            greatest = max(pool.map(self._greatest, self._files), default=0)
+        return max(_LEAST_DEPTH, greatest.bit_length())
+
+    def _greatest(self, path: Path) -> int:
+        """Return the greatest value of a 16-bit grey file, 0 for any other."""
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                if image.mode.startswith("I;16") and image.width * image.height <= self._max_pixels:
+                    return int(np.asarray(image, dtype=np.uint16).max())
+        except Exception:  # noqa: BLE001 (each decoder raises its own types; reading lists it)
+            return 0
+        return 0
+
+
+def read_image_files(
+    names: Iterable[str], params: "PrepareImages", bits: int = FULL_DEPTH
+) -> np.ndarray:
     """Return image files as prepare would pack them, uint8 (n, channel, height, width).
+
+    Args:
+        names: of the files.
+        params: of the stage prepare.
+        bits: by which 16-bit grey files are scaled: `grey_bits` of the dataset note.
 
     Raises:
         UserError: a file cannot be read.
@@ -25,19 +80,23 @@ def read_image_files(names: Iterable[str], params: "PrepareImages") -> np.ndarra
     pixels = []
     for name in names:
         try:
-            image = read_image_file(Path(name), params.size, params.channels, params.max_pixels)
+            image = read_image_file(
+                Path(name), params.size, params.channels, params.max_pixels, bits
+            )
         except ValueError as error:
             raise UserError(f"{name}: {error}; give an image file (PNG, JPEG, ...)") from None
         pixels.append(image)
     return np.stack(pixels)
 
 
-def read_image_file(path: Path, size: int, channels: int, max_pixels: int) -> np.ndarray:
-    """Return the image file `path` as uint8 (channel, height, width).
+def read_image_file(
+    path: Path, size: int, channels: int, max_pixels: int, depth: GreyDepth | int = FULL_DEPTH
+) -> np.ndarray:
+    """Return the image file `path` as uint8 (channel, height, width); `depth` scales 16-bit grey.
 
     Raises:
-        ValueError: it is not an image, is damaged, or claims more than `max_pixels`; the text says
-            which.
+        ValueError: it is not an image, is damaged, is smaller than 4 x 4 pixels, or claims more than
+            `max_pixels`; the text says which.
     """
     try:
         with warnings.catch_warnings():
@@ -49,8 +108,14 @@ def read_image_file(path: Path, size: int, channels: int, max_pixels: int) -> np
                     raise ValueError(  # noqa: TRY301 (raised again as it is, below)
                         f"claims {width} x {height} pixels, more than {max_pixels}"
                     )
+                if max(width, height) < LEAST_SIDE:
+                    raise ValueError(  # noqa: TRY301
+                        f"too small: {width} x {height} pixels, the longer side needs {LEAST_SIDE}"
+                    )
                 image.load()
-                return fit_image(image, size, channels)
+                if isinstance(depth, GreyDepth):
+                    depth = depth.bits() if image.mode.startswith("I;16") else FULL_DEPTH
+                return fit_image(image, size, channels, depth)
     except FileNotFoundError:
         raise ValueError("no such file") from None
     except UnidentifiedImageError:
@@ -64,11 +129,11 @@ def read_image_file(path: Path, size: int, channels: int, max_pixels: int) -> np
         raise ValueError(f"damaged: {error}") from None
 
 
-def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
+def fit_image(image: Image.Image, size: int, channels: int, bits: int = FULL_DEPTH) -> np.ndarray:
     """Return an image as uint8 (channel, height, width): upright, grey or colour, resized.
 
-    Resizing is bilinear with antialiasing and does not keep the aspect ratio. 16-bit grey is scaled to
-    8 bits; transparent images are composed on black.
+    Resizing is bilinear with antialiasing and does not keep the aspect ratio. 16-bit grey that uses
+    `bits` bits is scaled to 8 bits, greater values to 255; transparent images are composed on black.
 
     Raises:
         ValueError: 32-bit grey, whose range is not defined.
@@ -79,7 +144,8 @@ def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
             f"32-bit grey (mode {image.mode}) has no fixed range; store it as 8 or 16 bits"
         )
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
+        scaled = np.asarray(image, dtype=np.uint16) >> (bits - _LEAST_DEPTH)
+        image = Image.fromarray(scaled.clip(max=255).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)

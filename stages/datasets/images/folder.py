@@ -1,15 +1,19 @@
-"""A source of images: a folder with a sub-folder of image files for each class."""
+"""A source of images: a folder of image files, in one of the layouts of `layouts.py`."""
 
 import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.datasets.images.files import read_image_file
-from stages.datasets.images.sample import ImageSample, ImageSource
+from stages.datasets.images.files import GreyDepth, read_image_file
+from stages.datasets.images.folder_tree import escape
+from stages.datasets.images.layouts import FolderContents, LayoutChoice, read_folder
+from stages.datasets.images.problems import refuse_problems
+from stages.datasets.images.sample import ImageFile, ImageSample, ImageSource
 from stages.datasets.ledger import SourceNote
 
 if TYPE_CHECKING:
@@ -18,93 +22,109 @@ if TYPE_CHECKING:
 
 _DECODING_BYTES = 2**30  # of images that are decoded at the same time
 _BATCH = 512  # files read ahead of packing
+_LABEL_RULES = {
+    "classes": "the name of the sub-folder that contains the file",
+    "splits": "the name of the sub-folder, below that of the split, that contains the file",
+}
 
 
 def folder_source(task: "Task") -> ImageSource:
     """Return the image files of the folder `prepare.path`; a file that cannot be read has no pixels.
 
     Raises:
-        UserError: it is not a folder with files in at least two sub-folders.
+        UserError: it is not a folder in a known layout, or while the images are read a file changes.
     """
     params: PrepareImages = task.params.prepare
     root = Path(params.path)
-    files = class_files(root, f"{task.key('prepare.path')} ({params.path!r})")
-    note = SourceNote(
+    choice = LayoutChoice(
+        f"{task.key('prepare.path')} ({params.path!r})",
+        task.key("prepare.layout"),
+        task.key("prepare.labels"),
+        params.layout,
+        params.labels,
+    )
+    before = _table_state(root, params)
+    contents = read_folder(root, choice)
+    if _table_state(root, params) != before:
+        raise UserError(_changed(root / str(params.labels and params.labels.path)))
+    pattern = re.compile(params.group_pattern) if params.group_pattern else None
+    files = [_with_group(file, pattern) for file in contents.files]
+    if params.unreadable == "refuse":  # before any is decoded
+        problems = [(escape(file.path), escape(file.problem)) for file in files if file.problem]
+        refuse_problems(problems, params.path, task.key("prepare.unreadable"))
+    # Test data do not decide how 16-bit files are scaled.
+    depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
+    return ImageSource(
+        _read_files(root, files, params, depth), _note(contents, params), contents.layout, depth
+    )
+
+
+def _table_state(root: Path, params: "PrepareImages") -> tuple[int, int] | None:
+    return _state(root / params.labels.path) if params.labels else None
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return size and time of change of a file, None where it cannot be found."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _changed(path: Path) -> str:
+    return f"{path} changed while it was read; run again once nothing writes to it"
+
+
+def _note(contents: FolderContents, params: "PrepareImages") -> SourceNote:
+    labels = contents.labels
+    rules = (
+        _LABEL_RULES[contents.layout]
+        if labels is None
+        else f"column {labels.label!r} of {labels.path}"
+    )
+    return SourceNote(
         origin=f"image files of the folder {params.path}",
         licence="as stated by the owner of the files",
-        label_rules="the name of the sub-folder that contains the file",
+        label_rules=rules,
+        remarks=list(contents.remarks),
     )
-    return ImageSource(_read_files(root, files, params), note)
 
 
-def class_files(root: Path, key: str) -> list[tuple[Path, str]]:
-    """Return each file below a sub-folder of `root`, and the name of the sub-folder, its class.
-
-    Args:
-        root: the folder.
-        key: names it in messages.
-
-    Raises:
-        UserError: it is not a folder with files in at least two sub-folders.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"{key} is not a folder; name one with a sub-folder of images for each class"
-        )
-    classes = sorted(
-        entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."
-    )
-    if len(classes) < 2:  # noqa: PLR2004
-        raise UserError(
-            f"{key} has {len(classes)} sub-folders; at least 2 classes are needed, each a sub-folder of "
-            "images"
-        )
-    files = [(file, name) for name in classes for file in _list_files(root, name)]
-    if not files:
-        raise UserError(f"{key}: its {len(classes)} sub-folders contain no files")
-    for name in sorted(set(classes) - {name for _, name in files}):
-        raise UserError(f"class {name!r} has 0 usable images; add some, or remove its folder")
-    return files
+def _with_group(file: ImageFile, pattern: "re.Pattern[str] | None") -> ImageFile:
+    """Return a file with the group that the pattern finds in its path, or without one as a problem."""
+    if pattern is None or file.problem:
+        return file
+    match = pattern.search(file.path)
+    if not match or not match[1]:
+        return replace(file, problem="no group: group_pattern does not match its path")
+    return replace(file, group=match[1])
 
 
-def _list_files(root: Path, name: str) -> Iterator[Path]:
-    """Yield the files of a class, at any depth, without hidden ones.
-
-    A broken link counts as a file, so that it is reported as unreadable.
-    """
-    for path in sorted((root / name).rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and (path.is_file() or not path.exists()):
-            yield path
+def _scales(file: ImageFile) -> bool:
+    return not file.problem and file.split != "test"
 
 
 def _read_files(
-    root: Path, files: list[tuple[Path, str]], params: "PrepareImages"
+    root: Path, files: list[ImageFile], params: "PrepareImages", depth: GreyDepth
 ) -> Iterator[ImageSample]:
-    pattern = re.compile(params.group_pattern) if params.group_pattern else None
-
-    def read(file: Path, label: str) -> ImageSample:
-        name = file.relative_to(root).as_posix()
-        match = pattern.search(name) if pattern else None
-        name, label = _escape(name), _escape(label)
-        if pattern and not (match and match[1]):
-            problem = "no group: group_pattern does not match its path"
-            return ImageSample(name, label, problem=problem)
-        group = _escape(match[1]) if match else ""
+    def read(file: ImageFile) -> ImageSample:
+        names = (escape(file.path), escape(file.label), escape(file.group), file.split)
+        if file.problem:
+            return ImageSample(*names, problem=escape(file.problem))
+        path = root / file.path
+        before = _state(path)
         try:
-            pixels = read_image_file(file, params.size, params.channels, params.max_pixels)
+            pixels = read_image_file(path, params.size, params.channels, params.max_pixels, depth)
         except ValueError as error:
-            return ImageSample(name, label, group, problem=str(error))
-        return ImageSample(name, label, group, pixels=pixels)
+            sample = ImageSample(*names, problem=str(error))
+        else:
+            sample = ImageSample(*names, pixels=pixels)
+        if _state(path) != before:
+            raise UserError(_changed(path))
+        return sample
 
     workers = max(1, min(os.cpu_count() or 1, _DECODING_BYTES // (8 * params.max_pixels)))
     with ThreadPoolExecutor(workers) as pool:  # decoders release the interpreter lock
         for start in range(0, len(files), _BATCH):
-            yield from pool.map(read, *zip(*files[start : start + _BATCH], strict=True))
-
-
-def _escape(name: str) -> str:
-    r"""Return a name with characters that cannot be printed, and backslashes, escaped: `\n`."""
-    return "".join(
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in name
-    )
+            yield from pool.map(read, files[start : start + _BATCH])

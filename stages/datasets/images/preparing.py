@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.datasets.images.duplicates import near_pairs
+from stages.datasets.images.files import FULL_DEPTH
 from stages.datasets.images.packed import open_packed, pack_images
+from stages.datasets.images.problems import count_kinds, refuse_problems, summarise_problems
 from stages.datasets.images.sources import open_source
 from stages.datasets.preparing import (
     PreparationRules,
@@ -56,26 +58,33 @@ def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> P
         return split_and_describe(packed, classes, pairs, source.note, rules)
 
     data = replace_atomically(folder / "images.npy", make)
+    excluded = data.excluded[data.excluded["reason"] == "unreadable"]
+    bits = source.grey_depth.bits_in_use() if source.grey_depth else None
+    depth = f"; 16-bit grey files use {bits} bits and are scaled by these" if bits else ""
     data.note.update(
         source=params.source,
+        layout=source.layout,
         shape=list(shape),
+        grey_bits=bits or FULL_DEPTH,
+        unreadable_kinds=count_kinds(excluded["detail"]),
         size_rule=f"{params.size} x {params.size} pixels, {params.channels} channel(s); resized, without "
-        "keeping the aspect ratio, where a file differs",
+        f"keeping the aspect ratio, where a file differs{depth}",
     )
+    if bits and bits < FULL_DEPTH:
+        data.note["remarks"].append(
+            f"16-bit grey files hold {bits} bits: no value outside the test data exceeds {2**bits - 1}; "
+            f"all are scaled by {bits} bits, greater values to white"
+        )
     return data
 
 
 def _require_readable(packed: "PackedSamples", task: "Task") -> None:
     params: PrepareImages = task.params.prepare
-    unreadable = packed.unreadable
-    if len(unreadable) and params.unreadable == "refuse":
-        first = unreadable.iloc[0]
-        raise UserError(
-            f"{first['id']}: {first['problem']} ({len(unreadable)} unreadable files in all); repair or "
-            f"remove them, or set {task.key('prepare.unreadable')}: list to continue without them"
-        )
+    problems = list(zip(packed.unreadable["id"], packed.unreadable["problem"], strict=True))
+    if params.unreadable == "refuse":
+        refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     if packed.samples.empty:
         raise UserError(
-            f"{params.path}: none of {len(unreadable)} files is a readable image "
-            f"(the first, {unreadable.iloc[0]['id']}: {unreadable.iloc[0]['problem']})"
+            f"{params.path}: none of {len(problems)} files is a readable image: "
+            f"{summarise_problems(problems)}"
         )

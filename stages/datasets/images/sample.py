@@ -5,7 +5,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.datasets.images.files import GreyDepth
 from stages.datasets.ledger import SourceNote
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file of a folder before it is read, or a row of its table of labels.
+
+    Attributes:
+        path: below the folder, with slashes; the table's file and row where the row names no file.
+        label: the name of its class, "" where that is unknown.
+        group: as of `ImageSample`.
+        split: its official split.
+        problem: why it cannot be used, "" where nothing is known against it.
+    """
+
+    path: str
+    label: str
+    group: str = ""
+    split: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,16 @@ class ImageSample:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A source's images, read as they are iterated over, and its part of the dataset note."""
+    """A source of images.
+
+    Attributes:
+        samples: its images, read as they are iterated over.
+        note: its part of the dataset note; the remarks are complete once all images are read.
+        layout: of a folder.
+        grey_depth: how 16-bit grey files are scaled, where there may be any.
+    """
 
     samples: Iterable[ImageSample]
     note: SourceNote
+    layout: str | None = None
+    grey_depth: GreyDepth | None = None

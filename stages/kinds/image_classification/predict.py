@@ -24,7 +24,7 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
         UserError: a file cannot be read, or there are no trained weights.
     """
     dataset = read_dataset(task.folder("prepare"))
-    images = read_image_files(files, task.params.prepare)
+    images = read_image_files(files, task.params.prepare, dataset.note["grey_bits"])
     # torch takes seconds to import: after the checks of the input
     from stages.kinds.image_classification.model import load
     from stages.training.image_networks import predict_batches

@@ -1,0 +1,43 @@
+"""Names of classes that a reader could take for one another."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from stages.core.errors import UserError
+
+
+def require_distinct(names: Iterable[str], where: str, remedy: str) -> None:
+    """Require that no two names of classes differ only in case, blanks or Unicode form.
+
+    Single letters may differ in case: they are the classes of many data sets of characters.
+
+    Args:
+        names: of the classes.
+        where: they stand, for the message.
+        remedy: what to do, for the message.
+
+    Raises:
+        UserError: two do; the line names both, and the difference.
+    """
+    first: dict[str, str] = {}
+    for name in sorted(set(names)):
+        other = first.setdefault(_appearance(name), name)
+        if other != name:
+            raise UserError(
+                f"{where}: the classes {other!r} and {name!r} differ only in "
+                f"{_difference(other, name)}; {remedy}"
+            )
+
+
+def _appearance(name: str) -> str:
+    normal = unicodedata.normalize("NFKC", name)
+    return normal if len(normal) == 1 else "".join(normal.casefold().split())
+
+
+def _difference(first: str, second: str) -> str:
+    if first.casefold() == second.casefold():
+        return "case"
+    if first.split() == second.split() or "".join(first.split()) == "".join(second.split()):
+        return "blanks"
+    forms = [unicodedata.normalize("NFKC", name) for name in (first, second)]
+    return "Unicode form" if forms[0] == forms[1] else "case, blanks or Unicode form"

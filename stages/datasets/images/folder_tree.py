@@ -1,0 +1,120 @@
+"""The files of a folder of images, without hidden and system files."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from stages.core.errors import UserError
+from stages.datasets.images.files import FORMATS
+
+_SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+_REMARKS = {  # on kinds of entries
+    "system": "hidden or system files and folders are left out",
+    "special": "pipes, sockets or devices are left out",
+    "circular": "links to a folder above them are left out",
+    "linked": "links to folders are followed, but DVC does not notice changes behind them",
+}
+_LISTED_DEPTH = 2  # of folders
+_SHOWN = 3  # names that a remark quotes
+
+
+@dataclass(frozen=True)
+class FolderTree:
+    """What a folder holds, at any depth.
+
+    Attributes:
+        root: the folder.
+        files: their paths below it, with slashes, in order; a broken link counts as a file.
+        folders: the paths of the folders in it, and of those in these.
+        remarks: sentences on what is left out.
+    """
+
+    root: Path
+    files: list[str]
+    folders: list[str]
+    remarks: list[str]
+
+
+def read_tree(root: Path) -> FolderTree:
+    """Return the files below `root`. Links to folders are followed, unless they lead back.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    left_out: dict[str, list[str]] = defaultdict(list)
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        for name, kind in _entries(root / below):
+            path = f"{below}/{name}" if below else name
+            if kind == "file":
+                files.append(path)
+            elif kind in {"folder", "linked"}:
+                waiting.append(path)
+                if path.count("/") < _LISTED_DEPTH:
+                    folders.append(path)
+            if kind in _REMARKS:
+                left_out[kind].append(path)
+    return FolderTree(root, _ordered(files), _ordered(folders), _remarks(left_out))
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield each name in a folder, with its kind: file, folder, or a key of `_REMARKS`."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.name, _kind(folder, entry)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the folder cannot be listed ({error.strerror}); check its permissions"
+        ) from None
+
+
+def _kind(folder: Path, entry: "os.DirEntry[str]") -> str:
+    if entry.name.startswith(".") or entry.name in _SYSTEM_NAMES:
+        return "system"
+    if not entry.is_symlink():
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "special"
+    target = Path(entry)
+    if target.is_dir():
+        return "circular" if folder.resolve().is_relative_to(target.resolve()) else "linked"
+    # A broken link is listed as a file, so that it is reported as unreadable.
+    return "file" if target.is_file() or not target.exists() else "special"
+
+
+def _ordered(paths: list[str]) -> list[str]:
+    """Return paths part by part in order, as a listing of the folders shows them."""
+    return sorted(paths, key=lambda path: path.split("/"))
+
+
+def _remarks(left_out: Mapping[str, list[str]]) -> list[str]:
+    return [
+        f"{listing(left_out[kind])}: {text}" for kind, text in _REMARKS.items() if kind in left_out
+    ]
+
+
+def listing(paths: list[str]) -> str:
+    """Return the number of paths, with the first few of them: "3 (a.png, b.png, c.png)"."""
+    shown = ", ".join(escape(path) for path in sorted(paths)[:_SHOWN])
+    return f"{len(paths)} ({shown}{', ...' if len(paths) > _SHOWN else ''})"
+
+
+def escape(name: str) -> str:
+    r"""Return a name with characters that cannot be printed, and backslashes, escaped: `\n`."""
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in name
+    )
+
+
+def image_suffixes() -> frozenset[str]:
+    """Return the endings of image files that can be read, in lower case, and "" for none."""
+    endings = Image.registered_extensions().items()
+    return frozenset(["", *(ending for ending, form in endings if form in FORMATS)])
