@@ -1,13 +1,13 @@
 """Where texts come from: a table, or one for each split, with a text and a label in each row."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
+from stages.datasets.class_names import require_distinct
 from stages.datasets.ledger import SourceNote
 from stages.datasets.texts.faults import (
     ID,
@@ -240,7 +240,7 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
         key: of the section prepare: "tasks.reviews.prepare".
 
     Raises:
-        UserError: there are fewer than 2 or more than 1,000, or two that look the same.
+        UserError: there are fewer than 2 or more than 1,000, or two that look the same or are the same number.
     """
     names = set(labels)
     if not 2 <= len(names) <= MAX_CLASSES:  # noqa: PLR2004
@@ -248,16 +248,17 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
             f"{key}.columns.label: column {column!r} has {len(names):,} different labels; a "
             f"classification needs 2 to {MAX_CLASSES:,}: name the column of the labels"
         )
-    ordered = sorted(names, key=_class_order)
-    first: dict[str, str] = {}
-    for name in ordered:
-        earlier = first.setdefault(_look(name), name)
-        if earlier != name:
+    remedy = f"write both alike, or list them in {key}.classes if they are two classes"
+    require_distinct(names, f"column {column!r}", remedy)
+    by_value: dict[float, str] = {}
+    for name in sorted(names):
+        value = _number(name)
+        if value is not None and by_value.setdefault(value, name) != name:
             raise UserError(
-                f"column {column!r} has the labels {earlier!r} and {name!r}, which look the same; write "
-                f"both alike, or list them in {key}.classes if they are two classes"
+                f"column {column!r}: the classes {by_value[value]!r} and {name!r} are the same number; "
+                f"{remedy}"
             )
-    return ordered
+    return sorted(names, key=_class_order)
 
 
 def _class_order(name: str) -> tuple[float, str]:
@@ -268,11 +269,3 @@ def _class_order(name: str) -> tuple[float, str]:
 
 def _number(name: str) -> float | None:
     return float(name) if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", name, re.ASCII) else None
-
-
-def _look(name: str) -> str:
-    """Return what two labels share that differ in case, blanks, Unicode form or leading zeros."""
-    number = _number(name)
-    if number is not None:
-        return repr(number + 0.0)
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
