@@ -240,7 +240,7 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
         key: of the section prepare: "tasks.reviews.prepare".
 
     Raises:
-        UserError: there are fewer than 2 or more than 1,000, or two that look the same or are the same number.
+        UserError: there are fewer than 2, more than 1,000, or two that look alike or are the same number.
     """
     names = set(labels)
     if not 2 <= len(names) <= MAX_CLASSES:  # noqa: PLR2004
