@@ -174,10 +174,15 @@ def _column_indices(table: Table, columns: "Columns", key: str) -> dict[str, int
             f"{name!r} {'is missing' if name not in header else 'occurs more than once'}"
             for name in wrong
         ]
+        move = ""
+        if table.split == "test" and columns.label not in header:
+            move = (
+                "; test data need labels: move the file elsewhere to draw test data from the others"
+            )
         raise UserError(
             f"{table.path}: column {', column '.join(problems)}; the header has "
             f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
-            f"{key}.columns)"
+            f"{key}.columns){move}"
         )
     return {name: header.index(name) for name in required}
 

@@ -72,10 +72,9 @@ def survey_table(
             unsuitable classes.
     """
     tables = find_tables(path, key, separator)
-    header = tables[0].header()
-    _check_header(tables[0].path, header)
-    split = _split_column(tables[0], header) if len(tables) == 1 else None
-    columns, rows = _sample_columns(tables[0], header, split)
+    headings = _usable_headings(tables[0].path, tables[0].header())
+    split = _split_column(tables[0], headings) if len(tables) == 1 else None
+    columns, rows = _sample_columns(tables[0], headings, split)
     if not rows:
         faulty = next((f"row {row.number}: {row.fault}" for row in tables[0].rows()), "")
         raise UserError(
@@ -118,29 +117,31 @@ def _named(roles: Roles) -> Columns:
 
 
 def _sample_columns(
-    table: Table, header: Sequence[str], split: Column | None
+    table: Table, headings: Mapping[int, str], split: Column | None
 ) -> tuple[list[Column], int]:
     """Return the columns of a table's first rows, and how many rows these are.
 
     A row of official test data is passed over.
     """
-    columns, count, characters = [Column(heading) for heading in header], 0, 0
-    place = header.index(split.name) if split else None
+    columns, count, characters = {place: Column(name) for place, name in headings.items()}, 0, 0
+    split_place = next(
+        (place for place, name in headings.items() if split and name == split.name), -1
+    )
     for row in islice(table.rows(), SAMPLE_SIZE):
-        if row.fault or (place is not None and official_split(row.cells[place]) == "test"):
+        if row.fault or (split and official_split(row.cells[split_place]) == "test"):
             continue
         count += 1
         characters += sum(map(len, row.cells))
-        for column, cell in zip(columns, row.cells, strict=True):
-            column.add(cell)
+        for place, column in columns.items():
+            column.add(row.cells[place])
         if characters > _SAMPLE_CHARACTERS:
             break
-    return columns, count
+    return list(columns.values()), count
 
 
-def _split_column(table: Table, header: Sequence[str]) -> Column | None:
+def _split_column(table: Table, headings: Mapping[int, str]) -> Column | None:
     """Return the column of official splits: each value of the whole table is one, and one is train."""
-    columns = {place: Column(heading) for place, heading in enumerate(header)}
+    columns = {place: Column(heading) for place, heading in headings.items()}
     columns = {place: column for place, column in columns.items() if column.heading in SPLIT}
     for row in table.rows() if columns else ():
         for place in [place for place in columns if not row.fault]:
@@ -157,18 +158,29 @@ def _is_split(column: Column) -> bool:
     return {"train"} < {official_split(value) for value in column.values}
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    if len(header) < 2:  # noqa: PLR2004
+def _usable_headings(path: Path, header: Sequence[str]) -> dict[int, str]:
+    """Return the columns that a name tells apart, {place: heading}.
+
+    Raises:
+        UserError: there are fewer than two, or the first line looks like a row.
+    """
+    long = next((heading for heading in header if len(heading) > _LONGEST_HEADING), None)
+    if long is not None:
         raise UserError(
-            f"{path}: the header names {len(header)} column; at least two are needed, the texts and their "
-            f"labels, cells separated by {', '.join(SEPARATORS)}"
+            f"{path}: {long[:_LONGEST_HEADING]!r} cannot be the heading of a column; the first line "
+            "must give each column a short name of its own"
         )
-    for heading in header:
-        if header.count(heading) > 1 or not heading.strip() or len(heading) > _LONGEST_HEADING:
-            raise UserError(
-                f"{path}: {heading[:_LONGEST_HEADING]!r} cannot be the heading of a column; the first line "
-                "must give each column a short name of its own"
-            )
+    usable = {
+        place: heading
+        for place, heading in enumerate(header)
+        if heading.strip() and header.count(heading) == 1
+    }
+    if len(usable) < 2:  # noqa: PLR2004
+        raise UserError(
+            f"{path}: the header names {len(usable)} column{'' if len(usable) == 1 else 's'}; at least two "
+            f"are needed, the texts and their labels, cells separated by {', '.join(SEPARATORS)}"
+        )
+    return usable
 
 
 def _remarks(roles: Roles, official: Counter[str], faults: FaultCount, key: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from importlib import import_module
 from io import BufferedReader
 from itertools import count, islice
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from stages.core.errors import UserError
 from stages.datasets.texts.faults import (
@@ -65,11 +65,13 @@ class Table:
         path: of the file.
         split: the official split that its name says: train, validation, test; "" for none.
         separator: the character between cells; None in a Parquet file.
+        quoted: whether double quotes enclose cells; otherwise they are text like any other.
     """
 
     path: Path
     split: str
     separator: str | None
+    quoted: bool = True
 
     @property
     def stem(self) -> str:
@@ -108,7 +110,7 @@ class Table:
     def _rows(self) -> Iterator[Row]:
         if self.separator is None:
             return _parquet_rows(self.path)
-        return _csv_rows(_lines(self.path), self.separator)
+        return _csv_rows(_lines(self.path), self.separator, self.quoted)
 
 
 def find_tables(path: Path, key: str, separator: str | None = None) -> list[Table]:
@@ -127,7 +129,7 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
             fit.
     """
     if not path.is_dir():
-        return [Table(path, "", _separator(path, key, separator))]
+        return [_table(path, "", key, separator)]
     files: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
         split = official_split(file.name.lower().partition(".")[0])
@@ -145,9 +147,7 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
             f"train.* and perhaps validation.* and test.* ({', '.join(SUFFIXES)})"
         )
     return [
-        Table(files[split][0], split, _separator(files[split][0], key, separator))
-        for split in SPLIT_NAMES
-        if split in files
+        _table(files[split][0], split, key, separator) for split in SPLIT_NAMES if split in files
     ]
 
 
@@ -183,6 +183,36 @@ def _opened(path: Path) -> BufferedReader:
 # The separator
 
 
+def _table(path: Path, split: str, key: str, separator: str | None) -> Table:
+    mark = _separator(path, key, separator)
+    return Table(path, split, mark, quoted=mark != "\t" or not _has_plain_quotes(path))
+
+
+def _has_plain_quotes(path: Path) -> bool:
+    """Return whether double quotes are text in a file with tabs.
+
+    Programs write such files without quoting. Then each line has as many tabs as the first, and a text
+    may begin or end with a quote that has no counterpart.
+    """
+    tabs, plain = None, False
+    for line in _lines(path):
+        text = line.rstrip("\r\n")
+        if not text:
+            continue
+        tabs = text.count("\t") if tabs is None else tabs
+        if text.count("\t") != tabs:
+            return False
+        if '"' in text and not plain:
+            plain = any(_is_plain(cell) for cell in text.split("\t"))
+    return plain
+
+
+def _is_plain(cell: str) -> bool:
+    """Return whether a cell that begins with a double quote is not quoted as a whole."""
+    inner = cell[1:-1].replace('""', "")
+    return cell.startswith('"') and (len(cell) == 1 or not cell.endswith('"') or '"' in inner)
+
+
 def _separator(path: Path, key: str, name: str | None) -> str | None:
     """Return the character that separates the cells of a file; None for a Parquet file."""
     with _opened(path) as file:
@@ -212,7 +242,7 @@ def detect_separator(path: Path, key: str) -> str:
             break
     shares = {}
     for separator in SEPARATORS.values():
-        rows = list(_csv_rows(iter(lines), separator))
+        rows = list(_csv_rows(iter(lines), separator, quoted=True))
         widths = [len(row.cells) for row in rows if row.cells or row.fault]
         if widths and widths[0] > 1:
             shares[separator] = widths.count(widths[0]) / len(widths)
@@ -231,10 +261,11 @@ def detect_separator(path: Path, key: str) -> str:
 # CSV
 
 
-def _csv_rows(lines: Iterator[str], separator: str) -> Iterator[Row]:
+def _csv_rows(lines: Iterator[str], separator: str, quoted: bool) -> Iterator[Row]:  # noqa: FBT001
     """Yield the rows, the header as number 0; a row that is not CSV has a fault and no cells."""
     csv.field_size_limit(MAX_CHARACTERS)
-    reader = csv.reader(lines, delimiter=separator, strict=True)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=separator, strict=True, quoting=quoting)
     for number in count():
         line = reader.line_num + 1
         try:
