@@ -10,6 +10,7 @@ from PIL import Image
 
 from stages.core.errors import UserError
 from stages.datasets.images.files import FORMATS
+from stages.datasets.images.problems import first_few
 
 _SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 _REMARKS = {  # on kinds of entries
@@ -19,7 +20,6 @@ _REMARKS = {  # on kinds of entries
     "linked": "links to folders are followed, but DVC does not notice changes behind them",
 }
 _LISTED_DEPTH = 2  # of folders
-_SHOWN = 3  # names that a remark quotes
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def _remarks(left_out: Mapping[str, list[str]]) -> list[str]:
 
 def listing(paths: list[str]) -> str:
     """Return the number of paths, with the first few of them: "3 (a.png, b.png, c.png)"."""
-    shown = ", ".join(escape(path) for path in sorted(paths)[:_SHOWN])
-    return f"{len(paths)} ({shown}{', ...' if len(paths) > _SHOWN else ''})"
+    return f"{len(paths)} ({first_few([escape(path) for path in sorted(paths)])})"
 
 
 def escape(name: str) -> str:

@@ -134,14 +134,14 @@ def _one_for_each_file(
     rows: list[tuple[Row, ImageFile]], labels: Labels
 ) -> tuple[list[ImageFile], list[ImageFile]]:
     """Return the file that the rows name if they agree, and the rows that cannot be used."""
-    (first, file), *others = rows
-    if any(other != file for _, other in others):
-        classes = " and ".join(sorted({other.label for _, other in rows}))
+    (first, file), *repeated = rows
+    if any(entry != file for _, entry in repeated):
+        classes = " and ".join(sorted({entry.label for _, entry in rows}))
         kind = CONTRADICTION if " and " in classes else "file in two groups or splits"
         problem = str(Fault(kind, f"{file.path} ({classes})"))
-        return [], [_of_row(labels, row, other.label, problem) for row, other in rows]
+        return [], [_of_row(labels, row, entry.label, problem) for row, entry in rows]
     problem = str(Fault(REPEATED, f"{file.path}, as row {first.number}"))
-    return [file], [_of_row(labels, row, other.label, problem) for row, other in others]
+    return [file], [_of_row(labels, row, entry.label, problem) for row, entry in repeated]
 
 
 def _of_row(labels: Labels, row: Row, label: str, problem: str) -> ImageFile:
@@ -218,16 +218,18 @@ def _guess_columns(
     file = max(shares, key=lambda name: shares[name])
     if shares[file] < _NAMES_FILES:
         return None
-    others = {name: cells for name, cells in columns.items() if name != file and name}
-    split = next(_columns_of_splits(others), None)
-    group = next((name for name in others if _GROUP_NAMES.fullmatch(name)), None)
-    label = _label_column({n: c for n, c in others.items() if n not in {split, group}}, len(rows))
+    attributes = {name: cells for name, cells in columns.items() if name != file and name}
+    split = next(_columns_of_splits(attributes), None)
+    group = next((name for name in attributes if _GROUP_NAMES.fullmatch(name)), None)
+    label = _label_column(
+        {n: c for n, c in attributes.items() if n not in {split, group}}, len(rows)
+    )
     if label is None:
         return None
-    found = [
+    files_and_labels = [
         (resolve(cell), value) for cell, value in zip(columns[file], columns[label], strict=True)
     ]
-    named = [value in paths[0].split("/")[:-1] for paths, value in found if paths]
+    named = [value in paths[0].split("/")[:-1] for paths, value in files_and_labels if paths]
     if sum(named) >= _SAYS_FOLDER * len(named):
         return None
     return Labels(path=path, file=file, label=label, group=group, split=split)
@@ -242,7 +244,7 @@ def _columns_of_splits(columns: dict[str, list[str]]) -> Iterator[str]:
 def _label_column(columns: dict[str, list[str]], rows: int) -> str | None:
     """Return the column that is called like labels, or has the fewest different values."""
     counts = {name: len(Counter(filter(None, cells))) for name, cells in columns.items()}
-    most = min(_MAX_CLASSES, max(2, rows // 2))
-    possible = [name for name, count in counts.items() if 2 <= count <= most]  # noqa: PLR2004
+    max_classes = min(_MAX_CLASSES, max(2, rows // 2))
+    possible = [name for name, count in counts.items() if 2 <= count <= max_classes]  # noqa: PLR2004
     named = [name for name in possible if _LABEL_NAMES.fullmatch(name.strip())]
     return min(named or possible, key=lambda name: counts[name], default=None)

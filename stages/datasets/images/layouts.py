@@ -104,8 +104,8 @@ def read_folder(root: Path, choice: LayoutChoice) -> FolderContents:
     if len(names) < _MIN_CLASSES:
         raise UserError(f"{choice.name}: {len(names)} classes; at least {_MIN_CLASSES} are needed")
     remedy = "rename one, or put their images together"
-    where = choice.name if labels is None else f"{root / labels.path}, column {labels.label!r}"
-    require_distinct(names, where, remedy if labels is None else "write both alike")
+    source = choice.name if labels is None else f"{root / labels.path}, column {labels.label!r}"
+    require_distinct(names, source, remedy if labels is None else "write both alike")
     return FolderContents(layout, files, [*tree.remarks, *remarks], labels)
 
 
@@ -162,12 +162,12 @@ def _folder_readings(folders: _Folders) -> dict[str, str]:
     """Return what the sub-folders can be, by layout; nothing where there are none of images."""
     images = folders.has_images
     splits = sorted(name for name in images if official_split(name))
-    others = sorted(images - set(splits))
+    unrelated = sorted(images - set(splits))
     classes = f"{_named(sorted(images))} are the classes" if len(images) >= _MIN_CLASSES else ""
     divided = [name for name in splits if len(folders.inner[name]) >= _MIN_CLASSES]
     if not divided:
         readings = {"classes": classes} if classes else {}
-        if len(splits) >= _MIN_CLASSES and not others:
+        if len(splits) >= _MIN_CLASSES and not unrelated:
             readings["splits"] = (
                 f"{_named(splits)} are splits, which must each have a sub-folder for each class, and "
                 "have none yet"
@@ -175,14 +175,14 @@ def _folder_readings(folders: _Folders) -> dict[str, str]:
         return readings
     inner = sorted({name for split in divided for name in folders.inner[split]})
     reading = f"{_named(splits)} are splits, each with the classes {_named(inner)}"
-    if not others:
+    if not unrelated:
         return {"splits": reading}
-    return {"splits": f"{reading} (left out: {_named(others)})", "classes": classes}
+    return {"splits": f"{reading} (left out: {_named(unrelated)})", "classes": classes}
 
 
 def _named(names: list[str]) -> str:
-    shown = [*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])]
-    return ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 else shown[0]
+    quoted = [*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])]
+    return ", ".join(quoted[:-1]) + f" and {quoted[-1]}" if len(quoted) > 1 else quoted[0]
 
 
 def _no_table(tree: FolderTree, choice: LayoutChoice) -> str:
@@ -222,7 +222,7 @@ def _split_files(folders: _Folders, choice: LayoutChoice) -> tuple[list[ImageFil
     tops: dict[str, list[str]] = defaultdict(list)
     for name in folders.files:
         tops[official_split(name)].append(name)
-    others = tops.pop("", [])
+    unrelated = tops.pop("", [])
     for split, names in tops.items():
         if len(names) > 1:
             raise UserError(
@@ -252,8 +252,8 @@ def _split_files(folders: _Folders, choice: LayoutChoice) -> tuple[list[ImageFil
             f"{choice.name}: {tops['train'][0]} needs a sub-folder of images for each of at least 2 "
             "classes"
         )
-    if others:
-        remarks.append(f"{listing(others)}: folders that are no splits are left out")
+    if unrelated:
+        remarks.append(f"{listing(unrelated)}: folders that are no splits are left out")
     return sorted(files, key=lambda file: file.path.split("/")), remarks
 
 

@@ -1,11 +1,16 @@
 """What is wrong with files and rows, told in one line."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stages.core.errors import UserError
 
-_MAX_KINDS, _SHOWN = 8, 3  # kinds of problems that a line names, and samples of each
+_MAX_KINDS, _EXAMPLES = 8, 3  # kinds of problems, and names of each, that a line quotes
+
+
+def first_few(names: Sequence[str], separator: str = ", ") -> str:
+    """Return the first three names, and dots for the rest."""
+    return separator.join([*names[:_EXAMPLES], *(["..."] if len(names) > _EXAMPLES else [])])
 
 
 def count_kinds(problems: Iterable[str]) -> dict[str, int]:
@@ -24,12 +29,12 @@ def summarise_problems(problems: Iterable[tuple[str, str]]) -> str:
         kind, colon, detail = problem.partition(":")
         kinds[kind].append(f"{name}{colon}{detail}")
     parts = [
-        f"{len(samples)} {kind} ({'; '.join(samples[:_SHOWN])}{'; ...' if len(samples) > _SHOWN else ''})"
+        f"{len(samples)} {kind} ({first_few(samples, '; ')})"
         for kind, samples in sorted(kinds.items(), key=lambda item: -len(item[1]))
     ]
     rest = len(parts) - _MAX_KINDS
-    more = [f"and {rest} more kinds of problems"] if rest > 0 else []
-    return ", ".join([*parts[:_MAX_KINDS], *more])
+    ending = [f"and {rest} more kinds of problems"] if rest > 0 else []
+    return ", ".join([*parts[:_MAX_KINDS], *ending])
 
 
 def refuse_problems(problems: list[tuple[str, str]], path: str, key: str) -> None:
