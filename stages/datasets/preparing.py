@@ -100,11 +100,11 @@ def require_class_sizes(
     least, noun = rules.task.params.prepare.min_per_class, rules.noun
     small = counts[counts < least].sort_values(kind="stable")
     if len(small):
-        others = ", ".join(f"{name!r} {count}" for name, count in small[1:_MAX_SMALL].items())
+        listed = ", ".join(f"{name!r} {count}" for name, count in small[1:_MAX_SMALL].items())
         ending = ", ..." if len(small) > _MAX_SMALL else ""
         raise UserError(
             f"class {small.index[0]!r} has {small.iloc[0]} usable {noun}s"
-            f"{f', and {len(small) - 1} more have too few ({others}{ending})' if others else ''}; "
+            f"{f', and {len(small) - 1} more have too few ({listed}{ending})' if others else ''}; "
             f"{rules.task.key('prepare.min_per_class')} requires {least}: add {noun}s, remove the "
             "class, or lower it (to 3 or more)"
         )

@@ -11,8 +11,9 @@ from stages.core.errors import UserError
 from stages.core.schema import Labels
 from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing
 from stages.datasets.images.sample import ImageFile
+from stages.datasets.texts.csv_files import Row
 from stages.datasets.texts.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
-from stages.datasets.texts.tables import SUFFIXES, Row, Table, find_tables, official_split
+from stages.datasets.texts.tables import SUFFIXES, Table, find_tables, official_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ from stages.datasets.texts.tables import Table, digest, find_tables, official_sp
 if TYPE_CHECKING:
     from stages.core.schema import Columns, PrepareTexts
     from stages.core.task import Task
-    from stages.datasets.texts.tables import Row
+    from stages.datasets.texts.csv_files import Row
 
 REVIEWS = SourceNote(
     origin="short reviews written for this repository by a large language model, one by one, to "
