@@ -104,7 +104,7 @@ def require_class_sizes(
         ending = ", ..." if len(small) > _MAX_SMALL else ""
         raise UserError(
             f"class {small.index[0]!r} has {small.iloc[0]} usable {noun}s"
-            f"{f', and {len(small) - 1} more have too few ({listed}{ending})' if others else ''}; "
+            f"{f', and {len(small) - 1} more have too few ({listed}{ending})' if listed else ''}; "
             f"{rules.task.key('prepare.min_per_class')} requires {least}: add {noun}s, remove the "
             "class, or lower it (to 3 or more)"
         )
