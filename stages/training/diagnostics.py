@@ -92,10 +92,11 @@ def _underfitting(history: Sequence[dict[str, float]], chance_loss: float) -> Di
     )
     middle, final = history[(len(history) - 1) // 2]["train_loss"], last["train_loss"]
     fall = (middle - final) / middle
-    if fall > STILL_FALLING:
+    if fall > STILL_FALLING or len(history) == 1:
+        trend = f"the training loss still falls, by {fall:.0%} in the second half"
         return Diagnostic(
             UNDERTRAINED,
-            f"{observed}, and the training loss still falls, by {fall:.0%} in the second half",
+            f"{observed}, and {trend if len(history) > 1 else 'there was one epoch only'}",
             "more epochs; then a larger model",
         )
     return Diagnostic(
