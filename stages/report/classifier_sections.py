@@ -24,9 +24,9 @@ from stages.report.formatting import (
     percent,
     points,
     points_range,
+    significance_line,
     summary_line,
     table_rows,
-    significance_line,
     verdict_line,
 )
 
