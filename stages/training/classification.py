@@ -91,11 +91,10 @@ def classification_run(
         weight_decay=params.weight_decay,
         fused=True,
     )
-    rate = one_cycle(params.learning_rate, steps * params.epochs)
     return TrainingRun(
         model,
         optimizer,
-        rate,
+        one_cycle(params.learning_rate, steps * params.epochs),
         batches,
         scores,
         validate,
