@@ -261,14 +261,26 @@ def apply_experiment(task: "Task", change: Change, name: str) -> str:
 
     lines = _dvc("exp", "apply", name)
     if not lines:
+        _delete_stale_files(task, name)
         return ""
     value: Any = read_yaml(FILE)
     for part in change.key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     applied = value == _parse_value(change)
     if applied and not _dvc("checkout", *(f"{stage}@{task.name}" for stage in STAGES)):
+        _delete_stale_files(task, name)
         return ""
     return lines[-1]
+
+
+def _delete_stale_files(task: "Task", name: str) -> None:
+    """Delete files of the earlier pack that an applied experiment does not have and git did not hold."""
+    for folder in (task.evidence / "data", task.evidence / "pictures"):
+        listing = ("ls-tree", "-r", "--name-only", _references(name)[0], f"{folder.as_posix()}/")
+        present = set(git(_ROOT, *listing).split("\n"))
+        for path in folder.rglob("*"):
+            if path.is_file() and path.as_posix() not in present:
+                path.unlink()
 
 
 def append_to_log(task: "Task", row: LogRow) -> None:
