@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from stages.core.errors import UserError
 
 
-def require_distinct(names: Iterable[str], where: str, remedy: str) -> None:
+def require_distinct(names: Iterable[str], source: str, remedy: str) -> None:
     """Require that no two names of classes differ only in case, blanks or Unicode form.
 
     Single letters may differ in case: they are the classes of many data sets of characters.
 
     Args:
         names: of the classes.
-        where: they stand, for the message.
+        source: where they stand, for the message.
         remedy: what to do, for the message.
 
     Raises:
@@ -21,11 +21,11 @@ def require_distinct(names: Iterable[str], where: str, remedy: str) -> None:
     """
     first: dict[str, str] = {}
     for name in sorted(set(names)):
-        other = first.setdefault(_appearance(name), name)
-        if other != name:
+        previous = first.setdefault(_appearance(name), name)
+        if previous != name:
             raise UserError(
-                f"{where}: the classes {other!r} and {name!r} differ only in "
-                f"{_difference(other, name)}; {remedy}"
+                f"{source}: the classes {previous!r} and {name!r} differ only in "
+                f"{_difference(previous, name)}; {remedy}"
             )
 
 

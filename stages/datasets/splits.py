@@ -135,13 +135,13 @@ def _spread_classes(
     counts = np.zeros((label.max() + 1, len(names)), dtype=np.int64)
     counted = place[group] >= 0
     np.add.at(counts, (label[counted], place[group[counted]]), 1)
-    wanted = np.arange(len(names)) < counts.sum(axis=1, keepdims=True)
-    for missing, target in np.argwhere(wanted & (counts == 0)):
+    required = np.arange(len(names)) < counts.sum(axis=1, keepdims=True)
+    for missing, target in np.argwhere(required & (counts == 0)):
         candidates = group[label == missing]
         candidates = candidates[place[candidates] >= 0]
         for moving in sorted(candidates, key=lambda unit: -counts[missing, place[unit]]):
             source, classes = place[moving], label[start[moving] : start[moving + 1]]
-            last = wanted[classes, source] & (counts[classes, source] == 1)
+            last = required[classes, source] & (counts[classes, source] == 1)
             if sizes[source] > 1 and not last.any():
                 place[moving], split[moving] = target, names[target]
                 counts[classes, source] -= 1

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import CAUSES
-from stages.report import charts, sections
+from stages.report import charts, classes, sections
 from stages.report.document import (
     Block,
     Document,
@@ -26,7 +26,6 @@ from stages.report.formatting import (
     points_range,
     significance_line,
     summary_line,
-    table_rows,
     verdict_line,
 )
 
@@ -168,8 +167,8 @@ def evaluate_section(
     blocks: list[Block] = [
         _method_table(outputs),
         _verdict_facts(outputs),
-        _class_table(outputs),
-        _confusion_figure(outputs),
+        classes.class_table(outputs),
+        *classes.confusion_blocks(outputs),
         _reliability_figure(outputs),
     ]
     return Section("evaluate", "Evaluate", [*blocks, *extra, successes])
@@ -214,30 +213,6 @@ def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
     return Facts(list(facts.items()))
 
 
-def _class_table(outputs: "ClassificationOutputs") -> Table:
-    columns = {
-        "class": "class",
-        "count": "count",
-        "correct": "correct",
-        "precision": "precision",
-        "recall": "recall",
-        "f1": "F1",
-        "baseline_f1": "baseline F1",
-    }
-    return make_table(table_rows(outputs.per_class), columns, "Test scores by class")
-
-
-def _confusion_figure(outputs: "ClassificationOutputs") -> Figure:
-    buckets = ", ".join(f"{name}: {count}" for name, count in outputs.summary["buckets"].items())
-    return Figure(
-        "confusion.svg",
-        charts.confusion(outputs.confusion),
-        f"Confusion matrix, true class by predicted class. Failure cases by bucket: {buckets}",
-        "Confusion matrix of the primary seed's model on test data: counts, coloured by the share of "
-        "the true class.",
-    )
-
-
 def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
     model, baseline = (
         f"{outputs.metrics[name]['calibration_error']:.3f}" for name in ("current", "baseline")
@@ -277,10 +252,5 @@ def failures_section(
         {"cause": "likely cause", "cases": "cases", "rule": "rule"},
         f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",
     )
-    by_count = sorted(summary["buckets"].items(), key=lambda item: (-item[1], item[0]))
-    buckets = make_table(
-        [{"bucket": bucket, "cases": count} for bucket, count in by_count],
-        {"bucket": "bucket", "cases": "cases"},
-        "Failure cases by bucket",
-    )
+    buckets = classes.bucket_table(summary["buckets"])
     return Section("failures", "Failures", [counts, failures, causes, buckets, *extra])

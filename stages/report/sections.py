@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stages.core.machine import FILE as MACHINE_FILE
+from stages.report.classes import split_table
 from stages.report.document import Block, Command, Facts, Section, Table, Text
 from stages.report.formatting import make_table, table_rows
 from stages.report.review import FOLDER, read_review
@@ -48,9 +49,7 @@ def prepare_section(outputs: "StageOutputs") -> Section:
                 f"Unreadable {unit}s (the first {len(note['unreadable_files'])} of {note['unreadable']})",
             )
         )
-    total = {"class": "all", **note["counts"]}
-    columns = {"class": "class", "train": "train", "validation": "validation", "test": "test"}
-    blocks.append(make_table([*note["class_counts"], total], columns, "Samples by class and split"))
+    blocks.append(split_table(note["class_counts"], note["counts"]))
     return Section("prepare", "Prepare", blocks)
 
 
@@ -84,7 +83,8 @@ def _dataset_facts(note: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
         ),
     ]
     groups = note["groups"].items()
-    return facts + [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+    facts += [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+    return facts + [("Remark", remark) for remark in note["remarks"]]
 
 
 def check_section(outputs: "StageOutputs", *extra: Block) -> Section:

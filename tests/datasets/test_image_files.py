@@ -172,11 +172,11 @@ def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
     (tmp_path / "broken.png").write_text("no image")
     files = sorted(tmp_path.iterdir())
     depth = GreyDepth(files, PIXELS)
-    assert depth.known is None
+    assert depth.bits_in_use() is None
     assert (read_image_file(tmp_path / "eight bits.png", 8, 1, PIXELS, depth) == 255).all()
-    assert depth.known is None  # no 16-bit file was read
+    assert depth.bits_in_use() is None  # no 16-bit file was read
     pixels = read_image_file(tmp_path / "1.png", 8, 1, PIXELS, depth)
-    assert depth.known == max(8, greatest.bit_length())
+    assert depth.bits_in_use() == max(8, greatest.bit_length())
     assert (pixels == greatest >> (depth.bits() - 8)).all()
 
 

@@ -71,6 +71,36 @@ def test_absent_data_that_dvc_tracks_are_for_dvc_to_report() -> None:
         check_sources(make_tasks({"path": "photos"}))
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "labels.path: given 'labels.csv'; no such file in images"),
+        ("", "images/labels.csv: the file is empty; it must have a header and rows"),
+        ("file\n1.png\n", "images/labels.csv: tasks.image.prepare.labels.label: column 'kind' is"),
+        (
+            "file,kind,file\n",
+            "tasks.image.prepare.labels.file: column 'file' occurs twice; the header",
+        ),
+    ],
+)
+def test_a_table_of_labels_without_its_columns_is_rejected(table: str | None, message: str) -> None:
+    Path("images").mkdir()
+    Path("images/1.png").touch()
+    if table is not None:
+        Path("images/labels.csv").write_text(table)
+    labels = {"path": "labels.csv", "file": "file", "label": "kind"}
+    with pytest.raises(UserError, match=r"^params\.yaml: ") as error:
+        check_sources(make_tasks({"path": "images", "source": "folder", "labels": labels}))
+    assert message in str(error.value)
+
+
+def test_a_table_of_labels_with_its_columns_is_accepted() -> None:
+    Path("images").mkdir()
+    Path("images/labels.csv").write_text("file;kind\n1.png;a\n")
+    labels = {"path": "labels.csv", "file": "file", "label": "kind"}
+    check_sources(make_tasks({"path": "images", "source": "folder", "labels": labels}))
+
+
 @pytest.mark.parametrize("path", ["file", "file/x", "a\0b", "/proc/x", "x" * 300])
 def test_a_path_to_which_nothing_can_be_downloaded_is_rejected(path: str) -> None:
     changes = {"path": path, "source": "torchvision", "dataset": "MNIST"}

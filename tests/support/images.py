@@ -50,12 +50,12 @@ def png_claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def make_folder(root: Path, classes: str = "ab", count: int = 10) -> Path:
-    """Write `count` images of each class into a sub-folder each: a/0.png."""
+def make_folder(root: Path, classes: str = "ab", count: int = 10, start: int = 0) -> Path:
+    """Write `count` images of each class, the class's number `start` and on, into a sub-folder: a/0.png."""
     for name in classes:
         (root / name).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            noise(1000 * ord(name) + index).save(root / name / f"{index}.png")
+            noise(1000 * ord(name) + start + index).save(root / name / f"{index}.png")
     return root
 
 

@@ -82,3 +82,31 @@ def write_texts(
     path = folder / "texts.csv"
     path.write_text(to_csv_text([["text", "label"], *rows]), newline="")
     return path
+
+
+def write_topics(
+    folder: Path, classes: int, per_class: int = 12, longest: int = 24, own: int = 3
+) -> Path:
+    """Write a table of topics, told apart by a few words of their own among common ones; return its path.
+
+    Every third text is about a neighbouring topic in part, so that some are hard to tell apart.
+
+    Args:
+        folder: for the file.
+        classes: how many topics.
+        per_class: texts of each.
+        longest: words of the longest text.
+        own: words of its own that a topic has.
+    """
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(classes * per_class):
+        topic, length = number % classes, 4 + number % (longest - 3)
+        words = [f"common{word}" for word in random.integers(0, 60, length)]
+        near = (topic + 1) % classes if number % 3 == 0 else topic
+        words[0] = f"topic{topic}word{random.integers(own)}"
+        words[-1] = f"topic{near}word{random.integers(own)}"
+        rows.append([" ".join(words), f"topic {topic:03}"])
+    path = folder / "topics.csv"
+    path.write_text(to_csv_text([["text", "label"], *rows]), newline="", encoding="utf-8")
+    return path

@@ -163,7 +163,10 @@ def test_a_path_outside_the_repository_is_written_in_full(
         (["photos", "notes.csv", "--kind", "image_generation"], "image_generation needs a folder"),
         (["photos", "photos/dark"], "photos/dark has 0 sub-folders"),
         (["photos", "empty"], "empty: none of 2 sampled files is a readable image"),
-        (["photos", "splits"], "splits can be read in 2 ways, choose with --layout"),
+        (
+            ["photos", "splits"],
+            "splits can be read in 2 ways, choose with --layout: classes: test and train are",
+        ),
         (["photos", "few"], "class 'dark' has 2 images; at least 3 are needed"),
         (["photos", "data"], "the project itself writes to data/params"),
         (["photos", "data/train/image"], "the project itself writes to data/train"),

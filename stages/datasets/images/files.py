@@ -38,8 +38,7 @@ class GreyDepth:
     def __init__(self, files: Sequence[Path], max_pixels: int) -> None:
         self._files, self._max_pixels, self._lock = files, max_pixels, Lock()
 
-    @property
-    def known(self) -> int | None:
+    def bits_in_use(self) -> int | None:
         """Return the number of bits, None where no file asked for it: there is no 16-bit grey file."""
         return self.__dict__.get("_bits")
 

@@ -12,6 +12,7 @@ from stages.core.errors import UserError
 from stages.datasets.images.files import GreyDepth, read_image_file
 from stages.datasets.images.folder_tree import escape
 from stages.datasets.images.layouts import FolderContents, LayoutChoice, read_folder
+from stages.datasets.images.problems import refuse_problems
 from stages.datasets.images.sample import ImageFile, ImageSample, ImageSource
 from stages.datasets.ledger import SourceNote
 
@@ -48,6 +49,9 @@ def folder_source(task: "Task") -> ImageSource:
         raise UserError(_changed(root / str(params.labels and params.labels.path)))
     pattern = re.compile(params.group_pattern) if params.group_pattern else None
     files = [_with_group(file, pattern) for file in contents.files]
+    if params.unreadable == "refuse":  # before any is decoded
+        problems = [(escape(file.path), escape(file.problem)) for file in files if file.problem]
+        refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     # Test data do not decide how 16-bit files are scaled.
     depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
     return ImageSource(

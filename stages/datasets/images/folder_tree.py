@@ -1,7 +1,8 @@
 """The files of a folder of images, without hidden and system files."""
 
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,16 @@ from PIL import Image
 
 from stages.core.errors import UserError
 from stages.datasets.images.files import FORMATS
+from stages.datasets.images.problems import first_few
 
 _SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
-_SHOWN = 3  # names that a remark quotes
+_REMARKS = {  # on kinds of entries
+    "system": "hidden or system files and folders are left out",
+    "special": "pipes, sockets or devices are left out",
+    "circular": "links to a folder above them are left out",
+    "linked": "links to folders are followed, but DVC does not notice changes behind them",
+}
+_LISTED_DEPTH = 2  # of folders
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,45 @@ def read_tree(root: Path) -> FolderTree:
     """
     files: list[str] = []
     folders: list[str] = []
-    left_out: dict[str, list[str]] = {"system": [], "special": [], "circular": [], "linked": []}
-    for folder, names, file_names in _walk(root, left_out):
-        prefix = f"{folder}/" if folder else ""
-        files += [prefix + name for name in file_names]
-        if "/" not in folder:
-            folders += [prefix + name for name in names]
+    left_out: dict[str, list[str]] = defaultdict(list)
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        for name, kind in _entries(root / below):
+            path = f"{below}/{name}" if below else name
+            if kind == "file":
+                files.append(path)
+            elif kind in {"folder", "linked"}:
+                waiting.append(path)
+                if path.count("/") < _LISTED_DEPTH:
+                    folders.append(path)
+            if kind in _REMARKS:
+                left_out[kind].append(path)
     return FolderTree(root, _ordered(files), _ordered(folders), _remarks(left_out))
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield each name in a folder, with its kind: file, folder, or a key of `_REMARKS`."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.name, _kind(folder, entry)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the folder cannot be listed ({error.strerror}); check its permissions"
+        ) from None
+
+
+def _kind(folder: Path, entry: "os.DirEntry[str]") -> str:
+    if entry.name.startswith(".") or entry.name in _SYSTEM_NAMES:
+        return "system"
+    if not entry.is_symlink():
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "special"
+    target = Path(entry)
+    if target.is_dir():
+        return "circular" if folder.resolve().is_relative_to(target.resolve()) else "linked"
+    # A broken link is listed as a file, so that it is reported as unreadable.
+    return "file" if target.is_file() or not target.exists() else "special"
 
 
 def _ordered(paths: list[str]) -> list[str]:
@@ -53,48 +93,15 @@ def _ordered(paths: list[str]) -> list[str]:
     return sorted(paths, key=lambda path: path.split("/"))
 
 
-def _walk(root: Path, left_out: dict[str, list[str]]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield each folder's path below `root`, the names of its folders, and those of its files."""
-
-    def fail(error: OSError) -> None:
-        raise UserError(
-            f"{error.filename}: the folder cannot be listed ({error.strerror}); check its permissions"
-        )
-
-    for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
-        path = Path(folder)
-        below = path.relative_to(root).as_posix() if path != root else ""
-        reasons: dict[str, str] = {}
-        for name in (*folders, *files):
-            if name.startswith(".") or name in _SYSTEM_NAMES:
-                reasons[name] = "system"
-        for name in set(folders) - set(reasons):
-            if (path / name).is_symlink():
-                back = path.resolve().is_relative_to((path / name).resolve())
-                reasons[name] = "circular" if back else "linked"
-        for name in set(files) - set(reasons):
-            if not (path / name).is_file() and (path / name).exists():
-                reasons[name] = "special"
-        for name, reason in reasons.items():
-            left_out[reason].append(f"{below}/{name}" if below else name)
-        folders[:] = [name for name in folders if reasons.get(name, "linked") == "linked"]
-        yield below, folders, [name for name in files if name not in reasons]
-
-
-def _remarks(left_out: dict[str, list[str]]) -> list[str]:
-    texts = {
-        "system": "hidden or system files and folders are left out",
-        "special": "pipes, sockets or devices are left out",
-        "circular": "links to a folder above them are left out",
-        "linked": "links to folders are followed, but DVC does not notice changes behind them",
-    }
-    return [f"{listing(left_out[key])}: {text}" for key, text in texts.items() if left_out[key]]
+def _remarks(left_out: Mapping[str, list[str]]) -> list[str]:
+    return [
+        f"{listing(left_out[kind])}: {text}" for kind, text in _REMARKS.items() if kind in left_out
+    ]
 
 
 def listing(paths: list[str]) -> str:
     """Return the number of paths, with the first few of them: "3 (a.png, b.png, c.png)"."""
-    shown = ", ".join(escape(path) for path in sorted(paths)[:_SHOWN])
-    return f"{len(paths)} ({shown}{', ...' if len(paths) > _SHOWN else ''})"
+    return f"{len(paths)} ({first_few([escape(path) for path in sorted(paths)])})"
 
 
 def escape(name: str) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from stages.core.errors import UserError
 from stages.datasets.class_names import require_distinct
 from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing, read_tree
-from stages.datasets.images.label_table import guess_labels, labelled_files
+from stages.datasets.images.label_columns import guess_labels
+from stages.datasets.images.label_table import labelled_files
+from stages.datasets.images.problems import summarise_problems
 from stages.datasets.images.sample import ImageFile
 from stages.datasets.texts.tables import official_split
 
@@ -102,10 +104,14 @@ def read_folder(root: Path, choice: LayoutChoice) -> FolderContents:
         files, remarks = _class_files(folders, choice, root)
     names = {file.label for file in files if file.label}
     if len(names) < _MIN_CLASSES:
-        raise UserError(f"{choice.name}: {len(names)} classes; at least {_MIN_CLASSES} are needed")
+        problems = summarise_problems((file.path, file.problem) for file in files if file.problem)
+        raise UserError(
+            f"{choice.name}: {len(names)} classes; at least {_MIN_CLASSES} are needed"
+            f"{f' ({problems})' if problems else ''}"
+        )
     remedy = "rename one, or put their images together"
-    where = choice.name if labels is None else f"{root / labels.path}, column {labels.label!r}"
-    require_distinct(names, where, remedy if labels is None else "write both alike")
+    source = choice.name if labels is None else f"{root / labels.path}, column {labels.label!r}"
+    require_distinct(names, source, remedy if labels is None else "write both alike")
     return FolderContents(layout, files, [*tree.remarks, *remarks], labels)
 
 
@@ -138,10 +144,13 @@ def _select(
         return "table", choice.labels
     if choice.layout in {"classes", "splits"}:
         return choice.layout, None
-    guess = guess_labels(tree)
     readings = {} if choice.layout else _folder_readings(folders)
-    if guess is not None:
-        readings["table"] = f"{guess.path} gives the class of a file in column {guess.label!r}"
+    undivided = all(_is_undivided_split(name, folders) for name in folders.has_images)
+    guesses = guess_labels(tree, only_named=bool(readings) and not undivided)
+    if guesses:
+        readings = {} if undivided else readings
+        columns = " or ".join(f"{guess.path}, column {guess.label!r}" for guess in guesses)
+        readings["table"] = f"a table gives the classes ({columns})"
     if len(readings) > 1:
         lines = "; ".join(f"{layout}: {reading}" for layout, reading in readings.items())
         raise UserError(
@@ -149,25 +158,38 @@ def _select(
             f"{lines}"
         )
     layout = next(iter(readings), choice.layout or "classes")
-    if layout == "table" and guess is not None and not choice.guess:
-        columns = ", ".join(f"{key}: {value}" for key, value in guess if value is not None)
+    if layout != "table":
+        return layout, None
+    if len(guesses) > 1:
+        one_table = len({guess.path for guess in guesses}) == 1
+        remedy = (
+            "call the right one 'label'"
+            if one_table
+            else "put the rows into one table, with a column for the split"
+        )
         raise UserError(
-            f"{choice.name}: no sub-folders for classes; {guess.path} seems to name the files and "
+            f"{choice.name}: several {'columns' if one_table else 'tables'} may give the classes: "
+            f"{columns}; {remedy}, or name it in {choice.labels_key}"
+        )
+    if guesses and not choice.guess:
+        columns = ", ".join(f"{key}: {value}" for key, value in guesses[0] if value is not None)
+        raise UserError(
+            f"{choice.name}: no sub-folders for classes; {guesses[0].path} seems to name the files and "
             f"their classes: set {choice.labels_key}: {{{columns}}}, if these are its columns"
         )
-    return layout, guess if layout == "table" else None
+    return layout, guesses[0] if guesses else None
 
 
 def _folder_readings(folders: _Folders) -> dict[str, str]:
     """Return what the sub-folders can be, by layout; nothing where there are none of images."""
     images = folders.has_images
     splits = sorted(name for name in images if official_split(name))
-    others = sorted(images - set(splits))
+    unrelated = sorted(images - set(splits))
     classes = f"{_named(sorted(images))} are the classes" if len(images) >= _MIN_CLASSES else ""
     divided = [name for name in splits if len(folders.inner[name]) >= _MIN_CLASSES]
     if not divided:
         readings = {"classes": classes} if classes else {}
-        if len(splits) >= _MIN_CLASSES and not others:
+        if len(splits) >= _MIN_CLASSES and not unrelated:
             readings["splits"] = (
                 f"{_named(splits)} are splits, which must each have a sub-folder for each class, and "
                 "have none yet"
@@ -175,14 +197,19 @@ def _folder_readings(folders: _Folders) -> dict[str, str]:
         return readings
     inner = sorted({name for split in divided for name in folders.inner[split]})
     reading = f"{_named(splits)} are splits, each with the classes {_named(inner)}"
-    if not others:
+    if not unrelated:
         return {"splits": reading}
-    return {"splits": f"{reading} (left out: {_named(others)})", "classes": classes}
+    return {"splits": f"{reading} (left out: {_named(unrelated)})", "classes": classes}
+
+
+def _is_undivided_split(name: str, folders: _Folders) -> bool:
+    """Return whether a folder is called like a split and has no sub-folders of classes."""
+    return bool(official_split(name)) and len(folders.inner[name]) < _MIN_CLASSES
 
 
 def _named(names: list[str]) -> str:
-    shown = [*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])]
-    return ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 else shown[0]
+    quoted = [*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])]
+    return ", ".join(quoted[:-1]) + f" and {quoted[-1]}" if len(quoted) > 1 else quoted[0]
 
 
 def _no_table(tree: FolderTree, choice: LayoutChoice) -> str:
@@ -204,6 +231,8 @@ def _class_files(
     if len(names) < _MIN_CLASSES:
         inner = [name for name in names if len(folders.inner[name]) >= _MIN_CLASSES]
         hint = f"; {inner[0]} has more: name {root / inner[0]}" if inner else ""
+        if folders.loose and not names:
+            hint = f"; or a table of the classes of its {len(folders.loose)} files (layout table)"
         raise UserError(
             f"{choice.name} has {len(names)} sub-folders; at least 2 classes are needed, each a "
             f"sub-folder of images{hint}"
@@ -222,7 +251,7 @@ def _split_files(folders: _Folders, choice: LayoutChoice) -> tuple[list[ImageFil
     tops: dict[str, list[str]] = defaultdict(list)
     for name in folders.files:
         tops[official_split(name)].append(name)
-    others = tops.pop("", [])
+    unrelated = tops.pop("", [])
     for split, names in tops.items():
         if len(names) > 1:
             raise UserError(
@@ -252,8 +281,8 @@ def _split_files(folders: _Folders, choice: LayoutChoice) -> tuple[list[ImageFil
             f"{choice.name}: {tops['train'][0]} needs a sub-folder of images for each of at least 2 "
             "classes"
         )
-    if others:
-        remarks.append(f"{listing(others)}: folders that are no splits are left out")
+    if unrelated:
+        remarks.append(f"{listing(unrelated)}: folders that are no splits are left out")
     return sorted(files, key=lambda file: file.path.split("/")), remarks
 
 

@@ -7,7 +7,7 @@ from stages.core.errors import UserError
 from stages.datasets.images.duplicates import near_pairs
 from stages.datasets.images.files import FULL_DEPTH
 from stages.datasets.images.packed import open_packed, pack_images
-from stages.datasets.images.problems import summarise_problems
+from stages.datasets.images.problems import count_kinds, refuse_problems, summarise_problems
 from stages.datasets.images.sources import open_source
 from stages.datasets.preparing import (
     PreparationRules,
@@ -58,13 +58,15 @@ def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> P
         return split_and_describe(packed, classes, pairs, source.note, rules)
 
     data = replace_atomically(folder / "images.npy", make)
-    bits = source.grey_depth.known if source.grey_depth else None
+    excluded = data.excluded[data.excluded["reason"] == "unreadable"]
+    bits = source.grey_depth.bits_in_use() if source.grey_depth else None
     depth = f"; 16-bit grey files use {bits} bits and are scaled by these" if bits else ""
     data.note.update(
         source=params.source,
         layout=source.layout,
         shape=list(shape),
         grey_bits=bits or FULL_DEPTH,
+        unreadable_kinds=count_kinds(excluded["detail"]),
         size_rule=f"{params.size} x {params.size} pixels, {params.channels} channel(s); resized, without "
         f"keeping the aspect ratio, where a file differs{depth}",
     )
@@ -78,15 +80,11 @@ def prepare_images(task: "Task", folder: Path, *, stratified: bool = False) -> P
 
 def _require_readable(packed: "PackedSamples", task: "Task") -> None:
     params: PrepareImages = task.params.prepare
-    unreadable = packed.unreadable
-    problems = summarise_problems(zip(unreadable["id"], unreadable["problem"], strict=True))
-    if len(unreadable) and params.unreadable == "refuse":
-        raise UserError(
-            f"{params.path}: {len(unreadable)} files or rows cannot be used: {problems}; "
-            f"repair or remove them, or set {task.key('prepare.unreadable')}: list to continue without "
-            "them"
-        )
+    problems = list(zip(packed.unreadable["id"], packed.unreadable["problem"], strict=True))
+    if params.unreadable == "refuse":
+        refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     if packed.samples.empty:
         raise UserError(
-            f"{params.path}: none of {len(unreadable)} files is a readable image: {problems}"
+            f"{params.path}: none of {len(problems)} files is a readable image: "
+            f"{summarise_problems(problems)}"
         )

@@ -8,8 +8,9 @@ from stages.core.runtime import seed_for
 from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.duplicates import near_pairs
 from stages.datasets.texts.packed import PackedTexts
-from stages.kinds.text_classification.inputs import pad_tokens, tokenize
+from stages.kinds.text_classification.inputs import pad_tokens
 from stages.kinds.text_classification.model import fresh_model
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.sanity_checks.data import data_checks
 from stages.training.sanity_checks.network import classifier_checks, layer_shapes
 from stages.training.sanity_checks.results import CheckResults

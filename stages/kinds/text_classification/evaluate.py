@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from stages.core.runtime import torch_device
-from stages.datasets.dataset import Dataset, read_dataset
+from stages.datasets.dataset import SPLITS, Dataset, read_dataset
 from stages.datasets.texts.packed import PackedTexts, split_words
 from stages.evaluation import comparison
 from stages.evaluation.comparison import (
@@ -23,6 +23,7 @@ from stages.evaluation.comparison import (
 from stages.evaluation.significance import mcnemar_test, proportion_interval
 from stages.evaluation.slices import contrast_consistency, slice_metrics
 from stages.kinds.text_classification.baseline import KEYWORDS, NEGATION
+from stages.kinds.text_classification.tokens import whole_lengths
 
 if TYPE_CHECKING:
     from stages.core.task import Task
@@ -37,6 +38,7 @@ CUE_WORDS = {
     "intensity": "so such too very really utterly totally extremely absolutely",
 }
 NO_CUE = "other"
+_LARGEST_SET, _SHARED_WORDS = 8, 1 / 3  # of a contrast set
 
 
 def evaluate(task: "Task") -> ClassifierEvaluation:
@@ -58,7 +60,9 @@ def evaluate(task: "Task") -> ClassifierEvaluation:
         return embed, lambda features: head_probabilities(model.head, features)
 
     evaluation = evaluate_classifier(task, dataset, load_seed, compute_metrics)
-    buckets = _buckets(task, dataset.part("test"), texts.at(dataset.rows("test")))
+    buckets = text_buckets(task, dataset, texts.at(dataset.rows("test")))
+    if buckets is None:  # a failure case is in the bucket of its two classes
+        return evaluation
     predictions = evaluation.predictions.predictions.assign(bucket=buckets)
     return replace(evaluation, predictions=replace(evaluation.predictions, predictions=predictions))
 
@@ -77,24 +81,33 @@ def compute_metrics(
     figures = comparison.compute_metrics(task, dataset, predictions, baseline, log)
     params: EvaluateTexts = task.params.evaluate
     test, labels = dataset.part("test"), predictions.labels()
-    texts = PackedTexts(task.folder("prepare") / "texts.bin").at(test["row"])
-    buckets = _buckets(task, test, texts)
+    packed = PackedTexts(task.folder("prepare") / "texts.bin")
+    lengths = {split: whole_lengths(packed.at(dataset.rows(split))) for split in SPLITS}
+    texts, max_tokens = packed.at(test["row"]), task.params.train.max_tokens
+    buckets = text_buckets(task, dataset, texts)
+    if buckets is None:
+        buckets = np.array(dataset.classes, dtype=object)[labels]
     methods = {
         name: predictions.of_baseline(name).predicted == labels for name in baseline["methods"]
     }
     model, strongest = predictions.of_model().predicted == labels, methods[baseline["strongest"]]
 
     metrics: dict[str, Any] = dict(figures.metrics)
-    if {KEYWORDS, NEGATION} <= methods.keys():
+    metrics["cut_off"] = {split: cut_off(counts, max_tokens) for split, counts in lengths.items()}
+    if {KEYWORDS, NEGATION} <= methods.keys() and negation_buckets(buckets):
         metrics["fix_attempt"] = fix_attempt(methods[KEYWORDS], methods[NEGATION], buckets)
+    contrast_groups = groups_of_similar_texts(test["group"].to_numpy(object), labels, texts)
     for name, correct in (("current", model), ("baseline", strongest)):
-        consistent, groups = contrast_consistency(test["group"].to_numpy(), labels, correct)
+        consistent, groups = contrast_consistency(contrast_groups, labels, correct)
         if groups:
             low, high = proportion_interval(consistent, groups, params.confidence)
             share = {"share": consistent / groups, "low": low, "high": high, "groups": groups}
             metrics[name] = {**metrics[name], "contrast_consistency": share}
     columns = {name: test[name].to_numpy(object) for name in task.params.prepare.columns.slices}
     columns["length"] = length_slices(texts, params.lengths)
+    if metrics["cut_off"]["test"]["texts"]:
+        names = np.array(["whole", f"cut off after {max_tokens} tokens"], dtype=object)
+        columns["cut_off"] = names[(lengths["test"] > max_tokens).astype(int)]
     tables = {
         "slices": slice_metrics(columns, model, strongest, params.confidence),
         "buckets": errors_by_bucket(buckets, {**methods, "model": model}),
@@ -102,11 +115,63 @@ def compute_metrics(
     return replace(figures, metrics=metrics, tables={**figures.tables, **tables})
 
 
-def _buckets(task: "Task", test: pd.DataFrame, texts: Sequence[str]) -> np.ndarray:
-    """Return each test text's bucket: the params' column, or the bucket of its cue words."""
+def text_buckets(task: "Task", dataset: Dataset, texts: Sequence[str]) -> np.ndarray | None:
+    """Return the bucket of each test text: by the params' column, or by its cue words.
+
+    The words signal what turns a judgement round, so they are for two classes; with more and no column
+    None is returned: errors are counted by class.
+    """
     column = task.params.evaluate.bucket_by
-    buckets: list[str] = list(test[column]) if column else [bucket_of(text) for text in texts]
-    return np.array(buckets, dtype=object)
+    if column:
+        return np.array(dataset.part("test")[column], dtype=object)
+    if len(dataset.classes) > 2:  # noqa: PLR2004
+        return None
+    return np.array([bucket_of(text) for text in texts], dtype=object)
+
+
+def groups_of_similar_texts(
+    groups: np.ndarray, labels: np.ndarray, texts: Sequence[str]
+) -> np.ndarray:
+    """Return the groups, (n,), of which some may be contrast sets; any other text is a group of its own.
+
+    The texts of a contrast set differ in a few words and in the label; an author's texts on several
+    topics do not. So two texts of different labels must share a third of their words, and a group of
+    more than 8 texts is none.
+
+    Args:
+        groups: (n,).
+        labels: (n,).
+        texts: n.
+    """
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    result = np.array([f"text {index}" for index in range(len(groups))], dtype=object)
+    for group, indices in members.items():
+        words = {index: set(split_words(texts[index])) for index in indices[:_LARGEST_SET]}
+        if len(indices) <= _LARGEST_SET and any(
+            labels[a] != labels[b]
+            and len(words[a] & words[b]) >= _SHARED_WORDS * len(words[a] | words[b])
+            for a, b in combinations(indices, 2)
+        ):
+            result[indices] = group
+    return result
+
+
+def cut_off(lengths: np.ndarray, max_tokens: int) -> dict[str, Any]:
+    """Return how many texts are cut off, their share of the texts, and the share of tokens that is cut.
+
+    Args:
+        lengths: (n,), the tokens of each text before anything is cut off.
+        max_tokens: that the model reads.
+    """
+    cut = int((lengths > max_tokens).sum())
+    lost = np.maximum(lengths - max_tokens, 0).sum()
+    return {
+        "texts": cut,
+        "share_of_texts": cut / len(lengths),
+        "share_of_tokens": float(lost / lengths.sum()),
+    }
 
 
 def bucket_of(text: str) -> str:
@@ -136,20 +201,25 @@ def errors_by_bucket(buckets: np.ndarray, correct: Mapping[str, np.ndarray]) -> 
     return table.groupby("bucket", sort=True).sum().astype(int).reset_index()
 
 
+def negation_buckets(buckets: np.ndarray) -> list[str]:
+    """Return the buckets of (n,) that have "negation" in their name, sorted."""
+    return sorted({str(bucket) for bucket in buckets if "negation" in str(bucket)})
+
+
 def fix_attempt(before: np.ndarray, after: np.ndarray, buckets: np.ndarray) -> dict[str, Any]:
     """Return the effect of the negation rule on the buckets of negations, and on all others.
 
     Args:
         before: (n,), bool, texts that keyword counts classify correctly.
         after: (n,), bool, the same with the rule.
-        buckets: (n,); those with "negation" in their name are the ones that the rule should fix.
+        buckets: (n,); the rule should fix those of `negation_buckets`, of which there is one.
     """
-    covered = sorted({str(bucket) for bucket in buckets if "negation" in str(bucket)})
+    covered = negation_buckets(buckets)
     inside = np.isin(buckets.astype(str), covered)
     attempt: dict[str, Any] = {
         "change": NEGATION,
         "instead_of": KEYWORDS,
-        "bucket": " and ".join(covered) or "negation",
+        "bucket": " and ".join(covered),
     }
     for name, part in (("in_bucket", inside), ("elsewhere", ~inside)):
         fixed = int((after & ~before & part).sum())

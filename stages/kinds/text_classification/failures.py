@@ -1,5 +1,6 @@
 """Failure cases of a text classifier, the words behind them, and the one change to try first."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.kinds.text_classification.schema import FailuresOfTexts, TrainTexts
 
+_MAX_WORDS_READ = 300_000  # to weigh words; MiniLM multiplies and adds 14 million times for each
 _MIN_TEXTS = 10  # of a bucket, for its share of errors to be compared
 
 
@@ -36,16 +38,17 @@ def analyse(task: "Task") -> FailureAnalysis:
     dataset = read_dataset(task.folder("prepare"))
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     analysis = analyse_classifier(task, dataset, changes(task.params.train))
-    explained = pd.concat([analysis.cases.head(params.explain), analysis.successes])
+    explained = pd.concat([analysis.successes, analysis.cases.head(params.explain)])
+    explained = explained.head(
+        within_budget(texts.at(explained["row"]), task.params.train.max_tokens)
+    )
     weights = _word_weights(task, dataset, texts.at(explained["row"]))
     metrics = read_json(task.folder("evaluate") / "metrics.json")
     buckets = read_csv(task.folder("evaluate") / "buckets.csv", dtype={"bucket": str})
     summary = {
         **analysis.summary,
         "known_failure": known_failure(buckets, metrics["strongest_baseline"]),
-        "fix_attempt": metrics.get(
-            "fix_attempt", {"change": f"none: {task.key('baseline.keywords')} is null"}
-        ),
+        "fix_attempt": metrics.get("fix_attempt", {"change": f"none: {_missing_for_fix(task)}"}),
     }
     return replace(
         analysis,
@@ -61,12 +64,27 @@ def analyse(task: "Task") -> FailureAnalysis:
     )
 
 
+def _missing_for_fix(task: "Task") -> str:
+    if task.params.baseline.keywords is None:
+        return f"{task.key('baseline.keywords')} is null"
+    return "no bucket is of negations"
+
+
 def _word_weights(task: "Task", dataset: Dataset, texts: list[str]) -> list[WordWeights]:
     """Return the weight of each word of `texts`, by the model of the primary seed."""
     model = load(task, len(dataset.classes), task.params.train.seeds[0])
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
     log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
     return word_weights(model, texts, log_probabilities, max_tokens, device)
+
+
+def within_budget(texts: Sequence[str], max_tokens: int) -> int:
+    """Return for how many of `texts`, from the first, the words can be weighed in a few minutes.
+
+    Each word that the model reads is removed once, and the rest of the text is read again.
+    """
+    lengths = np.array([min(len(text.split()), max_tokens) for text in texts])
+    return max(1, int(np.searchsorted(np.cumsum(lengths**2), _MAX_WORDS_READ, side="right")))
 
 
 def known_failure(buckets: pd.DataFrame, baseline: str) -> dict[str, Any]:

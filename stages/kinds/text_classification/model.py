@@ -15,13 +15,12 @@ from stages.core.progress import progress
 from stages.core.runtime import seed_for, torch_device
 from stages.kinds.text_classification.inputs import (
     PADDING,
-    minilm_file,
     pad_tokens,
     sorted_batches,
     token_counts,
-    tokenize,
 )
 from stages.kinds.text_classification.schema import MINILM_LAYERS
+from stages.kinds.text_classification.tokens import minilm_file, tokenize
 from stages.training.text_networks import EncoderLayer
 from stages.training.weights import load_trainable, read_weights
 

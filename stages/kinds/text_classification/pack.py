@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stages.datasets.dataset import SPLITS
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification.artifacts import artifacts
 from stages.kinds.text_classification.schema import MINILM_LAYERS
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 DEMO = "Not the holiday we had hoped for, and still I would book it again."
 _MAX_NEIGHBOURS = 2  # nearest training texts that the page shows with a case
+_MAX_WORDS = 200  # of a text that the page shows
+_MAX_NEIGHBOUR = 600  # characters of a nearest training text that the page shows
+_MAX_FAILURES = 40  # failure cases that the page shows; the file has all
+_MAX_BUCKETS = 20  # rows of the table of buckets on the page; the file has all
 _MAX_SLICES = 40  # rows of the table of slices on the page; the file has all
 _HIGHLIGHTS = (
     "Green words speak for the predicted class, orange ones against it; the weight of a word is the "
@@ -57,20 +62,21 @@ def pack(task: "Task") -> EvidencePack:
     files = artifacts(task)
     outputs = load_outputs(task, TextOutputs, files)
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
+    demo = DEMO if task.params.prepare.source == "reviews" else "a text of your own"
     document = classification_document(
         outputs,
         f"Evidence: {task.name}, text classification",
         (_success_quotes(outputs), _failure_quotes(outputs, texts)),
         {
             "check": _data_flow(outputs),
-            "train": [Text(describe_training(task.params.train))],
-            "evaluate": [_contrast_pairs(outputs), _slice_table(outputs)],
+            "train": [Text(describe_training(task.params.train)), _cut_off(outputs)],
+            "evaluate": [*_contrast_pairs(outputs), _slice_table(outputs)],
             "failures": [_known_failure(outputs), _bucket_table(outputs)],
             "limits": [_limits(outputs)],
         },
         [
             Text("Predict the class of a text:"),
-            Command(f"evidence predict {task.name} '{DEMO}'"),
+            Command(f"evidence predict {task.name} '{demo}'"),
         ],
     )
     record = {
@@ -111,13 +117,15 @@ def _failure_quotes(outputs: TextOutputs, texts: PackedTexts) -> Quotes:
     rank = {bucket: place for place, bucket in enumerate(cases["bucket"].value_counts().index)}
     first = cases.groupby("bucket", sort=False).head(per_bucket)
     first = first.sort_values("bucket", key=lambda names: names.map(rank), kind="stable")
+    pair_buckets = _buckets_of(outputs) is None
     quotes = [
         Quote(
-            f"{row['bucket']}: {row['true']} → {row['predicted']} ({row['kind']})",
+            f"{'' if pair_buckets else row['bucket'] + ': '}{row['true']} → {row['predicted']} "
+            f"({row['kind']})",
             _weighted_words(row, outputs),
             [*case_lines(row), *_neighbour_lines(row, texts), row["id"]],
         )
-        for row in table_rows(first)
+        for row in table_rows(first.head(_MAX_FAILURES))
     ]
     return Quotes(
         f"{len(quotes)} of {len(cases)} failure cases: at most {per_bucket} of each bucket, the most "
@@ -127,17 +135,23 @@ def _failure_quotes(outputs: TextOutputs, texts: PackedTexts) -> Quotes:
 
 
 def _weighted_words(row: Mapping[str, Any], outputs: TextOutputs) -> list[tuple[str, float]]:
-    """Return a text's words, each with its weight as a share of the largest; 0 where none is known."""
+    """Return a text's first words, with their weights as shares of the largest; 0 where none is known."""
     words = outputs.word_weights.get(row["id"]) or [(word, 0.0) for word in row["text"].split()]
     largest = max((abs(weight) for _, weight in words), default=0.0) or 1.0
-    return [(word, weight / largest) for word, weight in words]
+    shown = [(word, weight / largest) for word, weight in words[:_MAX_WORDS]]
+    more = len(words) - len(shown)
+    return [*shown, (f"[{more:,} more words]", 0.0)] if more else shown
 
 
 def _neighbour_lines(row: Mapping[str, Any], texts: PackedTexts) -> list[str]:
     rows = row["neighbour_rows"].split()[:_MAX_NEIGHBOURS]
     labels = row["neighbour_labels"].split(" | ")
     neighbours = zip(labels, texts.at(map(int, rows)), strict=False)
-    return [f"nearest training text ({label}): {text}" for label, text in neighbours]
+    return [
+        f"nearest training text ({label}): "
+        f"{text if len(text) <= _MAX_NEIGHBOUR else text[:_MAX_NEIGHBOUR] + ' [...]'}"
+        for label, text in neighbours
+    ]
 
 
 # Sections
@@ -177,7 +191,7 @@ def _network(params: "TrainTexts") -> str:
     return f"MiniLM (trained: {' and '.join(trained)}; frozen: {' and '.join(frozen)})"
 
 
-def _contrast_pairs(outputs: TextOutputs) -> Facts:
+def _contrast_pairs(outputs: TextOutputs) -> list[Block]:
     rows = []
     for key, name in (("current", "Model"), ("baseline", "Baseline")):
         consistency = outputs.metrics[key].get("contrast_consistency")
@@ -188,7 +202,7 @@ def _contrast_pairs(outputs: TextOutputs) -> Facts:
                 f"{consistency['groups']} groups whose texts differ in a few words and in the label"
             )
             rows.append((f"{name}, contrast pairs", description))
-    return Facts(rows or [("Contrast pairs", "none among the test texts")])
+    return [Facts(rows)] if rows else []
 
 
 def _slice_table(outputs: TextOutputs) -> Table:
@@ -216,12 +230,13 @@ def _known_failure(outputs: TextOutputs) -> Facts:
         f"{failure['bucket']}: the model is wrong on {failure['errors']} of {failure['count']} texts, "
         f"the baseline on {failure['baseline_errors']}"
     )
-    return Facts([("Known failure", description), ("Fix attempt", _fix_attempt(attempt))])
+    facts = [("Known failure", description)]
+    if "in_bucket" in attempt:
+        facts.append(("Fix attempt", _fix_attempt(attempt)))
+    return Facts(facts)
 
 
 def _fix_attempt(attempt: Mapping[str, Any]) -> str:
-    if "in_bucket" not in attempt:
-        return str(attempt["change"])
     inside, outside = attempt["in_bucket"], attempt["elsewhere"]
     return (
         f"{attempt['change']} instead of {attempt['instead_of']}. On the {inside['count']} texts of the "
@@ -232,12 +247,40 @@ def _fix_attempt(attempt: Mapping[str, Any]) -> str:
     )
 
 
+def _buckets_of(outputs: TextOutputs) -> str | None:
+    """Return by what the buckets are told; None where they are the classes."""
+    column = outputs.task.params.evaluate.bucket_by
+    if column:
+        return f"the column {column}"
+    return None if len(outputs.dataset.classes) > 2 else "cue words"  # noqa: PLR2004
+
+
 def _bucket_table(outputs: TextOutputs) -> Table:
-    table, column = outputs.buckets, outputs.task.params.evaluate.bucket_by
+    table = outputs.buckets
+    extent = ""
+    if len(table) > _MAX_BUCKETS:
+        share = (table["model"] / table["count"]).sort_values(ascending=False, kind="stable")
+        table = table.loc[share.index[:_MAX_BUCKETS]]
+        extent = (
+            f"; the {_MAX_BUCKETS} of {len(share)} with the highest share of the model's errors"
+        )
     methods = {name: f"{name}: errors" for name in table.columns.drop(["bucket", "count"])}
-    by = f"the column {column}" if column else "cue words"
-    caption = f"Test errors of each method by bucket (buckets by {by})"
+    by = _buckets_of(outputs) or "the true class"
+    caption = f"Test errors of each method by bucket (buckets by {by}{extent})"
     return make_table(table_rows(table), {"bucket": "bucket", "count": "texts", **methods}, caption)
+
+
+def _cut_off(outputs: TextOutputs) -> Facts:
+    """Return how much of the texts the model does not read."""
+    max_tokens, rows = outputs.task.params.train.max_tokens, []
+    for split in SPLITS:
+        cut = outputs.metrics["cut_off"][split]
+        if cut["texts"]:
+            rows.append(
+                f"{cut['texts']:,} {split} texts ({percent(cut['share_of_texts'])}), with "
+                f"{percent(cut['share_of_tokens'])} of the tokens of all {split} texts"
+            )
+    return Facts([(f"Cut off after {max_tokens} tokens", "; ".join(rows) or "no text")])
 
 
 def _limits(outputs: TextOutputs) -> Facts:

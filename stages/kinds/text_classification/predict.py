@@ -57,7 +57,8 @@ def word_weights(
     """Return the words of each text, with how much each one speaks for the predicted class.
 
     Occlusion (Zeiler and Fergus, 2014, section 4.2; for words Li, Monroe and Jurafsky, 2016): a word's
-    weight is the fall in the log probability of that class, in nats, when the word is removed.
+    weight is the fall in the log probability of that class, in nats, when the word is removed. A word
+    beyond the `max_tokens`-th is not read, and weighs nothing.
 
     Args:
         model: ready to predict.
@@ -72,14 +73,16 @@ def word_weights(
     occluded = [
         " ".join(words[:index] + words[index + 1 :])
         for words in split_texts
-        for index in range(len(words))
+        for index in range(min(len(words), max_tokens))
     ]
     remaining = predict_batches(model.log_probabilities, occluded, max_tokens, device)
     weights, start = [], 0
     for words, row in zip(split_texts, log_probabilities, strict=True):
         best = int(row.argmax())
-        falls = row[best] - remaining[start : start + len(words), best]
-        start += len(words)
+        count = min(len(words), max_tokens)
+        falls = np.zeros(len(words))
+        falls[:count] = row[best] - remaining[start : start + count, best]
+        start += count
         weights.append([(word, float(fall)) for word, fall in zip(words, falls, strict=True)])
     return weights
 

@@ -170,9 +170,9 @@ def _sample_texts(column: Column) -> list[str]:
 
 def _max_tokens(texts: Sequence[str]) -> tuple[int, str]:
     """Return the length in tokens that 95% of the texts do not exceed, within limits, and the reason."""
-    from stages.kinds.text_classification.inputs import token_counts, tokenize
+    from stages.kinds.text_classification.tokens import tokenize
 
-    lengths = token_counts(tokenize(texts, _LONGEST_TEXT))
+    lengths = np.array([len(tokens) for tokens in tokenize(texts, _LONGEST_TEXT)])
     needed = int(np.quantile(lengths, _TOKEN_QUANTILE))
     tokens = min(_MOST_TOKENS, -(-needed // _TOKEN_STEP) * _TOKEN_STEP)
     share = float((lengths > tokens).mean())

@@ -17,9 +17,9 @@ from stages.kinds.text_classification.inputs import (
     shuffled_batches,
     sorted_batches,
     token_counts,
-    tokenize,
 )
 from stages.kinds.text_classification.model import fresh_model
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.classification import Batch, classification_run
 from stages.training.loop import TrainingRun
 

@@ -11,9 +11,9 @@ from support.texts import default_text_task
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
-from stages.kinds.text_classification import inputs
-from stages.kinds.text_classification.inputs import minilm_file
+from stages.kinds.text_classification import tokens
 from stages.kinds.text_classification.model import build
+from stages.kinds.text_classification.tokens import minilm_file
 
 PACKAGE = "a_package_with_files"
 
@@ -21,7 +21,7 @@ PACKAGE = "a_package_with_files"
 @pytest.fixture
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Hide the installed files; only those in site/ and hub/ of the returned folder are there."""
-    monkeypatch.setattr(inputs, "PACKAGE", PACKAGE)
+    monkeypatch.setattr(tokens, "PACKAGE", PACKAGE)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.syspath_prepend(tmp_path / "site")
     minilm_file.cache_clear()
@@ -32,7 +32,7 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, Path]:
-    return {name: minilm_file(name) for name in inputs.SHA256}
+    return {name: minilm_file(name) for name in tokens.SHA256}
 
 
 def install_package(folder: Path, name: str, source: Path) -> Path:
@@ -43,9 +43,9 @@ def install_package(folder: Path, name: str, source: Path) -> Path:
     return Path(shutil.copyfile(source, package / "model" / name))
 
 
-def fill_cache(folder: Path, name: str, source: Path, revision: str = inputs.REVISION) -> Path:
+def fill_cache(folder: Path, name: str, source: Path, revision: str = tokens.REVISION) -> Path:
     """Put a file into the cache as the hub's client does: a blob, and a link to it by revision."""
-    repository = folder / "hub" / f"models--{inputs.REPOSITORY.replace('/', '--')}"
+    repository = folder / "hub" / f"models--{tokens.REPOSITORY.replace('/', '--')}"
     blob, snapshot = repository / "blobs" / sha256(source), repository / "snapshots" / revision
     for parent in (blob.parent, snapshot, repository / "refs"):
         parent.mkdir(parents=True, exist_ok=True)
@@ -64,17 +64,17 @@ def flip_a_bit(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", inputs.SHA256)
+@pytest.mark.parametrize("name", tokens.SHA256)
 def test_the_package_is_used_before_the_cache(
     empty_machine: Path, files: dict[str, Path], name: str
 ) -> None:
-    assert sha256(files[name]) == inputs.SHA256[name]
+    assert sha256(files[name]) == tokens.SHA256[name]
     path = install_package(empty_machine, name, files[name])
     fill_cache(empty_machine, name, files[name])
     assert minilm_file(name) == path
 
 
-@pytest.mark.parametrize("name", inputs.SHA256)
+@pytest.mark.parametrize("name", tokens.SHA256)
 def test_a_changed_copy_is_refused_with_both_digests(
     empty_machine: Path, files: dict[str, Path], name: str
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_changed_copy_is_refused_with_both_digests(
     line = str(error.value)
     assert "\n" not in line
     assert line.startswith(f"MiniLM's {name}: {path} has SHA-256 {sha256(path)}; must be ")
-    assert f"must be {inputs.SHA256[name]}: install it again" in line
+    assert f"must be {tokens.SHA256[name]}: install it again" in line
     if name == "model.safetensors":
         with pytest.raises(UserError, match="has SHA-256"):
             build(default_text_task().params.train, 2)
@@ -122,7 +122,7 @@ def test_two_changed_copies_are_both_named(empty_machine: Path, files: dict[str,
     assert all(f"{path} has SHA-256 {sha256(path)}" in str(error.value) for path in paths)
 
 
-@pytest.mark.parametrize("name", inputs.SHA256)
+@pytest.mark.parametrize("name", tokens.SHA256)
 def test_a_missing_file_is_refused_with_the_way_to_install_it(
     empty_machine: Path, name: str
 ) -> None:
@@ -130,4 +130,4 @@ def test_a_missing_file_is_refused_with_the_way_to_install_it(
         minilm_file(name)
     line = str(error.value)
     assert line.startswith(f"MiniLM's {name} is missing; install it with `make venv`, or download ")
-    assert f"revision {inputs.REVISION} of {inputs.REPOSITORY}" in line
+    assert f"revision {tokens.REVISION} of {tokens.REPOSITORY}" in line

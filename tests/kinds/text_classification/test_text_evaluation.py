@@ -8,11 +8,14 @@ from support.texts import default_text_task
 from stages.kinds.text_classification.baseline import KEYWORDS, NEGATION
 from stages.kinds.text_classification.evaluate import (
     bucket_of,
+    cut_off,
     errors_by_bucket,
     fix_attempt,
+    groups_of_similar_texts,
     length_slices,
+    negation_buckets,
 )
-from stages.kinds.text_classification.failures import changes, known_failure
+from stages.kinds.text_classification.failures import changes, known_failure, within_budget
 from stages.kinds.text_classification.pack import describe_training
 
 TRAIN = default_text_task().params.train
@@ -103,6 +106,44 @@ def test_the_effect_of_a_fix_is_counted_in_its_buckets_and_elsewhere() -> None:
         "broken": 1,
         "mcnemar_p": pytest.approx(1.0),
     }
+
+
+def test_only_buckets_of_negation_are_covered_by_its_rule() -> None:
+    assert negation_buckets(np.array(["sport", "war"])) == []
+    assert negation_buckets(np.array(["other", "negation", "a negation"])) == [
+        "a negation",
+        "negation",
+    ]
+
+
+def test_what_is_cut_off_is_counted_by_hand() -> None:
+    assert cut_off(np.array([10, 20, 30, 40]), 20) == {
+        "texts": 2,
+        "share_of_texts": 0.5,
+        "share_of_tokens": 0.3,  # 10 and 20 of 100
+    }
+    assert cut_off(np.array([5, 20]), 20)["texts"] == 0
+
+
+def test_a_group_of_dissimilar_texts_is_no_contrast_set() -> None:
+    texts = [
+        *("the room was clean and warm", "the room was dirty and cold"),  # 4 of 8 words
+        *("the room was clean and warm", "a goal in the last minute won it"),  # 1 of 13
+        *("the room was clean", "the room was clean too"),  # the same label
+        *["a b c", "a b d"] * 5,  # too many
+    ]
+    groups = np.array(["pair"] * 2 + ["author"] * 2 + ["same"] * 2 + ["crowd"] * 10, dtype=object)
+    labels = np.array([0, 1, 0, 1, 0, 0, *[0, 1] * 5])
+    result = groups_of_similar_texts(groups, labels, texts)
+    assert result[:2].tolist() == ["pair", "pair"]
+    assert len({*result}) == 15
+
+
+@pytest.mark.parametrize(("words", "count"), [(10, 500), (100, 30), (1000, 18), (100_000, 18)])
+def test_the_longer_the_texts_the_fewer_are_explained(words: int, count: int) -> None:
+    texts = ["so " * words] * 500
+    assert within_budget(texts, 128) == count
+    assert within_budget(texts[:1], 512) == 1
 
 
 @pytest.mark.parametrize(("large", "bucket"), [(10, "large"), (9, "small")])

@@ -22,8 +22,9 @@ from support.texts import default_text_task
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.kinds.text_classification.inputs import pad_states, pad_tokens, tokenize
+from stages.kinds.text_classification.inputs import pad_states, pad_tokens
 from stages.kinds.text_classification.model import TextClassifier, build, predict_batches
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.text_networks import EncoderLayer
 
 WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]

@@ -21,9 +21,9 @@ from stages.kinds.text_classification.inputs import (
     pad_tokens,
     shuffled_batches,
     sorted_batches,
-    tokenize,
 )
 from stages.kinds.text_classification.model import predict_batches
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.devices import launch_fabric
 from stages.training.weights import load_trainable, trainable_state, write_weights
 

@@ -15,7 +15,6 @@ from torch import nn
 
 from stages.core.errors import UserError
 from stages.core.task import Task
-from stages.kinds.text_classification.inputs import tokenize
 from stages.kinds.text_classification.model import TextClassifier, predict_batches
 from stages.kinds.text_classification.predict import (
     WordWeights,
@@ -23,6 +22,7 @@ from stages.kinds.text_classification.predict import (
     top_words,
     word_weights,
 )
+from stages.kinds.text_classification.tokens import tokenize
 from stages.training.text_networks import EncoderLayer
 from stages.training.weights import trainable_state, write_weights
 
@@ -133,3 +133,13 @@ def test_a_text_that_is_empty_or_not_utf_8_is_refused_by_its_number(trained_task
     latin_1 = os.fsdecode(b"caf\xe9")  # as Python reads it in a Latin-1 terminal
     with pytest.raises(UserError, match="text 1 is not UTF-8; set your terminal to UTF-8"):
         list(predict(trained_task, [latin_1]))
+
+
+def test_a_word_that_cannot_be_read_weighs_nothing() -> None:
+    texts = ["good " + "the " * 30, "the " * 30 + "good"]
+    model = one_word_model("good", 2.0)
+    log_probabilities = predict_batches(model.log_probabilities, texts, 8, CPU)
+    first, last = word_weights(model, texts, log_probabilities, 8, CPU)
+    assert (len(first), len(last)) == (31, 31)
+    assert [word for word, weight in first if abs(weight) > 0.1] == ["good"]
+    assert_allclose([weight for _, weight in last], 0, atol=1e-6)
