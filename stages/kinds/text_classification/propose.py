@@ -34,7 +34,6 @@ from stages.kinds.proposal import (
 _LISTED = 5  # small classes that a message names
 _REGRESSIONS = 0.05  # evaluate.assumed_regressions of the template
 _SAMPLE_TEXTS = 1000
-_LONGEST_TEXT = 2048  # tokens to which lengths are counted
 _TOKEN_QUANTILE = 0.95
 _TOKEN_STEP = 16  # tokens; train.max_tokens is a multiple
 _MOST_TOKENS = 256
@@ -170,9 +169,9 @@ def _sample_texts(column: Column) -> list[str]:
 
 def _max_tokens(texts: Sequence[str]) -> tuple[int, str]:
     """Return the length in tokens that 95% of the texts do not exceed, within limits, and the reason."""
-    from stages.kinds.text_classification.tokens import tokenize
+    from stages.kinds.text_classification.tokens import whole_lengths
 
-    lengths = np.array([len(tokens) for tokens in tokenize(texts, _LONGEST_TEXT)])
+    lengths = whole_lengths(texts)
     needed = int(np.quantile(lengths, _TOKEN_QUANTILE))
     tokens = min(_MOST_TOKENS, -(-needed // _TOKEN_STEP) * _TOKEN_STEP)
     share = float((lengths > tokens).mean())
