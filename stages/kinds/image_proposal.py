@@ -125,7 +125,7 @@ def _require_class_sizes(survey: ImageSurvey) -> None:
 def _labels_section(labels: dict[str, str] | None) -> str:
     """Return the section `prepare.labels` as what follows its colon."""
     if labels is None:
-        return " null"
+        return "null"
     return "".join(f"\n        {key}: {yaml_scalar(value)}" for key, value in labels.items())
 
 

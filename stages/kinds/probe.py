@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from stages.training.loop import TrainingRun
 
 STAGE_SECONDS = 30.0  # of all stages together, for starting Python and importing libraries, about
-_BATCHES = 8  # of made-up training samples
+_BATCHES = 6  # of made-up training samples
 _STEP_SECONDS = 2.0  # after which no further step is timed
-_VALIDATION_SAMPLES = 64
+_VALIDATION_SAMPLES = 32
 
 WriteSamples = Callable[[Path, int, int], None]
 
@@ -119,7 +119,7 @@ def _time_steps(run: "TrainingRun", fabric: "Fabric") -> tuple[float, float]:
         validation_seconds.append(time.perf_counter() - start)
         return scores
 
-    fit(replace(run, batches=batches, validate=validate, epochs=1), fabric)
+    fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")
     seconds = [after - before for before, after in pairwise(times)]
     return median(seconds[1:] or seconds), validation_seconds[0]  # the first step also warms up
 

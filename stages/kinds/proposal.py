@@ -117,7 +117,9 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
     for line in template.splitlines():
         code, mark, comment = line.partition(" # ")
         filled = code.format(**values)
-        lines.append(f"{filled.rstrip():<{_COMMENT_COLUMN - 1}}{mark}{comment}" if mark else filled)
+        first, *rest = filled.split("\n")  # a section's lines follow that of its key
+        first = f"{first.rstrip():<{_COMMENT_COLUMN - 1}}{mark}{comment}" if mark else first
+        lines += [first, *rest]
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("data/params", "data/compare", "data/resume", "evidence", "metrics", "plots", "stages")
 _LONGEST_CELL = 60  # characters of the table of proposals
+LAYOUTS = ("classes", "splits", "table")
 DECLINED_STATUS = 1
 
 
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="the folder of images, or the table of texts")
     parser.add_argument("--kind", help="of the task (default: by the type of PATH)")
     parser.add_argument(
-        "--layout", help="of a folder of images, where it can be read in several ways"
+        "--layout",
+        choices=LAYOUTS,
+        help="of a folder of images, where it can be read in several ways",
     )
     parser.add_argument("--text", metavar="COLUMN", help="of a table: the column of texts")
     parser.add_argument("--label", metavar="COLUMN", help="of a table: the column of labels")

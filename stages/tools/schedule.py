@@ -1,5 +1,6 @@
 """The network, epochs and seeds that `evidence new` proposes for the time that there is."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,6 +89,21 @@ def _settings(schedule: Schedule) -> tuple[Setting, ...]:
 
 
 def _remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
+    return [*_busy_remarks(), *_time_remarks(schedule, ladder, budget)]
+
+
+def _busy_remarks() -> list[str]:
+    """Say that the machine is busy, which makes every measured time longer than on an idle one."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return []
+    busy = (
+        f"this machine is busy (load {load:.1f} on {cores} cores), so times are longer than usual"
+    )
+    return [f"{busy}; once it is idle, more training may fit"]
+
+
+def _time_remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
     if schedule.fits and schedule.epochs >= schedule.plan.min_epochs:
         return []
     row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))

@@ -88,11 +88,10 @@ def classification_run(
             "accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
         }
 
-    rate = one_cycle(params.learning_rate, steps * params.epochs)
     return TrainingRun(
         model,
         make_optimizer(model, params),
-        rate,
+        one_cycle(params.learning_rate, steps * params.epochs),
         batches,
         scores,
         validate,

@@ -1,15 +1,11 @@
 """Who holds the data of a task: git, DVC, neither; and what experiments need of them."""
 
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.images import draw_noise
-from support.project import ROOT, commit, environment, new_project, run
+from support.project import commit, new_project, run
 
 from stages.core.errors import UserError
 from stages.kinds.params import load_tasks
@@ -161,42 +157,3 @@ def test_a_relative_path_to_a_place_outside_cannot_be_tried(project: Path) -> No
     path.write_text(path.read_text().replace(absolute, "../photos"))
     with pytest.raises(UserError, match=f"give the absolute path '{absolute}'"):
         untracked_inputs(load_tasks()["photos"])
-
-
-def answer(project: Path, answers: str, *arguments: str) -> tuple[int, str]:
-    """Run `evidence new` in a terminal, and type the answers; return the exit status and the output."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        (sys.executable, "-m", "stages.tools", "new", *arguments),
-        cwd=project,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    os.write(controller, answers.encode())
-    output = b""
-    while True:
-        try:
-            part = os.read(controller, 4096)
-        except OSError:  # the terminal is closed
-            break
-        if not part:
-            break
-        output += part
-    os.close(controller)
-    return process.wait(timeout=60), output.decode().replace("\r\n", "\n")
-
-
-def test_in_a_terminal_nothing_is_written_until_the_user_agrees(project: Path) -> None:
-    draw_noise(project / "photos")
-    commit(project, "photos")
-    for answers, code in (("n\n", 1), ("what?\n\n", 0)):
-        before = status(project)
-        arguments = ("photos", "photos", *GENERATION[:-1])
-        returned, output = answer(project, answers, *arguments)
-        assert returned == code, output
-        assert "Add this task? [Y/n]" in output
-        assert ("nothing was written" in output) == (code == 1)
-        assert (status(project) == before) == (code == 1)

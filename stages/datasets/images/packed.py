@@ -8,7 +8,6 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
-from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def pack_images(
     ledger = PackingLedger()
     with atomic_writer(path) as file:
         _write_header(file, (0, *shape))
-        for sample in progress(samples, "packing images"):
+        for sample in samples:
             if sample.pixels is None:
                 ledger.exclude(sample.name, sample.label, sample.problem)
                 continue

@@ -34,10 +34,12 @@ from stages.kinds.proposal import (
 _LISTED = 5  # small classes that a message names
 _REGRESSIONS = 0.05  # evaluate.assumed_regressions of the template
 _SAMPLE_TEXTS = 1000
-_LONGEST_TEXT = 2048  # tokens to which lengths are counted
 _TOKEN_QUANTILE = 0.95
 _TOKEN_STEP = 16  # tokens; train.max_tokens is a multiple
 _MOST_TOKENS = 256
+_FEW = 2000  # training texts, below which the lower layers stay as they are
+# Trained layers, learning rate, label smoothing and dropout, epochs (docs/log.md, 2026-11-22 to 26).
+_RECIPES = ((6, 0.00006, 0.1, 3), (2, 0.0004, 0.0, 2), (1, 0.0004, 0.0, 2))
 _PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near duplicates
 _BASELINE_SECONDS = 2e-3  # of one training text
 
@@ -102,14 +104,23 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
 
 def plans(sizes: SplitSizes) -> list[Plan]:
     """Return the plans for texts, from the largest number of trained layers to the smallest."""
-    batch_size, epochs = training_length(sizes.train, (32, 16, 8), 100, (2, 20))
+    few = sizes.train < _FEW
+    batch_size, epochs = training_length(sizes.train, (32, 16, 8), 100 if few else 0, (2, 20))
+    recipes = _RECIPES[1:] if few else _RECIPES
     return [
         Plan(
             f"minilm, {layers} of its layers trained, batches of {batch_size}",
-            {"train_layers": str(layers), "batch_size": str(batch_size)},
-            epochs,
+            {
+                "train_layers": str(layers),
+                "batch_size": str(batch_size),
+                "learning_rate": f"{rate:f}".rstrip("0"),
+                "label_smoothing": f"{regularisation:g}",
+                "dropout": f"{regularisation:g}",
+            },
+            epochs if few else most_epochs,
+            min_epochs=min(2, most_epochs),
         )
-        for layers in (2, 1)
+        for layers, rate, regularisation, most_epochs in recipes
     ]
 
 
@@ -170,10 +181,9 @@ def _sample_texts(column: Column) -> list[str]:
 
 def _max_tokens(texts: Sequence[str]) -> tuple[int, str]:
     """Return the length in tokens that 95% of the texts do not exceed, within limits, and the reason."""
-    from stages.kinds.text_classification.inputs import token_counts
-    from stages.kinds.text_classification.tokens import tokenize
+    from stages.kinds.text_classification.tokens import whole_lengths
 
-    lengths = token_counts(tokenize(texts, _LONGEST_TEXT))
+    lengths = whole_lengths(texts)
     needed = int(np.quantile(lengths, _TOKEN_QUANTILE))
     tokens = min(_MOST_TOKENS, -(-needed // _TOKEN_STEP) * _TOKEN_STEP)
     share = float((lengths > tokens).mean())
