@@ -88,7 +88,7 @@ def _reduced(size: int) -> int:
 
 def _low_resolution(share: float, size: int) -> str:
     """Return the section `train.low_resolution` as what follows its colon."""
-    return f"\n        share: {share:g}\n        size: {size}" if share else " null"
+    return f"\n        share: {share:g}\n        size: {size}" if share else "null"
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
