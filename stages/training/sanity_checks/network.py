@@ -75,6 +75,8 @@ def layer_shapes(model: nn.Module, *inputs: Tensor) -> pd.DataFrame:
         current = f"{name} ({module}) cannot take {', '.join(_shape(tensor) for tensor in tensors)}"
 
     def after(name: str, module: nn.Module, output: Tensor) -> None:
+        if any(row["layer"] == name for row in rows):  # it ran again, for mirror images
+            return
         parameters = sum(parameter.numel() for parameter in module.parameters())
         kind = type(module).__name__
         rows.append(
