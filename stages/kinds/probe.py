@@ -21,6 +21,7 @@ STAGE_SECONDS = 30.0  # of all stages together, for starting Python and importin
 _BATCHES = 6  # of made-up training samples
 _STEP_SECONDS = 2.0  # after which no further step is timed
 _VALIDATION_SAMPLES = 32
+_UNEVEN = 1.2  # wall time over processor time for each thread, on an idle machine, at most
 
 WriteSamples = Callable[[Path, int, int], None]
 
@@ -69,6 +70,34 @@ class Timing:
         )
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A point in time: seconds by the clock, and the processor time of this process so far."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """Return the present one."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def seconds_to(self, later: "Moment", threads: int | None) -> float:
+        """Return the seconds to a later moment, as on an idle machine.
+
+        Where other programs keep the processor busy, the processor time says what an idle one would
+        take: no smaller network must be proposed because something else runs for a moment.
+
+        Args:
+            later: the later moment.
+            threads: that compute; None: a GPU computes, and only the clock counts.
+        """
+        wall = later.wall - self.wall
+        if threads is None:
+            return wall
+        return min(wall, _UNEVEN * (later.processor - self.processor) / threads)
+
+
 def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     """Train the task's network for a few steps on made-up samples; return the time that it takes.
 
@@ -85,42 +114,43 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     set_deterministic(task.runtime)
     fabric = launch_fabric(task.runtime)
     size = task.params.train.batch_size
+    threads = task.runtime.threads if fabric.device.type == "cpu" else None
     setup_seconds = []
     with scratch_folder() as root:
         scratch = _ScratchTask(task.name, task.kind, task.params, task.runtime, root)
         for batches in (1, 1, _BATCHES):  # the first one loads libraries and weights
             write_samples(scratch.folder("prepare"), batches * size, _VALIDATION_SAMPLES)
-            start = time.perf_counter()
+            start = Moment.now()
             training_run = task.module("train").training_runs(scratch, fabric)
-            setup_seconds.append(time.perf_counter() - start)
-        step, validation = _time_steps(training_run(task.params.train.seeds[0]), fabric)
+            setup_seconds.append(start.seconds_to(Moment.now(), threads))
+        step, validation = _time_steps(training_run(task.params.train.seeds[0]), fabric, threads)
     setup = max(0.0, setup_seconds[-1] - setup_seconds[-2]) / ((_BATCHES - 1) * size)
     return Timing(step, validation / _VALIDATION_SAMPLES, setup)
 
 
-def _time_steps(run: "TrainingRun", fabric: "Fabric") -> tuple[float, float]:
+def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tuple[float, float]:
     """Return the median time of a training step, and the time of the validation."""
     from stages.training.loop import fit
 
-    times: list[float] = []
+    times: list[Moment] = []
     validation_seconds = []
 
     def batches(epoch: int) -> Iterator[Any]:
         for batch in run.batches(epoch):
-            times.append(time.perf_counter())
+            times.append(Moment.now())
             yield batch
-            if len(times) > 1 and time.perf_counter() - times[1] > _STEP_SECONDS:
+            if len(times) > 1 and time.perf_counter() - times[1].wall > _STEP_SECONDS:
                 break
-        times.append(time.perf_counter())
+        times.append(Moment.now())
 
     def validate(model: Any) -> dict[str, float]:
-        start = time.perf_counter()
+        start = Moment.now()
         scores = run.validate(model)
-        validation_seconds.append(time.perf_counter() - start)
+        validation_seconds.append(start.seconds_to(Moment.now(), threads))
         return scores
 
     fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")
-    seconds = [after - before for before, after in pairwise(times)]
+    seconds = [before.seconds_to(after, threads) for before, after in pairwise(times)]
     return median(seconds[1:] or seconds), validation_seconds[0]  # the first step also warms up
 
 

@@ -93,14 +93,13 @@ def _remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
 
 
 def _busy_remarks() -> list[str]:
-    """Say that the machine is busy, which makes every measured time longer than on an idle one."""
+    """Say that the machine is busy: the estimates are for an idle one."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load <= cores:
         return []
-    busy = (
-        f"this machine is busy (load {load:.1f} on {cores} cores), so times are longer than usual"
-    )
-    return [f"{busy}; once it is idle, more training may fit"]
+    return [
+        f"this machine is busy (load {load:.1f} on {cores} cores); the times are those of an idle one"
+    ]
 
 
 def _time_remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:

@@ -13,7 +13,7 @@ from stages.datasets.images.packed import open_packed
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.image_proposal import write_noise_images
 from stages.kinds.plans import Cost, SplitSizes
-from stages.kinds.probe import STAGE_SECONDS, Timing, time_training
+from stages.kinds.probe import STAGE_SECONDS, Moment, Timing, time_training
 from stages.kinds.text_classification.propose import write_sampled_texts
 
 
@@ -59,3 +59,11 @@ def test_the_kind_s_own_training_is_timed() -> None:
         steps.append(timing.step)
     assert steps[0] < steps[1]
     assert sorted(Path.cwd().glob("data/prepare/*")) == before
+
+
+def test_a_busy_machine_counts_as_idle() -> None:
+    start = Moment(10.0, 2.0)
+    idle, busy = Moment(12.0, 5.6), Moment(20.0, 5.6)
+    assert start.seconds_to(idle, threads=2) == pytest.approx(2.0)
+    assert start.seconds_to(busy, threads=2) == pytest.approx(1.2 * 3.6 / 2)
+    assert start.seconds_to(busy, threads=None) == pytest.approx(10.0)
