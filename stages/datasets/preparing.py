@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.ledger import PackedSamples, SourceNote
 
+_MAX_SMALL = 12  # classes that a message names
 _MAX_LISTED = 50  # groups, unreadable files and contradictory labels that the note lists by name
 _NAMED_CLASSES = 5
 
@@ -97,9 +98,13 @@ def require_class_sizes(
     for name in sorted(named - {""}):  # a row whose label is unknown is of no class
         counts[name] = counts.get(name, 0)
     least, noun = rules.task.params.prepare.min_per_class, rules.noun
-    if counts.min() < least:
+    small = counts[counts < least].sort_values(kind="stable")
+    if len(small):
+        listed = ", ".join(f"{name!r} {count}" for name, count in small[1:_MAX_SMALL].items())
+        ending = ", ..." if len(small) > _MAX_SMALL else ""
         raise UserError(
-            f"class {counts.idxmin()!r} has {counts.min()} usable {noun}s; "
+            f"class {small.index[0]!r} has {small.iloc[0]} usable {noun}s"
+            f"{f', and {len(small) - 1} more have too few ({listed}{ending})' if listed else ''}; "
             f"{rules.task.key('prepare.min_per_class')} requires {least}: add {noun}s, remove the "
             "class, or lower it (to 3 or more)"
         )
