@@ -189,8 +189,9 @@ def _remarks(note: dict[str, Any], noun: str) -> list[str]:
         first = note["label_conflicts"][0]
         remarks.append(
             f"{noun}s in two classes: {note['exact_duplicates_with_another_label']} (the first, "
-            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']}); one of the two "
-            "labels is wrong, perhaps that of the sample that is kept: check both"
+            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']} in "
+            f"{first['same_as_label']!r}); one of the two labels is wrong, perhaps "
+            "that of the sample that is kept: check both"
         )
     for name, count in note["official_splits"]["moved_by_group"].items():
         if count:
@@ -276,8 +277,7 @@ def _draw_rule(task: "Task", official: np.ndarray, unit: str) -> str:
 
 
 def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> dict[str, Any]:
-    same_label = packed.duplicates["same_label"].astype(bool)
-    conflicts = packed.duplicates[~same_label].head(_MAX_LISTED).drop(columns="same_label")
+    conflicts = packed.duplicates.query("label != same_as_label")
     return {
         "origin": source.origin,
         "licence": source.licence,
@@ -289,8 +289,8 @@ def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> 
         "unreadable": len(packed.unreadable),
         "unreadable_files": packed.unreadable.head(_MAX_LISTED).to_dict("records"),
         "exact_duplicates": len(packed.duplicates),
-        "exact_duplicates_with_another_label": int((~same_label).sum()),
-        "label_conflicts": conflicts.to_dict("records"),
+        "exact_duplicates_with_another_label": len(conflicts),
+        "label_conflicts": conflicts.head(_MAX_LISTED).to_dict("records"),
     }
 
 

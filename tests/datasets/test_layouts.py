@@ -311,9 +311,11 @@ def test_one_image_in_two_classes_is_named_with_both(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", count=12)
     shutil.copy(raw / "a/1.png", raw / "b/copy.png")
     _, note = prepare_images(raw, tmp_path / "out")
-    assert note["label_conflicts"] == [{"id": "b/copy.png", "label": "b", "same_as": "a/1.png"}]
+    assert note["label_conflicts"] == [
+        {"id": "b/copy.png", "label": "b", "same_as": "a/1.png", "same_as_label": "a"}
+    ]
     start = (
-        "images in two classes: 1 (the first, b/copy.png in 'b', is the same as a/1.png); one of"
+        "images in two classes: 1 (the first, b/copy.png in 'b', is the same as a/1.png in 'a'); "
     )
     assert any(remark.startswith(start) for remark in note["remarks"])
 
