@@ -164,7 +164,9 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path) -> None:
     excluded = excluded_samples(tmp_path / "out")
     assert set(excluded) == {f"labels.csv row {number}" for number in range(31, 40)}
     assert excluded["labels.csv row 34"] == ("unreadable", "empty label: 'img_030.png'")
-    assert any("9 images cannot be used and are listed" in remark for remark in note["remarks"])
+    assert any(
+        "images that cannot be used, and are listed: 9 (" in remark for remark in note["remarks"]
+    )
 
 
 def test_unknown_splits_and_empty_groups_are_faults_and_empty_splits_are_not(
@@ -249,11 +251,71 @@ def test_class_folders_beside_a_table_of_other_classes_are_ambiguous(tmp_path: P
         noise(index).save(raw / f"part_2/img_{index:03}.png")
     table(raw, names)
     with pytest.raises(
-        UserError, match=r"2 ways.*classes: part_1 and part_2 are.*table: labels\.csv"
+        UserError,
+        match=r"2 ways.*classes: part_1 and part_2 are.*table gives the classes \(labels\.csv",
     ):
         prepare_images(raw, tmp_path / "out")
     _, note = prepare_images(raw, tmp_path / "out", layout="classes")
     assert note["classes"] == ["part_1", "part_2"]
+
+
+def test_a_table_of_other_columns_beside_class_folders_does_not_matter(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = [f"{label}/{index}.png" for label in "ab" for index in range(12)]
+    for index, name in enumerate(names):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        noise(index).save(raw / name)
+    rows = [[name, "fm"[index % 2]] for index, name in enumerate(names)]
+    write_table(raw / "people.csv", [["file", "sex"], *rows])
+    _, note = prepare_images(raw, tmp_path / "out")
+    assert (note["layout"], note["classes"]) == ("classes", ["a", "b"])
+
+
+def test_several_columns_or_tables_of_classes_are_refused(tmp_path: Path) -> None:
+    names = make_flat(tmp_path / "one hot")
+    rows = [
+        [name, *(str(int(index % 3 == n)) for n in range(3))] for index, name in enumerate(names)
+    ]
+    write_table(tmp_path / "one hot/truth.csv", [["image", "mel", "nv", "bcc"], *rows])
+    make_flat(tmp_path / "two")
+    for part in (names[:15], names[15:]):
+        rows = [[name, "ab"[index % 2]] for index, name in enumerate(part)]
+        write_table(tmp_path / f"two/{part[0]}.csv", [["image", "label"], *rows])
+    for folder, columns in (
+        ("one hot", "truth.csv, column 'mel' or truth.csv, column 'nv' or truth.csv, column 'bcc'"),
+        ("two", "img_000.png.csv, column 'label' or img_015.png.csv, column 'label'"),
+    ):
+        with pytest.raises(UserError) as error:
+            prepare_images(tmp_path / folder, tmp_path / "out")
+        assert f"may give the classes: {columns}; " in str(error.value)
+
+
+def test_of_a_number_and_a_name_of_the_class_the_name_is_meant(tmp_path: Path) -> None:
+    names = make_flat(tmp_path / "raw")
+    rows = [[name, str(index % 3), "abc"[index % 3]] for index, name in enumerate(names)]
+    write_table(tmp_path / "raw/t.csv", [["image", "class_id", "class_name"], *rows])
+    with pytest.raises(UserError, match="file: image, label: class_name"):
+        prepare_images(tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_table_is_the_only_reading_of_folders_of_splits_without_classes(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = make_flat(raw, folder="train")
+    (raw / "test").mkdir()
+    noise(500).save(raw / "test/unknown.png")
+    rows = [[name.removesuffix(".png"), "ab"[index % 2]] for index, name in enumerate(names)]
+    write_table(raw / "train.csv", [["id", "label"], *rows])
+    write_table(raw / "sample_submission.csv", [["id", "label"], ["unknown", "a"]])
+    with pytest.raises(UserError, match=r"labels: \{path: train\.csv, file: id, label: label\}"):
+        prepare_images(raw, tmp_path / "out")
+
+
+def test_a_table_in_another_encoding_is_told_row_by_row(tmp_path: Path) -> None:
+    make_flat(tmp_path / "raw")
+    rows = [f"img_{index:03}.png,{'grün' if index % 2 else 'rot'}" for index in range(30)]
+    (tmp_path / "raw/labels.csv").write_bytes("\n".join(["image,kind", *rows]).encode("latin-1"))
+    with pytest.raises(UserError, match=r"1 classes; at least 2 are needed \(15 not UTF-8 text"):
+        prepare_images(tmp_path / "raw", tmp_path / "out", labels=LABELS)
 
 
 def test_a_table_that_repeats_the_folders_of_classes_does_not_matter(tmp_path: Path) -> None:

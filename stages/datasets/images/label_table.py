@@ -1,42 +1,31 @@
 """A table of labels: each row names an image file and its class, perhaps its group and its split."""
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.schema import Labels
-from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing
+from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing
 from stages.datasets.images.sample import ImageFile
 from stages.datasets.texts.csv_files import Row
 from stages.datasets.texts.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
-from stages.datasets.texts.tables import SUFFIXES, Table, find_tables, official_split
+from stages.datasets.texts.tables import Table, find_tables, official_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from stages.core.schema import Labels
 
 NO_FILE, MISSING, AMBIGUOUS = "no file name", "no such file", "several such files"
 REPEATED, CONTRADICTION = "file in two rows", "file in two classes"
 _MAX_HEADER = 500  # characters of a header that a message quotes
 _MAX_QUOTED = 60  # characters of a cell that a message quotes
-_SAMPLED_ROWS = 500  # from which columns are guessed
-_SAMPLED_TABLES = 5
-_NAMES_FILES = 0.5  # share of the sampled rows whose files exist, from which a column names files
-_SAYS_FOLDER = 0.9  # share of rows whose label is a folder of the file: the table says nothing new
-_MAX_CLASSES = 1000
-_LABEL_NAMES = re.compile(
-    r"label|class|category|target|diagnosis|dx|species|breed|y", re.IGNORECASE
-)
-_GROUP_NAMES = re.compile(
-    r"(group|patient|subject|person|writer|lesion|scene|site|session|case|animal|plant)([ _-]?(id|no|nr))?",
-    re.IGNORECASE,
-)
 
 
-def labelled_files(tree: FolderTree, labels: Labels, key: str) -> tuple[list[ImageFile], list[str]]:
+def labelled_files(
+    tree: FolderTree, labels: "Labels", key: str
+) -> tuple[list[ImageFile], list[str]]:
     """Return the files that a table names, and each row that cannot be used, in order; and remarks.
 
     A cell names a file by its path below the folder or below the table's folder, or by the end of its
@@ -66,17 +55,14 @@ def labelled_files(tree: FolderTree, labels: Labels, key: str) -> tuple[list[Ima
         usable, rest = _one_for_each_file(same, labels)
         files += usable
         unusable += rest
-    suffixes = image_suffixes()
-    missing = [
-        path for path in tree.files if path not in rows and Path(path).suffix.lower() in suffixes
-    ]
+    missing = [path for path in tree.files if path not in rows and is_image_name(path)]
     remarks = (
         [f"{listing(missing)}: files in no row of {labels.path} are left out"] if missing else []
     )
     return [*sorted(files, key=lambda file: file.path.split("/")), *unusable], remarks
 
 
-def open_table(root: Path, labels: Labels, key: str) -> Table:
+def open_table(root: Path, labels: "Labels", key: str) -> Table:
     """Return the table of labels.
 
     Raises:
@@ -88,7 +74,7 @@ def open_table(root: Path, labels: Labels, key: str) -> Table:
     return find_tables(path, key, labels.separator)[0]
 
 
-def column_indices(table: Table, labels: Labels, key: str) -> dict[str, int]:
+def column_indices(table: Table, labels: "Labels", key: str) -> dict[str, int]:
     """Return the index of each column that the params name: "file", "label", "group", "split".
 
     Raises:
@@ -132,7 +118,7 @@ def _row_file(
 
 
 def _one_for_each_file(
-    rows: list[tuple[Row, ImageFile]], labels: Labels
+    rows: list[tuple[Row, ImageFile]], labels: "Labels"
 ) -> tuple[list[ImageFile], list[ImageFile]]:
     """Return the file that the rows name if they agree, and the rows that cannot be used."""
     (first, file), *repeated = rows
@@ -145,13 +131,13 @@ def _one_for_each_file(
     return [file], [_of_row(labels, row, entry.label, problem) for row, entry in repeated]
 
 
-def _of_row(labels: Labels, row: Row, label: str, problem: str) -> ImageFile:
+def _of_row(labels: "Labels", row: Row, label: str, problem: str) -> ImageFile:
     return ImageFile(f"{labels.path} row {row.number}", label, problem=problem)
 
 
 def file_finder(tree: FolderTree, table: str) -> Callable[[str], "Sequence[str]"]:
     """Return a function from a cell of the table at `table` to the paths of the files that it can name."""
-    exact, suffixes = set(tree.files), image_suffixes()
+    exact = set(tree.files)
     folder = f"{PurePosixPath(table).parent}/" if "/" in table else ""
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in tree.files:
@@ -168,7 +154,7 @@ def file_finder(tree: FolderTree, table: str) -> Callable[[str], "Sequence[str]"
         candidates = by_name.get(cell.rpartition("/")[2], [])
         paths = [path for path in candidates if _ends_with(path, cell)]
         paths = paths or [path for path in candidates if _ends_with(cell, path)]
-        images = [path for path in paths if Path(path).suffix.lower() in suffixes]
+        images = [path for path in paths if is_image_name(path)]
         return images if len(paths) > 1 and images else paths
 
     return find
@@ -182,70 +168,3 @@ def _ends_with(path: str, end: str) -> bool:
         if longer.rpartition(".")[0] != shorter:
             return False
     return parts[-len(ends) : -1] == ends[:-1]
-
-
-# What the columns of a table seem to be
-
-
-def guess_labels(tree: FolderTree) -> Labels | None:
-    """Return the table in a folder that names its files and their classes, None where there is none.
-
-    A table whose labels are the names of the files' folders does not count: it says nothing new.
-    """
-    paths = [path for path in tree.files if path.lower().endswith(SUFFIXES)]
-    for path in sorted(paths, key=lambda path: path.count("/"))[:_SAMPLED_TABLES]:
-        try:
-            (table,) = find_tables(tree.root / path, "prepare.labels")
-            labels = _guess_columns(table, path, file_finder(tree, path))
-        except UserError:
-            continue
-        if labels is not None:
-            return labels
-    return None
-
-
-def _guess_columns(
-    table: Table, path: str, resolve: Callable[[str], "Sequence[str]"]
-) -> Labels | None:
-    header = table.header()
-    rows = [row.cells for row in islice(table.rows(), _SAMPLED_ROWS) if row.cells]
-    if len(rows) < 2 or len(set(header)) < max(2, len(header)):  # noqa: PLR2004
-        return None
-    columns = {name: [cells[index].strip() for cells in rows] for index, name in enumerate(header)}
-    shares = {
-        name: sum(len(resolve(cell)) == 1 for cell in cells if cell) / len(rows)
-        for name, cells in columns.items()
-    }
-    file = max(shares, key=lambda name: shares[name])
-    if shares[file] < _NAMES_FILES:
-        return None
-    attributes = {name: cells for name, cells in columns.items() if name != file and name}
-    split = next(_columns_of_splits(attributes), None)
-    group = next((name for name in attributes if _GROUP_NAMES.fullmatch(name)), None)
-    label = _label_column(
-        {n: c for n, c in attributes.items() if n not in {split, group}}, len(rows)
-    )
-    if label is None:
-        return None
-    files_and_labels = [
-        (resolve(cell), value) for cell, value in zip(columns[file], columns[label], strict=True)
-    ]
-    named = [value in paths[0].split("/")[:-1] for paths, value in files_and_labels if paths]
-    if sum(named) >= _SAYS_FOLDER * len(named):
-        return None
-    return Labels(path=path, file=file, label=label, group=group, split=split)
-
-
-def _columns_of_splits(columns: dict[str, list[str]]) -> Iterator[str]:
-    for name, cells in columns.items():
-        if any(cells) and all(official_split(cell) for cell in cells if cell):
-            yield name
-
-
-def _label_column(columns: dict[str, list[str]], rows: int) -> str | None:
-    """Return the column that is called like labels, or has the fewest different values."""
-    counts = {name: len(Counter(filter(None, cells))) for name, cells in columns.items()}
-    max_classes = min(_MAX_CLASSES, max(2, rows // 2))
-    possible = [name for name, count in counts.items() if 2 <= count <= max_classes]  # noqa: PLR2004
-    named = [name for name in possible if _LABEL_NAMES.fullmatch(name.strip())]
-    return min(named or possible, key=lambda name: counts[name], default=None)

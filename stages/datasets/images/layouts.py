@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.datasets.class_names import require_distinct
-from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing, read_tree
-from stages.datasets.images.label_table import guess_labels, labelled_files
+from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing, read_tree
+from stages.datasets.images.label_columns import guess_labels
+from stages.datasets.images.label_table import labelled_files
+from stages.datasets.images.problems import summarise_problems
 from stages.datasets.images.sample import ImageFile
 from stages.datasets.texts.tables import official_split
 
@@ -102,7 +104,11 @@ def read_folder(root: Path, choice: LayoutChoice) -> FolderContents:
         files, remarks = _class_files(folders, choice, root)
     names = {file.label for file in files if file.label}
     if len(names) < _MIN_CLASSES:
-        raise UserError(f"{choice.name}: {len(names)} classes; at least {_MIN_CLASSES} are needed")
+        problems = summarise_problems((file.path, file.problem) for file in files if file.problem)
+        raise UserError(
+            f"{choice.name}: {len(names)} classes; at least {_MIN_CLASSES} are needed"
+            f"{f' ({problems})' if problems else ''}"
+        )
     remedy = "rename one, or put their images together"
     source = choice.name if labels is None else f"{root / labels.path}, column {labels.label!r}"
     require_distinct(names, source, remedy if labels is None else "write both alike")
@@ -114,9 +120,8 @@ def _by_folder(tree: FolderTree) -> _Folders:
     for path in tree.files:
         top, slash, _ = path.partition("/")
         (folders.files[top] if slash else folders.loose).append(path)
-    suffixes = image_suffixes()
     for top, paths in folders.files.items():
-        images = [path for path in paths if Path(path).suffix.lower() in suffixes]
+        images = [path for path in paths if is_image_name(path)]
         folders.inner[top] = {path.split("/")[1] for path in images if path.count("/") > 1}
         if images:
             folders.has_images.add(top)
@@ -138,10 +143,13 @@ def _select(
         return "table", choice.labels
     if choice.layout in {"classes", "splits"}:
         return choice.layout, None
-    guess = guess_labels(tree)
     readings = {} if choice.layout else _folder_readings(folders)
-    if guess is not None:
-        readings["table"] = f"{guess.path} gives the class of a file in column {guess.label!r}"
+    undivided = all(_is_undivided_split(name, folders) for name in folders.has_images)
+    guesses = guess_labels(tree, only_named=bool(readings) and not undivided)
+    if guesses:
+        readings = {} if undivided else readings
+        columns = " or ".join(f"{guess.path}, column {guess.label!r}" for guess in guesses)
+        readings["table"] = f"a table gives the classes ({columns})"
     if len(readings) > 1:
         lines = "; ".join(f"{layout}: {reading}" for layout, reading in readings.items())
         raise UserError(
@@ -149,13 +157,26 @@ def _select(
             f"{lines}"
         )
     layout = next(iter(readings), choice.layout or "classes")
-    if layout == "table" and guess is not None and not choice.guess:
-        columns = ", ".join(f"{key}: {value}" for key, value in guess if value is not None)
+    if layout != "table":
+        return layout, None
+    if len(guesses) > 1:
+        one_table = len({guess.path for guess in guesses}) == 1
+        remedy = (
+            "call the right one 'label'"
+            if one_table
+            else "put the rows into one table, with a column for the split"
+        )
         raise UserError(
-            f"{choice.name}: no sub-folders for classes; {guess.path} seems to name the files and "
+            f"{choice.name}: several {'columns' if one_table else 'tables'} may give the classes: "
+            f"{columns}; {remedy}, or name it in {choice.labels_key}"
+        )
+    if guesses and not choice.guess:
+        columns = ", ".join(f"{key}: {value}" for key, value in guesses[0] if value is not None)
+        raise UserError(
+            f"{choice.name}: no sub-folders for classes; {guesses[0].path} seems to name the files and "
             f"their classes: set {choice.labels_key}: {{{columns}}}, if these are its columns"
         )
-    return layout, guess if layout == "table" else None
+    return layout, guesses[0] if guesses else None
 
 
 def _folder_readings(folders: _Folders) -> dict[str, str]:
@@ -178,6 +199,11 @@ def _folder_readings(folders: _Folders) -> dict[str, str]:
     if not unrelated:
         return {"splits": reading}
     return {"splits": f"{reading} (left out: {_named(unrelated)})", "classes": classes}
+
+
+def _is_undivided_split(name: str, folders: _Folders) -> bool:
+    """Return whether a folder is called like a split and has no sub-folders of classes."""
+    return bool(official_split(name)) and len(folders.inner[name]) < _MIN_CLASSES
 
 
 def _named(names: list[str]) -> str:
@@ -204,6 +230,8 @@ def _class_files(
     if len(names) < _MIN_CLASSES:
         inner = [name for name in names if len(folders.inner[name]) >= _MIN_CLASSES]
         hint = f"; {inner[0]} has more: name {root / inner[0]}" if inner else ""
+        if folders.loose and not names:
+            hint = f"; or a table of the classes of its {len(folders.loose)} files (layout table)"
         raise UserError(
             f"{choice.name} has {len(names)} sub-folders; at least 2 classes are needed, each a "
             f"sub-folder of images{hint}"
