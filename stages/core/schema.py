@@ -38,10 +38,17 @@ def _unique_names(names: list[str]) -> list[str]:
     return names
 
 
+def _unique_candidates(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("must name each candidate once")
+    return values
+
+
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique_seeds)]
 Channels = Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], AfterValidator(_unique_names)]
+Candidates = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique_candidates)]
 
 
 def _integer(value: Any) -> Any:
@@ -262,11 +269,13 @@ class TrainClassifier(FitClassifier):
     """The training of a classifier, once for each seed."""
 
     seeds: Seeds
+    class_weights: Literal["balanced"] | None = None
 
 
 class EvaluateClassifier(Section):
-    """Confidence intervals, calibration bins and the verdict on the improvement."""
+    """The metric that decides, confidence intervals, calibration bins and the verdict."""
 
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
     confidence: Share
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)]
     seed: Seed

@@ -46,6 +46,20 @@ class Dataset:
         """Return the rows of the packed array that hold one split's samples, (n,), int64."""
         return self.part(split)["row"].to_numpy(dtype=np.int64, copy=True)
 
+    def class_weights(self, rule: str | None) -> np.ndarray | None:
+        """Return the weight of each class in the loss, (classes,), float32; None without a rule.
+
+        Args:
+            rule: "balanced": training samples over classes times those of the class, so that the samples
+                of each class that occurs weigh the same in sum (King and Zeng, 2001); None.
+        """
+        if rule is None:
+            return None
+        counts = np.bincount(self.labels("train"), minlength=len(self.classes))
+        weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        weighted: np.ndarray = np.where(counts > 0, weights, 0.0).astype(np.float32)
+        return weighted
+
     def draw(self, split: str, count: int, seed: int) -> np.ndarray:
         """Return at most `count` random positions within one split, sorted, (n,), int64."""
         order = np.random.default_rng(seed).permutation(len(self.part(split)))

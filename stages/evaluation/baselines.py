@@ -8,7 +8,12 @@ import numpy as np
 from scipy import special
 
 from stages.core.errors import UserError
-from stages.evaluation.classification_metrics import compute_scores, log_loss, predictions_from
+from stages.evaluation.classification_metrics import (
+    METRICS,
+    compute_scores,
+    log_loss,
+    predictions_from,
+)
 
 if TYPE_CHECKING:
     from stages.core.files import Content
@@ -67,8 +72,9 @@ def compare_baselines(
     training_labels: Mapping[str, np.ndarray],
     details: Mapping[str, Any],
     arrays: dict[str, np.ndarray],
+    metric: str,
 ) -> FittedBaselines:
-    """Return the fitted baselines; the strongest has the highest validation accuracy.
+    """Return the fitted baselines; the strongest has the highest score on validation data.
 
     Args:
         dataset: the prepared samples.
@@ -78,6 +84,7 @@ def compare_baselines(
         training_labels: by baseline, the labels of those samples.
         details: further keys of the summary: "input", "converged".
         arrays: the fitted parameters.
+        metric: `evaluate.metric`, which decides.
     """
     labels = dataset.labels("validation")
     count = len(dataset.classes)
@@ -87,13 +94,13 @@ def compare_baselines(
         )
         for name in fitted_on
     }
-    strongest = max(validation, key=lambda name: float(validation[name]["accuracy"]))
+    strongest = max(validation, key=lambda name: float(validation[name][metric]))
     training = {name: log_loss(predict(name, "train"), training_labels[name]) for name in fitted_on}
     return FittedBaselines(
         {
             "strongest": strongest,
             "methods": list(fitted_on),
-            "rule": "highest validation accuracy, the simpler one of equals",
+            "rule": f"highest {METRICS[metric]} on validation data, the simpler one of equals",
             "validation": validation,
             "training_log_loss": training,
             "fitted_on": dict(fitted_on),
@@ -102,6 +109,15 @@ def compare_baselines(
         arrays,
         {name: predict(name, "test") for name in fitted_on},
     )
+
+
+def class_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the share of each class among labels (n,): (classes,), float32.
+
+    As probabilities of every sample, they predict the most frequent class.
+    """
+    shares: np.ndarray = (np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32)
+    return shares
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

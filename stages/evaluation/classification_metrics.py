@@ -1,4 +1,4 @@
-"""Scores of predicted probabilities: accuracy, F1, log loss, calibration. No torch needed."""
+"""Scores of predictions: accuracy, balanced accuracy, F1, log loss, calibration. No torch needed."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,13 @@ from stages.core.files import DIGITS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What `evaluate.metric` may be, and its name in prose.
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,49 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 
     counts: np.ndarray = confusion_matrix(labels, predicted, labels=range(classes))
     return counts
+
+
+def metric_of_totals(
+    metric: str, true: np.ndarray, predicted: np.ndarray, correct: np.ndarray
+) -> np.ndarray:
+    """Return a metric of the samples counted by class, (...).
+
+    Balanced accuracy is the mean recall (Brodersen et al., 2010), macro F1 the mean F1, of the classes
+    that occur.
+
+    Args:
+        metric: one of `METRICS`.
+        true: (..., classes), samples of each class; at least one in all.
+        predicted: (..., classes), samples that are predicted to be of each class.
+        correct: (..., classes), samples of each class that are predicted correctly.
+    """
+    if metric == "accuracy":
+        share: np.ndarray = correct.sum(axis=-1) / true.sum(axis=-1)
+        return share
+    occurs = true > 0
+    scores = (
+        correct / np.maximum(true, 1)
+        if metric == "balanced_accuracy"
+        else 2 * correct / np.maximum(true + predicted, 1)
+    )
+    mean: np.ndarray = np.where(occurs, scores, 0.0).sum(axis=-1) / occurs.sum(axis=-1)
+    return mean
+
+
+def metric_score(metric: str, labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """Return a metric of predictions.
+
+    Args:
+        metric: one of `METRICS`.
+        labels: the true classes, (n,), integers.
+        predicted: the predicted classes, (n,), integers.
+        classes: how many there are.
+    """
+    true, guessed, correct = (
+        np.bincount(values, minlength=classes)
+        for values in (labels, predicted, labels[labels == predicted])
+    )
+    return float(metric_of_totals(metric, true, guessed, correct))
 
 
 def per_class_scores(counts: np.ndarray, names: list[str]) -> "pd.DataFrame":
@@ -114,15 +164,13 @@ def calibration_error(curve: "pd.DataFrame") -> float:
 def compute_scores(
     predictions: Predictions, labels: np.ndarray, classes: int, bins: int
 ) -> dict[str, Any]:
-    """Return accuracy, macro F1, log loss and expected calibration error.
+    """Return each of `METRICS`, log loss and expected calibration error.
 
-    Macro F1 is the mean over the classes that occur among `labels`.
+    Balanced accuracy and macro F1 are means over the classes that occur among `labels`.
     """
-    counts = confusion_counts(labels, predictions.predicted, classes)
-    table = per_class_scores(counts, [""] * len(counts))
+    predicted = predictions.predicted
     return {
-        "accuracy": float(np.trace(counts) / counts.sum()),
-        "macro_f1": float(table.loc[table["count"] > 0, "f1"].mean()),
+        **{metric: metric_score(metric, labels, predicted, classes) for metric in METRICS},
         "log_loss": float(predictions.loss.mean()),
         "calibration_error": calibration_error(reliability_curve(predictions, labels, bins)),
     }

@@ -10,14 +10,15 @@ import pandas as pd
 from stages.core.files import read_arrays, read_csv, read_json
 from stages.datasets.dataset import Dataset
 from stages.evaluation import classification_metrics
-from stages.evaluation.classification_metrics import Predictions, predictions_from
+from stages.evaluation.classification_metrics import Predictions, metric_score, predictions_from
 from stages.evaluation.data_warnings import (
     label_noise,
     mean_cross_entropy,
+    never_predicted,
     require_logged_loss,
     warning_rows,
 )
-from stages.evaluation.significance import compare_to_baseline, proportion_interval
+from stages.evaluation.metric_significance import compare_predictions, metric_interval
 from stages.training.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def compute_metrics(
     primary, *_ = seeds
     strongest = baseline["strongest"]
     model, simple = predictions.of_model(), predictions.of_baseline(strongest)
-    correct = np.stack([predicted == labels for predicted in seeds.values()])
-    improvement = compare_to_baseline(simple.predicted == labels, correct, params)
+    predicted = np.stack(list(seeds.values()))
+    improvement = compare_predictions(labels, simple.predicted, predicted, len(names), params)
     baselines = {
         name: _scores(predictions.of_baseline(name), labels, len(names), params)
         for name in baseline["methods"]
@@ -170,8 +171,11 @@ def compute_metrics(
         "baseline": baselines[strongest],
         "baselines": baselines,
         "seeds": {
-            str(seed): {"accuracy": float(accuracy)}
-            for seed, accuracy in zip(seeds, correct.mean(axis=1), strict=True)
+            str(seed): {
+                metric: metric_score(metric, labels, values, len(names))
+                for metric in {"accuracy": None, params.metric: None}
+            }
+            for seed, values in seeds.items()
         },
         "n": len(labels),
         "primary_seed": primary,
@@ -215,11 +219,12 @@ def evaluate_classifier(
     epochs = read_json(task.folder("train") / "checkpoints.json")["epoch"]
     validation = dataset.part("validation")[["id", "label"]].copy()
     validation_labels = dataset.labels("validation")
+    weights = dataset.class_weights(task.params.train.class_weights)
     for seed in task.params.train.seeds:
         embed, predict = load(seed)
         probabilities = predict(embed("validation"))
         validation[f"seed_{seed}"] = probabilities.argmax(axis=1)
-        loss = mean_cross_entropy(probabilities, validation_labels)
+        loss = mean_cross_entropy(probabilities, validation_labels, weights)
         seed_log = log[log["seed"] == seed]
         require_logged_loss(loss, seed_log, epochs[str(seed)], task.runtime.precision)
         test_features = embed("test")
@@ -232,6 +237,7 @@ def evaluate_classifier(
                 probabilities,
                 validation_labels,
             )
+    warnings += never_predicted(validation, dataset.classes)
     baseline = read_json(task.folder("baseline") / "baseline.json")
     baselines = read_arrays(task.folder("baseline") / "test.safetensors")
     predictions = tabulate_predictions(dataset, seeds, baselines, baseline["strongest"], validation)
@@ -286,13 +292,11 @@ def tabulate_predictions(
 def _scores(
     predictions: Predictions, labels: np.ndarray, classes: int, params: "EvaluateClassifier"
 ) -> dict[str, Any]:
-    correct = int((predictions.predicted == labels).sum())
-    low, high = proportion_interval(correct, len(labels), params.confidence)
-    return {
-        **classification_metrics.compute_scores(predictions, labels, classes, params.bins),
-        "accuracy_low": low,
-        "accuracy_high": high,
-    }
+    scores = classification_metrics.compute_scores(predictions, labels, classes, params.bins)
+    for metric in {"accuracy": None, params.metric: None}:
+        low, high = metric_interval(metric, labels, predictions.predicted, classes, params)
+        scores |= {f"{metric}_low": low, f"{metric}_high": high}
+    return scores
 
 
 def _class_tables(

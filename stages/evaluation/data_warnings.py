@@ -1,4 +1,4 @@
-"""Checks of an evaluation's data: label noise, and weights that do not fit their training log."""
+"""Checks of an evaluation: label noise, classes never predicted, weights that do not fit their log."""
 
 import math
 from collections.abc import Sequence
@@ -31,6 +31,9 @@ MAX_CONCENTRATION = 0.45
 # scratch on clean reviews, which contradicts up to 24% of its confident half of training samples, 25.5%
 # to 38.0% (8 seeds).
 MAX_VALIDATION_CONTRADICTED = 0.2
+NEVER_PREDICTS = "never predicts"  # the start of a warning's name; the class follows
+# Validation samples of a class, at least, for a recall of 0 to be a warning.
+MIN_SAMPLES = 3
 # How far a loss may be from the one in the log, by the precision of training.
 _TOLERANCE, _REDUCED_PRECISION_TOLERANCE = 1e-3, 0.05
 
@@ -84,15 +87,49 @@ def _contradicted(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return contradicted
 
 
-def mean_cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def never_predicted(validation: "pd.DataFrame", classes: Sequence[str]) -> list[Diagnostic]:
+    """Return a warning for each class of which the primary seed's model recognises no sample.
+
+    Args:
+        validation: a row a validation sample: label, and each seed's predicted label, the primary seed
+            first. Classes with fewer than `MIN_SAMPLES` samples are left out.
+        classes: their names.
+    """
+    labels = validation["label"].to_numpy(dtype=np.int64)
+    seeds = validation.filter(regex=r"^seed_\d+$").to_numpy()
+    warnings = []
+    for label, name in enumerate(classes):
+        of_class = labels == label
+        recognised = (seeds[of_class] == label).sum(axis=0)
+        if of_class.sum() < MIN_SAMPLES or recognised[0] > 0:
+            continue
+        observed = (
+            f"of {int(of_class.sum())} validation samples of class {name} ({of_class.mean():.1%} of "
+            f"all), the primary seed's model recognises none; {int((recognised == 0).sum())} of "
+            f"{len(recognised)} seeds do the same"
+        )
+        remedy = (
+            "train.class_weights: balanced, with evaluate.metric: balanced_accuracy or macro_f1, which "
+            "accuracy hides; then more samples of the class"
+        )
+        warnings.append(Diagnostic(f"{NEVER_PREDICTS} class {name}", observed, remedy))
+    return warnings
+
+
+def mean_cross_entropy(
+    probabilities: np.ndarray, labels: np.ndarray, class_weights: np.ndarray | None = None
+) -> float:
     """Return the mean cross entropy in nats, clipped only at the smallest float32, as in training.
 
     Args:
         probabilities: (n, classes).
         labels: (n,), integers.
+        class_weights: the weight of each class in the mean, (classes,); None: all weigh the same.
     """
     true = probabilities[np.arange(len(labels)), labels].astype(float)
-    return float(-np.log(true.clip(min=np.finfo(np.float32).tiny)).mean())
+    losses = -np.log(true.clip(min=np.finfo(np.float32).tiny))
+    weights = None if class_weights is None else class_weights[labels]
+    return float(np.average(losses, weights=weights))
 
 
 def require_logged_loss(loss: float, log: "pd.DataFrame", epoch: int, precision: str) -> None:

@@ -52,9 +52,9 @@ def compare_classifiers(before: "Path", after: "Path", task: "Task") -> Experime
 def compare_predictions(
     before: "pd.DataFrame", after: "pd.DataFrame", params: "EvaluateClassifier"
 ) -> ExperimentResult:
-    """Return validation accuracy before and after a change, and the verdict.
+    """Return `evaluate.metric` on validation data before and after a change, and the verdict.
 
-    The verdict is that of the paired comparison of the primary seeds' models (`compare_to_baseline`),
+    The verdict is that of the paired comparison of the primary seeds' models, by the same metric,
     confirmed seed by seed: "better" requires that every seed gains over the same seed before, "worse"
     that every seed loses.
 
@@ -66,22 +66,32 @@ def compare_predictions(
     Raises:
         UserError: the samples differ.
     """
-    from stages.evaluation.significance import compare_to_baseline
+    import numpy as np
+
+    from stages.evaluation import metric_significance
+    from stages.evaluation.classification_metrics import METRICS, metric_score
 
     if not before[["id", "label"]].equals(after[["id", "label"]]):
         raise UserError("the validation samples of before and after differ; run dvc repro first")
     labels = before["label"].to_numpy()
-    correct_before, correct_after = (
-        labels == table.filter(regex=r"^seed_").to_numpy().T for table in (before, after)
+    seeds_before, seeds_after = (
+        table.filter(regex=r"^seed_").to_numpy().T for table in (before, after)
     )
-    improvement = compare_to_baseline(correct_before[0], correct_after, params)
-    gains = correct_after.mean(axis=1) - correct_before.mean(axis=1)
+    classes = 1 + int(max(values.max() for values in (labels, seeds_before, seeds_after)))
+    improvement = metric_significance.compare_predictions(
+        labels, seeds_before[0], seeds_after, classes, params
+    )
+    scores_before, scores_after = (
+        np.array([metric_score(params.metric, labels, seed, classes) for seed in seeds])
+        for seeds in (seeds_before, seeds_after)
+    )
+    gains = scores_after - scores_before
     confirmed = {"better": gains.min() > 0, "worse": gains.max() < 0}
     verdict = improvement.verdict
     if not confirmed.get(verdict, True):
         verdict = "not distinguishable"
-    accuracy_before, accuracy_after = (
-        f"accuracy {correct[0].mean():.4f} (n {len(labels)})"
-        for correct in (correct_before, correct_after)
+    text_before, text_after = (
+        f"{METRICS[params.metric]} {scores[0]:.4f} (n {len(labels)})"
+        for scores in (scores_before, scores_after)
     )
-    return ExperimentResult(accuracy_before, accuracy_after, verdict)
+    return ExperimentResult(text_before, text_after, verdict)

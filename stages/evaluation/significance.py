@@ -147,16 +147,8 @@ def compare_to_baseline(
     p = mcnemar_test(fixed, broken)
     gains = seeds_correct.mean(axis=1) - baseline_correct.mean()
     detectable = smallest_detectable_gain(params.assumed_regressions, count, alpha)
-    if p < alpha and low > 0 and gains.min() > 0:
-        verdict = "better"
-    elif p < alpha and high < 0 and gains.max() < 0:
-        verdict = "worse"
-    elif p >= alpha and detectable > params.worthwhile_gain:
-        verdict = "underpowered"
-    else:
-        verdict = "not distinguishable"
     return Improvement(
-        verdict,
+        decide(p, (low, high), gains, detectable, params),
         {
             "gain": float(change.mean()),
             "gain_low": low,
@@ -166,10 +158,43 @@ def compare_to_baseline(
             "mcnemar_p": max(p, SMALLEST_FIGURE),  # the smallest stands for "at most"
             "smallest_detectable_gain": detectable,
             "power": POWER,
-            "seeds": len(gains),
-            "seed_gain_mean": float(gains.mean()),
-            "seed_gain_min": float(gains.min()),
-            "seed_gain_max": float(gains.max()),
-            "seed_gain_sd": float(gains.std(ddof=1)) if len(gains) > 1 else 0.0,
+            **seed_figures(gains),
         },
     )
+
+
+def decide(
+    p: float,
+    interval: tuple[float, float],
+    gains: np.ndarray,
+    detectable: float,
+    params: "EvaluateClassifier",
+) -> str:
+    """Return the verdict, by the rule of `compare_to_baseline`.
+
+    Args:
+        p: of the test that the primary seed's model equals the baseline.
+        interval: of its gain.
+        gains: of each seed's model, (seeds,).
+        detectable: the smallest detectable gain.
+        params: confidence, worthwhile_gain.
+    """
+    (low, high), alpha = interval, 1 - params.confidence
+    if p < alpha and low > 0 and gains.min() > 0:
+        return "better"
+    if p < alpha and high < 0 and gains.max() < 0:
+        return "worse"
+    if p >= alpha and detectable > params.worthwhile_gain:
+        return "underpowered"
+    return "not distinguishable"
+
+
+def seed_figures(gains: np.ndarray) -> dict[str, Any]:
+    """Return the number of seeds, and mean, extremes and standard deviation of their gains (seeds,)."""
+    return {
+        "seeds": len(gains),
+        "seed_gain_mean": float(gains.mean()),
+        "seed_gain_min": float(gains.min()),
+        "seed_gain_max": float(gains.max()),
+        "seed_gain_sd": float(gains.std(ddof=1)) if len(gains) > 1 else 0.0,
+    }

@@ -1,8 +1,9 @@
 """The sections of a classifier's evidence pack, one for each stage."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import CAUSES
 from stages.report import charts, classes, sections
 from stages.report.document import (
@@ -20,10 +21,10 @@ from stages.report.formatting import (
     answer_questions,
     make_table,
     method_rows,
-    p_value,
     percent,
     points,
     points_range,
+    significance_line,
     summary_line,
     verdict_line,
 )
@@ -74,15 +75,20 @@ def baseline_section(outputs: "ClassificationOutputs", *extra: Block) -> Section
     """Return the validation scores of the baselines, and which one is to beat."""
     baseline = outputs.baseline
     rows = [
-        {"method": name, **baseline["validation"][name], "fitted_on": baseline["fitted_on"][name]}
+        {
+            "method": name,
+            **baseline["validation"][name],
+            "fitted_on": baseline["fitted_on"][name],
+            "regularisation": _chosen_c(baseline, name),
+        }
         for name in baseline["methods"]
     ]
     columns = {
         "method": "method",
-        "accuracy": "accuracy",
-        "macro_f1": "macro F1",
+        **METRICS,
         "log_loss": "log loss",
         "fitted_on": "training samples",
+        "regularisation": "C",
     }
     converged = "" if baseline["converged"] else " A fit stopped before it converged."
     text = Text(
@@ -91,6 +97,15 @@ def baseline_section(outputs: "ClassificationOutputs", *extra: Block) -> Section
     )
     table = make_table(rows, columns, "Baselines on validation data")
     return Section("baseline", "Baseline", [table, text, *extra])
+
+
+def _chosen_c(baseline: Mapping[str, Any], method: str) -> str:
+    """Return the C that validation data chose for a method, and the candidates; "" for none."""
+    selection = baseline.get("regularisation", {}).get(method)
+    if selection is None:
+        return ""
+    candidates = ", ".join(f"{row['c']:g}" for row in selection["candidates"])
+    return f"{selection['chosen']:g} of {candidates}"
 
 
 def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
@@ -118,6 +133,7 @@ def _loss_figure(outputs: "ClassificationOutputs") -> Figure:
 
 def _seed_table(outputs: "ClassificationOutputs") -> Table:
     primary, log, rows = outputs.metrics["primary_seed"], outputs.log, []
+    metrics = ["accuracy", *({outputs.gain["metric"]} - {"accuracy"})]
     for seed, epoch in outputs.checkpoints["epoch"].items():
         selected = log[(log["seed"] == int(seed)) & (log["epoch"] == epoch)].iloc[0]
         rows.append(
@@ -127,7 +143,7 @@ def _seed_table(outputs: "ClassificationOutputs") -> Table:
                 "train_loss": float(selected["train_loss"]),
                 "validation_loss": float(selected["validation_loss"]),
                 "validation_accuracy": float(selected["validation_accuracy"]),
-                "test_accuracy": float(outputs.metrics["seeds"][seed]["accuracy"]),
+                **{name: float(outputs.metrics["seeds"][seed][name]) for name in metrics},
             }
         )
     columns = {
@@ -136,7 +152,7 @@ def _seed_table(outputs: "ClassificationOutputs") -> Table:
         "train_loss": "train loss",
         "validation_loss": "validation loss",
         "validation_accuracy": "validation accuracy",
-        "test_accuracy": "test accuracy",
+        **{name: f"test {METRICS[name]}" for name in metrics},
     }
     caption = (
         f"Selected epoch of each seed: {outputs.checkpoints['rule']}. Test data select nothing."
@@ -159,15 +175,16 @@ def evaluate_section(
 
 
 def _method_table(outputs: "ClassificationOutputs") -> Table:
+    metric = outputs.gain["metric"]
     columns = {
         "method": "method",
-        "accuracy": "accuracy",
-        "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval",
-        "macro_f1": "macro F1",
+        **METRICS,
+        "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval of {METRICS[metric]}",
         "log_loss": "log loss",
         "calibration_error": "calibration error",
     }
-    caption = f"Scores on the same {outputs.metrics['n']} test samples (Wilson intervals)"
+    rule = "Wilson" if metric == "accuracy" else "bootstrap"
+    caption = f"Scores on the same {outputs.metrics['n']} test samples ({rule} intervals)"
     return make_table(method_rows(outputs), columns, caption)
 
 
@@ -181,11 +198,10 @@ def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
             f"be easier or harder (evidence bench {outputs.task.name} measures other splits)"
         )
     facts = {
-        "Verdict": gain["verdict"],
+        "Verdict": f"{gain['verdict']}, by {METRICS[gain['metric']]}",
         "Gain": f"{points(gain['gain'])}, {interval} {points_range(gain['gain_low'], gain['gain_high'])} "
         f"(paired bootstrap, {params.resamples:,} resamples)",
-        "Exact McNemar test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; "
-        f"p {p_value(gain['mcnemar_p'])}",
+        "Test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; {significance_line(gain)}",
         f"Over {gain['seeds']} seeds": f"mean gain {points(gain['seed_gain_mean'])}, "
         f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
         f"{100 * gain['seed_gain_sd']:.2f} points",

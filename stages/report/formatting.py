@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stages.core.files import SMALLEST_FIGURE
+from stages.evaluation.classification_metrics import METRICS
 from stages.report.document import Table
 
 if TYPE_CHECKING:
@@ -83,24 +84,32 @@ def verdict_line(outputs: "ClassificationOutputs") -> str:
     gain = outputs.gain
     level = percent(outputs.task.params.evaluate.confidence, 0)
     return (
-        f"{gain['verdict'].capitalize()}: {points(gain['gain'])} of accuracy over "
+        f"{gain['verdict'].capitalize()}: {points(gain['gain'])} of {METRICS[gain['metric']]} over "
         f"{outputs.metrics['strongest_baseline']} ({level} interval "
         f"{points_range(gain['gain_low'], gain['gain_high'])})"
     )
 
 
 def summary_line(outputs: "ClassificationOutputs") -> str:
-    """Return the accuracies behind the verdict, and on how many samples, groups and seeds they rest."""
+    """Return the scores behind the verdict, and on how many samples, groups and seeds they rest."""
     metrics, note, gain = outputs.metrics, outputs.dataset.note, outputs.gain
     groups = f" of {note['group_counts']['test']} held-out groups" if note["grouped"] else ""
-    current = metrics["current"]
+    current, metric = metrics["current"], gain["metric"]
+    accuracy = "" if metric == "accuracy" else f" (accuracy {percent(current['accuracy'])})"
     return (
-        f"Test accuracy {percent(current['accuracy'])} ({percent(current['accuracy_low'])} to "
-        f"{percent(current['accuracy_high'])}), baseline {percent(metrics['baseline']['accuracy'])}, "
-        f"on {metrics['n']} test samples{groups}. This is the model of the primary seed "
+        f"Test {METRICS[metric]} {percent(current[metric])} ({percent(current[f'{metric}_low'])} to "
+        f"{percent(current[f'{metric}_high'])}), baseline {percent(metrics['baseline'][metric])}"
+        f"{accuracy}, on {metrics['n']} test samples{groups}. This is the model of the primary seed "
         f"({metrics['primary_seed']}), fixed in the params before training; over {gain['seeds']} seeds "
         f"the gain is {points_range(gain['seed_gain_min'], gain['seed_gain_max'])}."
     )
+
+
+def significance_line(gain: Mapping[str, Any]) -> str:
+    """Return the test behind the verdict, and its p value."""
+    if "mcnemar_p" in gain:
+        return f"exact McNemar test: p {p_value(gain['mcnemar_p'])}"
+    return f"permutation test: p {p_value(gain['permutation_p'])}"
 
 
 def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
@@ -112,10 +121,9 @@ def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in outputs.summary["kinds"].items())
     return {
         "baseline": f"{better}{metrics['strongest_baseline']}, with "
-        f"{percent(metrics['baseline']['accuracy'])} on the same test samples; on validation data it "
+        f"{percent(metrics['baseline'][gain['metric']])} on the same test samples; on validation data it "
         "is the strongest of the simple methods",
-        "metric": f"{verdict_line(outputs)}; exact McNemar test: p {p_value(gain['mcnemar_p'])}, "
-        f"n {metrics['n']}",
+        "metric": f"{verdict_line(outputs)}; {significance_line(gain)}, n {metrics['n']}",
         "sample_success": f"{len(successes)} are shown, from the most confident ({highest['id']}, "
         f"{percent(highest['confidence'])}) to the least confident ({lowest['id']}, "
         f"{percent(lowest['confidence'])})",
@@ -128,7 +136,7 @@ def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
 
 def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
     """Return the test scores of each baseline and of the primary seed's model, a row for each."""
-    metrics = outputs.metrics
+    metrics, metric = outputs.metrics, outputs.gain["metric"]
     scores_by_method = {
         f"{name} (baseline)": metrics["baselines"][name] for name in outputs.baseline["methods"]
     }
@@ -137,8 +145,9 @@ def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
         {
             "method": method,
             "accuracy": scores["accuracy"],
-            "interval": f"{scores['accuracy_low']:.3f} to {scores['accuracy_high']:.3f}",
+            "balanced_accuracy": scores["balanced_accuracy"],
             "macro_f1": scores["macro_f1"],
+            "interval": f"{scores[f'{metric}_low']:.3f} to {scores[f'{metric}_high']:.3f}",
             "log_loss": scores["log_loss"],
             "calibration_error": scores["calibration_error"],
         }

@@ -49,6 +49,7 @@ def classification_run(
     steps: int,
     params: "FitClassifier",
     classes: int,
+    class_weights: np.ndarray | None = None,
 ) -> TrainingRun:
     """Return the run that trains `model` to classify, by cross entropy and AdamW.
 
@@ -59,12 +60,18 @@ def classification_run(
         steps: batches an epoch.
         params: epochs, learning_rate (the peak of one cycle), weight_decay, label_smoothing.
         classes: how many.
+        class_weights: the weight of each class in both losses, (classes,); None: all weigh the same.
     """
+    class_weight = None if class_weights is None else torch.from_numpy(class_weights)
+
+    def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        weight = None if class_weight is None else class_weight.to(logits.device, logits.dtype)
+        return functional.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
 
     def scores(network: nn.Module, batch: Batch) -> Scores:
         inputs, labels = batch
         logits = network(*inputs)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
+        loss = cross_entropy(logits, labels, params.label_smoothing)
         return {"loss": loss, "accuracy": (logits.argmax(dim=1) == labels).float().mean()}
 
     def validate(network: nn.Module) -> dict[str, float]:
@@ -74,7 +81,7 @@ def classification_run(
         ]
         logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
         return {
-            "loss": functional.cross_entropy(logits, labels).item(),
+            "loss": cross_entropy(logits, labels).item(),
             "accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
         }
 

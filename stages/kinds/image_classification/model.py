@@ -1,12 +1,13 @@
 """The networks: a tiny CNN, a small residual network, and torchvision's ResNet-18."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
@@ -22,7 +23,7 @@ from stages.training.weights import load_trainable, read_weights
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.dataset import Dataset
-    from stages.kinds.image_classification.schema import TrainImages
+    from stages.kinds.image_classification.schema import FrozenFeatures, TrainImages
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,7 +52,7 @@ def tiny_cnn_features(channels: list[int], inputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def build(params: "TrainImages", channels: int, classes: int) -> ImageClassifier:
+def build(params: "TrainImages | FrozenFeatures", channels: int, classes: int) -> ImageClassifier:
     """Return the network that the params describe, initialised from torch's current seed."""
     if params.model != "resnet18":
         build_features = tiny_cnn_features if params.model == "tiny_cnn" else residual_features
@@ -66,7 +67,9 @@ def build(params: "TrainImages", channels: int, classes: int) -> ImageClassifier
     return ImageClassifier(backbone, width, classes, channels)
 
 
-def load_initial_weights(model: ImageClassifier, params: "TrainImages", key: str) -> None:
+def load_initial_weights(
+    model: ImageClassifier, params: "TrainImages | FrozenFeatures", key: str
+) -> None:
     """Load the weights that `initial_weights` names into `model`.
 
     Args:
@@ -154,6 +157,41 @@ def fresh_model(task: "Task", dataset: "Dataset", images: np.ndarray, seed: int)
     fit_normalisation(model, images, dataset.rows("train"))
     load_initial_weights(model, task.params.train, task.key("train.initial_weights"))
     return model
+
+
+def frozen_network(
+    params: "FrozenFeatures",
+    dataset: "Dataset",
+    images: np.ndarray,
+    key: str,
+    device: torch.device,
+) -> Callable[[Tensor], Tensor]:
+    """Return images (batch, channel, height, width), 0 to 1 -> features (batch, width), no gradient.
+
+    Args:
+        params: model, channels, initial_weights, and the size to which images are enlarged or reduced.
+        dataset: the prepared samples.
+        images: the packed array.
+        key: the full key of `initial_weights`, for errors.
+        device: where the network runs.
+
+    Raises:
+        UserError: the weights cannot be fetched, are missing or damaged, or do not fit.
+    """
+    torch.manual_seed(0)  # of the head, which is not used
+    model = build(params, dataset.note["shape"][0], len(dataset.classes))
+    fit_normalisation(model, images, dataset.rows("train"))
+    load_initial_weights(model, params, key)
+    model.eval().to(device)
+
+    def embed(batch: Tensor) -> Tensor:
+        if params.size is not None:
+            batch = functional.interpolate(
+                batch, (params.size, params.size), mode="bilinear", antialias=True
+            )
+        return model.embed(batch)
+
+    return embed
 
 
 def load(task: "Task", dataset: "Dataset", seed: int) -> ImageClassifier:

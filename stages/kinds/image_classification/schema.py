@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.core.schema import (
+    Candidates,
     Channels,
     CheckNetwork,
     Count,
@@ -13,7 +14,6 @@ from stages.core.schema import (
     Failures,
     FitClassifier,
     Names,
-    Positive,
     PrepareImages,
     Section,
     Seed,
@@ -21,15 +21,48 @@ from stages.core.schema import (
     TrainClassifier,
 )
 
-BASELINES = ("most_frequent_class", "nearest_prototype", "logistic_regression", "flatten_linear")
+# The simplest first; those with settings have a section of the same name.
+BASELINES = (
+    "most_frequent_class",
+    "nearest_prototype",
+    "logistic_regression",
+    "flatten_linear",
+    "frozen_features",
+)
 
 
 class LogisticRegression(Section):
-    """Logistic regression on pixels."""
+    """Logistic regression, its C chosen on validation data."""
 
-    regularisation: Positive
+    regularisation: Candidates
     max_iterations: Count
     max_samples: Count
+
+
+class FrozenFeatures(LogisticRegression):
+    """Logistic regression on the features of a trained network, which stays as it is."""
+
+    model: Literal["tiny_cnn", "residual", "resnet18"]
+    channels: Channels
+    initial_weights: Annotated[str, Field(min_length=1)]
+    size: Annotated[int, Field(ge=4, le=1024)] | None
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _not_a_stage_output(cls, weights: str) -> str:
+        parts = Path(weights).parts
+        if weights.startswith("task:") or (parts[:1] == ("data",) and parts[:2] != ("data", "raw")):
+            raise ValueError(
+                "must be imagenet or a .safetensors file that no stage writes: DVC would not run that "
+                "stage first; copy data/train/TASK/weights-SEED.safetensors to data/raw and `dvc add` it"
+            )
+        return weights
+
+    @model_validator(mode="after")
+    def _imagenet_is_of_resnet18(self) -> Self:
+        if self.initial_weights == "imagenet" and self.model != "resnet18":
+            raise ValueError("initial_weights: imagenet needs model: resnet18")
+        return self
 
 
 class FlattenLinear(FitClassifier):
@@ -44,13 +77,14 @@ class ImageBaseline(Section):
     methods: Annotated[Names, Field(min_length=1)]
     logistic_regression: LogisticRegression | None = None
     flatten_linear: FlattenLinear | None = None
+    frozen_features: FrozenFeatures | None = None
 
     @model_validator(mode="after")
     def _methods_are_known_and_set(self) -> Self:
         for name in self.methods:
             if name not in BASELINES:
                 raise ValueError(f"methods: given {name!r}; must be of {', '.join(BASELINES)}")
-        for name in ("logistic_regression", "flatten_linear"):
+        for name in ("logistic_regression", "flatten_linear", "frozen_features"):
             if (getattr(self, name) is not None) != (name in self.methods):
                 raise ValueError(
                     f"{name} must be a section where methods lists it, and absent otherwise"

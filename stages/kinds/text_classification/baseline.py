@@ -1,11 +1,11 @@
-"""Baselines for texts: keyword counts, a negation rule, TF-IDF with logistic regression, NB-SVM."""
+"""Baselines for texts: class shares, keywords, TF-IDF, NB-SVM, and MiniLM's embeddings as they are."""
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,44 +13,54 @@ from stages.core.runtime import seed_for
 from stages.datasets.dataset import Dataset, read_dataset
 from stages.datasets.texts.packed import PackedTexts, split_words
 from stages.evaluation.baselines import (
-    NEVER,
     FittedBaselines,
+    class_shares,
     compare_baselines,
     require_two_classes,
     softmax,
-    softmax_weights,
+)
+from stages.evaluation.linear_models import (
+    choose_regularisation,
+    fit_nbsvm,
+    fit_unit_scale,
+    inverse_temperature,
+    logistic_regression,
 )
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import CountVectorizer
 
     from stages.core.task import Task
+    from stages.evaluation.linear_models import LinearModel
     from stages.kinds.text_classification.schema import Negation, TextBaseline
 
 KEYWORDS, NEGATION = "keyword counts", "keywords with a negation rule"
 TFIDF, NBSVM = "TF-IDF and logistic regression", "NB-SVM"
+MOST_FREQUENT, FROZEN = "most frequent class", "frozen MiniLM and logistic regression"
 _CLAUSE_END = re.compile(r"[.,;:!?()]")
-_MAX_INVERSE_TEMPERATURE = 50.0
 
 # Texts -> probabilities (n, classes), float32.
 PredictTexts = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
-class LinearBaselines:
-    """Logistic regression and NB-SVM, fitted on words and pairs of words.
+class TextMethod:
+    """One fitted baseline.
 
     Attributes:
-        predictors: by name.
-        arrays: their parameters, float32.
-        terms: the words and pairs of words, in the order of the weights.
-        converged: whether both fits converged.
+        predict: texts -> probabilities (n, classes), float32.
+        sample: the positions within the training split that it was fitted on.
+        arrays: its parameters, float32.
+        regularisation: every C that was tried, of a linear method.
+        converged: whether fitting converged.
     """
 
-    predictors: dict[str, PredictTexts]
-    arrays: dict[str, np.ndarray]
-    terms: list[str]
-    converged: bool
+    predict: PredictTexts
+    sample: np.ndarray
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    regularisation: dict[str, Any] | None = None
+    converged: bool = True
 
 
 def fit(task: "Task") -> FittedBaselines:
@@ -61,23 +71,38 @@ def fit(task: "Task") -> FittedBaselines:
     labels = dataset.labels("train")
     sample = dataset.draw("train", params.max_samples, seed_for("baseline sample"))
     require_two_classes(labels[sample], task.key("baseline.max_samples"), params.max_samples)
-    texts = {split: packed.at(dataset.rows(split)) for split in ("validation", "test")}
-    texts["train"] = packed.at(dataset.rows("train")[sample])
+    texts = {split: packed.at(dataset.rows(split)) for split in ("train", "validation", "test")}
+    methods = _simple_methods(dataset, params)
+    terms, metric = count_terms(texts, sample, dataset), task.params.evaluate.metric
+    methods[TFIDF] = _tfidf(terms, sample, params, metric)
+    methods[NBSVM] = _nbsvm(terms, sample, params, metric)
+    if params.frozen_minilm is not None:
+        methods[FROZEN] = _frozen_minilm(task, texts, dataset)
 
-    by_keywords = _keyword_predictors(dataset, params)
-    linear = _fit_linear(texts, labels[sample], dataset, params)
-    predictors = by_keywords | linear.predictors
-    fitted_on = dict.fromkeys(by_keywords, len(labels))
-    fitted_on |= dict.fromkeys(linear.predictors, len(sample))
+    def predict(name: str, split: str) -> np.ndarray:
+        method = methods[name]
+        part = texts[split]
+        return method.predict([part[i] for i in method.sample] if split == "train" else part)
+
     baselines = compare_baselines(
         dataset,
-        fitted_on,
-        lambda name, split: predictors[name](texts[split]),
-        dict.fromkeys(fitted_on, labels[sample]),
-        {"input": "the words of each text in lower case", "converged": linear.converged},
-        linear.arrays,
+        {name: len(method.sample) for name, method in methods.items()},
+        predict,
+        {name: labels[method.sample] for name, method in methods.items()},
+        {
+            "input": "the words of each text in lower case; frozen MiniLM: its tokens",
+            "converged": all(method.converged for method in methods.values()),
+            "regularisation": {
+                name: method.regularisation
+                for name, method in methods.items()
+                if method.regularisation
+            },
+        },
+        {key: array for method in methods.values() for key, array in method.arrays.items()},
+        metric,
     )
-    return replace(baselines, extra_files={"vocabulary.txt": "\n".join(linear.terms) + "\n"})
+    vocabulary = "\n".join(terms.counter.get_feature_names_out()) + "\n"
+    return replace(baselines, extra_files={"vocabulary.txt": vocabulary})
 
 
 def keyword_counts(
@@ -111,17 +136,19 @@ def keyword_counts(
     return list(counts.values())
 
 
-def _keyword_predictors(dataset: Dataset, params: "TextBaseline") -> dict[str, PredictTexts]:
-    """Return the keyword baselines by name; none where the params name no keywords."""
-    if params.keywords is None:
-        return {}
-    keywords = {name: frozenset(params.keywords[name].split()) for name in dataset.classes}
+def _simple_methods(dataset: Dataset, params: "TextBaseline") -> dict[str, TextMethod]:
+    """Return the class shares and, where the params name keywords, the keyword baselines, by name."""
     labels = dataset.labels("train")
-    prior = np.bincount(labels, minlength=len(keywords)) / len(labels)
-    return {
-        KEYWORDS: keyword_predictor(keywords, prior, None),
-        NEGATION: keyword_predictor(keywords, prior, params.negation),
+    shares = class_shares(labels, len(dataset.classes))
+    predictors: dict[str, PredictTexts] = {
+        MOST_FREQUENT: lambda texts: np.tile(shares, (len(texts), 1))
     }
+    if params.keywords is not None:
+        keywords = {name: frozenset(params.keywords[name].split()) for name in dataset.classes}
+        predictors[KEYWORDS] = keyword_predictor(keywords, shares, None)
+        predictors[NEGATION] = keyword_predictor(keywords, shares, params.negation)
+    positions = np.arange(len(labels))
+    return {name: TextMethod(predict, positions) for name, predict in predictors.items()}
 
 
 def keyword_predictor(
@@ -143,58 +170,157 @@ def keyword_predictor(
     return predict
 
 
-def _fit_linear(
-    texts: Mapping[str, Sequence[str]],
-    labels: np.ndarray,
-    dataset: Dataset,
-    params: "TextBaseline",
-) -> LinearBaselines:
-    """Fit logistic regression on TF-IDF, and NB-SVM with its temperature on validation data.
+@dataclass(frozen=True)
+class CountedTerms:
+    """How often each term, a word or a pair of neighbouring words, occurs in texts.
 
-    Args:
-        texts: of "train" (the sample to fit on) and "validation".
-        labels: of the texts of "train".
-        dataset: the prepared samples.
-        params: of the stage baseline.
+    Attributes:
+        counter: texts -> counts (n, terms).
+        train: counts of the texts to fit on, (n, terms).
+        validation: counts of the validation texts.
+        labels: of the texts to fit on, (n,).
+        validation_labels: of the validation texts.
+        classes: how many there are.
     """
+
+    counter: "CountVectorizer"
+    train: "csr_array"
+    validation: "csr_array"
+    labels: np.ndarray
+    validation_labels: np.ndarray
+    classes: int
+
+
+def count_terms(
+    texts: Mapping[str, Sequence[str]], sample: np.ndarray, dataset: Dataset
+) -> CountedTerms:
+    """Return the counted terms of the texts of "train" at `sample`, and of "validation"."""
     from scipy.sparse import csr_array
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.feature_extraction.text import CountVectorizer
 
-    classes = len(dataset.classes)
     counter = CountVectorizer(analyzer=terms_of, dtype=np.float64)
-    counts = csr_array(counter.fit_transform(texts["train"]))
-    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts)
-    logistic = LogisticRegression(C=params.regularisation, max_iter=params.max_iterations)
-    presence = csr_array((counts > 0).astype(np.float64))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the pack says whether it converged
-        logistic.fit(tfidf.transform(counts), labels)
-        svm_weights, svm_bias, svm_converged = nbsvm(presence, labels, classes, params)
-    weights, bias = softmax_weights(logistic, classes)
+    counts = counter.fit_transform([texts["train"][index] for index in sample])
+    return CountedTerms(
+        counter,
+        csr_array(counts),
+        csr_array(counter.transform(texts["validation"])),
+        dataset.labels("train")[sample],
+        dataset.labels("validation"),
+        len(dataset.classes),
+    )
 
-    def predict_tfidf(texts: Sequence[str]) -> np.ndarray:
-        return softmax(tfidf.transform(counter.transform(texts)) @ weights.T + bias)
 
-    def margins(texts: Sequence[str]) -> np.ndarray:
-        presence = csr_array((counter.transform(texts) > 0).astype(np.float64))
-        logits: np.ndarray = presence @ svm_weights.T + svm_bias
-        return logits
+def _tfidf(
+    terms: CountedTerms, sample: np.ndarray, params: "TextBaseline", metric: str
+) -> TextMethod:
+    """Return logistic regression on TF-IDF with sublinear counts, fitted on the texts at `sample`."""
+    from sklearn.feature_extraction.text import TfidfTransformer
 
-    scale = inverse_temperature(margins(texts["validation"]), dataset.labels("validation"))
-    arrays = {
-        "tfidf.idf": tfidf.idf_,
-        "tfidf.weights": weights,
-        "tfidf.bias": bias,
-        "nbsvm.weights": svm_weights * scale,
-        "nbsvm.bias": svm_bias * scale,
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(terms.train)
+    selection = choose_regularisation(
+        params.regularisation,
+        logistic_regression(
+            tfidf.transform(terms.train), terms.labels, terms.classes, params.max_iterations
+        ),
+        (tfidf.transform(terms.validation), terms.validation_labels),
+        metric,
+    )
+    model = selection.model
+    return TextMethod(
+        lambda texts: softmax(model.logits(tfidf.transform(terms.counter.transform(texts)))),
+        sample,
+        {"tfidf.idf": tfidf.idf_.astype(np.float32), **_arrays("tfidf", model)},
+        selection.summary,
+        model.converged,
+    )
+
+
+def _nbsvm(
+    terms: CountedTerms, sample: np.ndarray, params: "TextBaseline", metric: str
+) -> TextMethod:
+    """Return NB-SVM, fitted on the texts at `sample`, with its temperature on validation data."""
+    presence, validation = _presence(terms.train), _presence(terms.validation)
+    beta, iterations = params.svm_interpolation, params.max_iterations
+    selection = choose_regularisation(
+        params.svm_regularisation,
+        lambda c: fit_nbsvm(presence, terms.labels, terms.classes, c, beta, iterations),
+        (validation, terms.validation_labels),
+        metric,
+    )
+    model = selection.model
+    scale = inverse_temperature(model.logits(validation), terms.validation_labels)
+    return TextMethod(
+        lambda texts: softmax(scale * model.logits(_presence(terms.counter.transform(texts)))),
+        sample,
+        _arrays("nbsvm", model, scale),
+        selection.summary,
+        model.converged,
+    )
+
+
+def _presence(counts: Any) -> "csr_array":
+    """Return 1 where a text contains a term, (n, terms), from the counts of terms."""
+    from scipy.sparse import csr_array
+
+    return csr_array((counts > 0).astype(np.float64))
+
+
+def _arrays(name: str, model: "LinearModel", scale: float = 1.0) -> dict[str, np.ndarray]:
+    return {
+        f"{name}.weights": (model.weights * scale).astype(np.float32),
+        f"{name}.bias": (model.bias * scale).astype(np.float32),
     }
-    return LinearBaselines(
-        {TFIDF: predict_tfidf, NBSVM: lambda texts: softmax(scale * margins(texts))},
-        {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()},
-        list(counter.get_feature_names_out()),
-        bool(logistic.n_iter_.max() < params.max_iterations) and svm_converged,
+
+
+def _frozen_minilm(
+    task: "Task", texts: Mapping[str, Sequence[str]], dataset: Dataset
+) -> TextMethod:
+    """Return logistic regression on MiniLM's embeddings: the mean of the tokens' last states.
+
+    Each text is embedded once.
+    """
+    from stages.core.runtime import set_deterministic, torch_device
+    from stages.kinds.text_classification.model import predict_batches, pretrained_minilm
+
+    params: TextBaseline = task.params.baseline
+    settings = params.frozen_minilm
+    assert settings is not None  # noqa: S101 (for the type checker)
+    sample = dataset.draw("train", settings.max_samples, seed_for("baseline sample"))
+    labels = dataset.labels("train")[sample]
+    require_two_classes(
+        labels, task.key("baseline.frozen_minilm.max_samples"), settings.max_samples
+    )
+    set_deterministic(task.runtime)
+    device = torch_device(task.runtime)
+    network = pretrained_minilm().eval().to(device)
+
+    @cache
+    def embed(texts: tuple[str, ...]) -> np.ndarray:
+        return predict_batches(network.embed, texts, settings.max_tokens, device)
+
+    training = embed(tuple(texts["train"][index] for index in sample))
+    scale = fit_unit_scale(training)
+
+    def inputs(texts: Sequence[str]) -> np.ndarray:
+        return scale.apply(embed(tuple(texts)))
+
+    training = scale.apply(training)
+    selection = choose_regularisation(
+        params.regularisation,
+        logistic_regression(training, labels, len(dataset.classes), params.max_iterations),
+        (inputs(texts["validation"]), dataset.labels("validation")),
+        task.params.evaluate.metric,
+    )
+    return TextMethod(
+        lambda texts: softmax(selection.model.logits(inputs(texts))),
+        sample,
+        {
+            "minilm.mean": scale.mean,
+            "minilm.scale": np.array([scale.factor], dtype=np.float32),
+            **_arrays("minilm", selection.model),
+        },
+        selection.summary,
+        selection.model.converged,
     )
 
 
@@ -202,58 +328,3 @@ def terms_of(text: str) -> list[str]:
     """Return the words of a text and the pairs of neighbouring words."""
     words = split_words(text)
     return words + [" ".join(pair) for pair in pairwise(words)]
-
-
-def nbsvm(
-    presence: "csr_array", labels: np.ndarray, classes: int, params: "TextBaseline"
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return weights (classes, terms), bias (classes,), and whether the fit converged.
-
-    Wang and Manning (2012), section 2: presence of terms times their log-count ratio, a linear SVM on
-    that, and its weights interpolated with their mean magnitude. With more than two classes, one
-    against the rest.
-
-    Args:
-        presence: (n, terms), 1 where a text contains a term.
-        labels: (n,).
-        classes: how many; of two, the first one's logit is 0.
-        params: svm_regularisation (C) and svm_interpolation (beta; 1 is the SVM alone).
-    """
-    from scipy.sparse import csr_array
-    from sklearn.svm import LinearSVC
-
-    weights = np.zeros((classes, presence.shape[1]))
-    bias, converged = np.zeros(classes), True
-    beta = params.svm_interpolation
-    for label in range(1 if classes == 2 else 0, classes):  # noqa: PLR2004
-        positive = labels == label
-        if not positive.any():
-            bias[label] = NEVER
-            continue
-        p, q = (1 + presence[rows].sum(axis=0) for rows in (positive, ~positive))
-        ratio = np.log(p / p.sum()) - np.log(q / q.sum())
-        svm = LinearSVC(C=params.svm_regularisation, dual=False, max_iter=params.max_iterations)
-        svm.fit(csr_array(presence.multiply(ratio)), positive)
-        coefficients = svm.coef_[0]
-        weights[label] = ratio * ((1 - beta) * np.abs(coefficients).mean() + beta * coefficients)
-        bias[label] = svm.intercept_[0]
-        converged &= bool(np.max(svm.n_iter_) < params.max_iterations)
-    return weights, bias, converged
-
-
-def inverse_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the factor on logits (n, classes) that minimises the log loss of `labels` (n,).
-
-    Temperature scaling (Guo et al., 2017, section 4.2): it turns margins into probabilities and changes
-    no prediction.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    rows = np.arange(len(labels))
-
-    def loss(factor: float) -> float:
-        return float(-log_softmax(factor * logits, axis=1)[rows, labels].mean())
-
-    bounds = (1e-3, _MAX_INVERSE_TEMPERATURE)
-    return float(minimize_scalar(loss, bounds=bounds, method="bounded").x)

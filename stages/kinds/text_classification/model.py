@@ -120,9 +120,19 @@ def build(params: "TrainTexts", classes: int, model: str | None = None) -> TextC
     if (model or params.model) == "scratch":
         small = params.scratch
         return TextClassifier(small.layers, small.width, small.heads, classes, params.dropout)
-    network = TextClassifier(MINILM_LAYERS, MINILM_WIDTH, MINILM_HEADS, classes, params.dropout)
-    network.load_state_dict(_minilm_weights(), strict=False)  # all but the head
+    network = pretrained_minilm(classes, params.dropout)
     network.freeze(MINILM_LAYERS - params.train_layers)
+    return network
+
+
+def pretrained_minilm(classes: int = 1, dropout: float = 0.0) -> TextClassifier:
+    """Return MiniLM as it was published, with an untrained head.
+
+    Raises:
+        UserError: its weights are missing, or have another SHA-256.
+    """
+    network = TextClassifier(MINILM_LAYERS, MINILM_WIDTH, MINILM_HEADS, classes, dropout)
+    network.load_state_dict(_minilm_weights(), strict=False)  # all but the head
     return network
 
 

@@ -5,12 +5,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from stages.core.schema import (
+    Candidates,
     CheckNetwork,
     Count,
     EvaluateClassifier,
     Failures,
     Name,
-    Positive,
     PrepareTexts,
     Section,
     TaskSections,
@@ -38,16 +38,24 @@ class Negation(Section):
     window: Count
 
 
+class FrozenMiniLM(Section):
+    """Logistic regression on MiniLM's embeddings of the texts, which stay as they are."""
+
+    max_tokens: Annotated[int, Field(ge=8, le=512)]
+    max_samples: Count
+
+
 class TextBaseline(Section):
-    """The simple methods: keyword counts, a negation rule, TF-IDF, NB-SVM."""
+    """The simple methods: keyword counts, a negation rule, TF-IDF, NB-SVM, frozen embeddings."""
 
     keywords: dict[str, Words] | None
     negation: Negation
-    regularisation: Positive
-    svm_regularisation: Positive
+    regularisation: Candidates
+    svm_regularisation: Candidates
     svm_interpolation: ZeroToOne
     max_iterations: Count
     max_samples: Count
+    frozen_minilm: FrozenMiniLM | None = None
 
 
 class Scratch(Section):

@@ -76,7 +76,13 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
 
         model = fresh_model(task, len(dataset.classes), seed)
         return classification_run(
-            model, batches, validation_batches, steps, params, len(dataset.classes)
+            model,
+            batches,
+            validation_batches,
+            steps,
+            params,
+            len(dataset.classes),
+            dataset.class_weights(params.class_weights),
         )
 
     return training_run
