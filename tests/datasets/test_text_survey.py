@@ -146,3 +146,9 @@ def test_test_data_without_labels_are_refused_with_what_to_do(tmp_path: Path) ->
         UserError, match=r"test\.csv: column 'label' is missing.*move the file elsewhere"
     ):
         survey(tmp_path / "tables")
+
+
+def test_a_table_without_a_header_is_refused(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", ["good", "poor"][n % 2]) for n in range(60)]
+    with pytest.raises(UserError, match="it seems to be a row, for 'good' is also a label"):
+        survey(write(tmp_path / "a.csv", ("a fine film", "good"), rows))

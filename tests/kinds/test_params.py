@@ -29,6 +29,7 @@ OPTIONAL = (  # keys that may be absent
     "sentiment.prepare.unreadable",
     ".evaluate.metric",
     ".train.class_weights",
+    ".train.optimizer",
 )
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.

@@ -83,6 +83,11 @@ def survey_table(
             "with its label"
         )
     roles = assign_roles(columns, rows, split, names_by_role, str(path))
+    if roles.label.name.strip() in roles.label.values:
+        raise UserError(
+            f"{tables[0].path}: the first line must name the columns; it seems to be a row, for "
+            f"{roles.label.name!r} is also a label: write a line such as text,label above it"
+        )
     faults, counts, official = FaultCount(), Counter[str](), Counter[str]()
     samples = read_samples(tables, _named(roles), None, key)
     for sample in faults.watch(samples):
