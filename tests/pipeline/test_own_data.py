@@ -16,9 +16,9 @@ SHORT = {
 }
 
 
-def draw_images(folder: Path, count: int = 60, noise: int = 60) -> None:
+def draw_images(folder: Path, count: int = 60, noise: int = 60, seed: int = 0) -> None:
     """Write images of two classes: a bright bar on noise, upright or level."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for name in ("level", "upright"):
         (folder / name).mkdir(parents=True)
         for number in range(count):
@@ -85,8 +85,8 @@ def test_own_data_inside_the_repository_serve_experiments_verify_and_other_clone
 ) -> None:
     """No other task has been reproduced here, and nothing is committed before the experiment."""
     project = copy_project(tmp_path / "project")
-    draw_images(project / "data/raw/bars/train", 150, noise=250)
-    draw_images(project / "data/raw/bars/test", 100, noise=250)
+    draw_images(project / "data/raw/bars/train", 200, noise=250)
+    draw_images(project / "data/raw/bars/test", 100, noise=250, seed=1)
     evidence(project, "new", "bars", "data/raw/bars", "--minutes", "3")
     shorten(project, "bars", ("epochs",))
     path = project / "params.yaml"
