@@ -57,13 +57,12 @@ def tiny_cnn_features(channels: list[int], inputs: int) -> nn.Sequential:
 def build(params: "TrainImages | FrozenFeatures", channels: int, classes: int) -> ImageClassifier:
     """Return the network that the params describe, initialised from torch's current seed."""
     features: nn.Module
+    widths = params.channels or []
     if params.model == "tiny_cnn":
-        features, width = tiny_cnn_features(params.channels, channels), params.channels[-1]
+        features, width = tiny_cnn_features(widths, channels), widths[-1]
     elif params.model == "residual":
-        features = residual_features(
-            params.channels, channels, params.blocks, int(params.stem_stride)
-        )
-        width = params.channels[-1]
+        features = residual_features(widths, channels, params.blocks, params.stem_stride)
+        width = widths[-1]
     else:
         features, width = _torchvision_features(params.model)
         if channels == 1:
@@ -114,12 +113,21 @@ def load_initial_weights(
     _transfer(model, read_weights(path), f"{key}: {path}")
 
 
+def imagenet_file(model: str) -> Path:
+    """Return where torch keeps ImageNet's weights of `model`, whether they are there or not."""
+    from torch.hub import get_dir
+    from torchvision.models import get_model_weights
+
+    url: str = get_model_weights(model)["IMAGENET1K_V1"].url
+    return Path(get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
+
+
 def _imagenet_weights(model: str, key: str) -> Mapping[str, Tensor]:
-    from torch.hub import download_url_to_file, get_dir
+    from torch.hub import download_url_to_file
     from torchvision.models import get_model_weights
 
     url, expected = get_model_weights(model)["IMAGENET1K_V1"].url, IMAGENET_SHA256[model]
-    path = Path(get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
+    path = imagenet_file(model)
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

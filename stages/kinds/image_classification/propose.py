@@ -30,6 +30,12 @@ _GROUPS = "if several images show the same subject, keep it out of two splits wi
 _REGRESSIONS = 0.01  # evaluate.assumed_regressions of the template
 _BASELINE_SECONDS = 4e-7  # for each value of each training image: 60 s for 50,000 images of 32x32x3
 
+_METHODS = ("most_frequent_class", "nearest_prototype", "logistic_regression")
+_FROZEN_SIDE, _FROZEN_SAMPLES = 64, 10_000  # pixels, at least; training images, at most
+# Of a pixel: ResNet-18 multiplies and adds 1.8e9 times for 224 x 224 of them, at 40e9 a second.
+_FROZEN_SECONDS = 1.8e9 / 224**2 / 40e9
+_MAX_FROZEN_SECONDS = 60.0
+
 _WIDTHS = (16, 32, 64, 128)  # of the levels
 _LAST_SIDE = 3  # pixels of the last level, at least
 _STEMS = ((96, 4), (48, 2), (0, 1))  # from so many pixels a side, the stride of the stem
@@ -91,6 +97,41 @@ def _low_resolution(share: float, size: int) -> str:
     return f"\n        share: {share:g}\n        size: {size}" if share else "null"
 
 
+def frozen_features(size: int, sizes: SplitSizes) -> tuple[int, float]:
+    """Return the side to which images are brought for a frozen ResNet-18, and the seconds that it takes.
+
+    It is proposed where ImageNet's weights lie in torch's cache and it takes at most a minute; otherwise
+    both are 0.
+
+    Args:
+        size: pixels a side of the images.
+        sizes: of the splits.
+    """
+    from stages.kinds.image_classification.model import imagenet_file
+
+    side = max(size, _FROZEN_SIDE)
+    count = min(sizes.train, _FROZEN_SAMPLES) + sizes.validation + sizes.test
+    seconds = count * side**2 * _FROZEN_SECONDS
+    if seconds > _MAX_FROZEN_SECONDS or not imagenet_file("resnet18").exists():
+        return 0, 0.0
+    return side, seconds
+
+
+def _frozen_section(side: int) -> str:
+    """Return the section `baseline.frozen_features` as what follows its colon."""
+    if not side:
+        return "null"
+    settings = {
+        "model": "resnet18",
+        "initial_weights": "imagenet",
+        "size": str(side),
+        "max_iterations": "300",
+        "max_samples": str(_FROZEN_SAMPLES),
+        "regularisation": "\n" + yaml_list(["0.001", "0.01", "0.1", "1.0"], 10),
+    }
+    return "".join(f"\n        {key}: {value}" for key, value in settings.items())
+
+
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     """Return the params of a task for the images in the folder `path`.
 
@@ -108,11 +149,18 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     hinted = options.groups or images.proposal.group_hint or survey.labels
     remarks = () if hinted else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
     baselines = _BASELINE_SECONDS * sizes.train * channels * size**2
+    frozen_size, frozen_seconds = frozen_features(size, sizes)
     flip = suits_mirroring(path, layout_choice(path, survey))
     look = "look the same" if flip else "do not look the same"
     return replace(
         images.proposal,
-        values={**images.proposal.values, **values, "flip": str(flip).lower()},
+        values={
+            **images.proposal.values,
+            **values,
+            "flip": str(flip).lower(),
+            "methods": yaml_list([*_METHODS, *(["frozen_features"] if frozen_size else [])], 8),
+            "frozen_features": _frozen_section(frozen_size),
+        },
         settings=(
             *images.proposal.settings,
             *settings,
@@ -123,6 +171,6 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             plans(size, sizes),
             sizes,
             partial(write_noise_images, size=size, channels=channels, classes=len(survey.counts)),
-            preparing_seconds(path, count, size, channels) + baselines,
+            preparing_seconds(path, count, size, channels) + baselines + frozen_seconds,
         ),
     )

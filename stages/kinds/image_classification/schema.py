@@ -68,7 +68,7 @@ class FrozenFeatures(LogisticRegression):
     """Logistic regression on the features of a trained network, which stays as it is."""
 
     model: Literal["tiny_cnn", "residual", "resnet18", "convnext_tiny"]
-    channels: Channels
+    channels: Channels | None = None
     blocks: Blocks | None = None
     stem_stride: StemStride = 1
     initial_weights: Annotated[str, Field(min_length=1)]
@@ -88,7 +88,9 @@ class FrozenFeatures(LogisticRegression):
     @model_validator(mode="after")
     def _network_is_complete(self) -> Self:
         _check_model(self.model, self.initial_weights)
-        _check_blocks(self.model, self.channels, self.blocks)
+        if self.channels is None and self.model not in PRETRAINED:
+            raise ValueError(f"channels must be named for model: {self.model}")
+        _check_blocks(self.model, self.channels or [], self.blocks)
         return self
 
 
