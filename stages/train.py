@@ -47,7 +47,9 @@ def run(task: Task) -> None:
             epochs = task.params.train.epochs if fabric.is_global_zero else 0
             seed_run = training_run(seed)
             with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
-                results[seed] = fit(seed_run, fabric, states / f"{seed}.safetensors", log)
+                results[seed] = fit(
+                    seed_run, fabric, states / f"{seed}.safetensors", log, f"seed {seed}"
+                )
             for diagnostic in diagnose(results[seed].history, seed_run.chance_loss):
                 diagnostics.append({"seed": seed, **asdict(diagnostic)})
                 print(f"train@{task.name}, seed {seed}: {diagnostic}", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.core.progress import progress
 from stages.evaluation.baselines import NEVER, softmax, softmax_weights
 from stages.evaluation.classification_metrics import log_loss, metric_score
 
@@ -81,7 +82,7 @@ def choose_regularisation(
         from sklearn.exceptions import ConvergenceWarning
 
         warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` says it
-        for c in sorted(candidates):
+        for c in progress(sorted(candidates), "fitting a linear model with each C"):
             model = fit(c)
             logits = model.logits(inputs)
             score = metric_score(metric, labels, logits.argmax(axis=1), len(model.bias))

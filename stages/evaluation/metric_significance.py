@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from stages.core.files import SMALLEST_FIGURE
+from stages.core.progress import progress
 from stages.evaluation.classification_metrics import metric_of_totals, metric_score
 from stages.evaluation.significance import (
     POWER,
@@ -191,5 +192,5 @@ class _Cells:
     def _sizes(self, resamples: int) -> Iterator[int]:
         width = max(len(self.counts), self.true.shape[1])
         part = max(1, _VALUES_AT_ONCE // width)
-        for start in range(0, resamples, part):
+        for start in progress(range(0, resamples, part), "bootstrap"):
             yield min(part, resamples - start)

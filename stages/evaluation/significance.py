@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from stages.core.files import SMALLEST_FIGURE
+from stages.core.progress import progress
 
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
@@ -59,7 +60,7 @@ def bootstrap_interval(
             random.multinomial(len(values), counts / len(values), size=min(part, resamples - start))
             @ levels
             / len(values)
-            for start in range(0, resamples, part)
+            for start in progress(range(0, resamples, part), "bootstrap")
         ]
     )
     tail = (1 - confidence) / 2

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from stages.core import runtime
 from stages.core.errors import exit_on_user_error
+from stages.core.progress import set_stage
 from stages.core.task import Task
 from stages.kinds.params import FILE, load_params, load_tasks, select_task
 
@@ -23,6 +24,7 @@ def run_stage(stage: str, run: Callable[[Task], None]) -> None:
         tasks = load_tasks(params)
         task = select_task(tasks, name)
         runtime.pin_threads(params.runtime)
+        set_stage(f"{stage}@{name}")
         run(task)
 
 

@@ -12,6 +12,9 @@ from stages.kinds.registry import KINDS
 def check_sources(tasks: Mapping[str, Task]) -> None:
     """Check that each task's `prepare.path`, and its table of labels, exist and are not empty.
 
+    Data that DVC tracks may be absent: a task does not need those of the others, and DVC itself reports
+    those that it needs.
+
     Raises:
         UserError: a path is missing, is not of the type that the kind reads (a folder or a file), or is
             empty; or a table of labels lacks a column.
@@ -22,8 +25,14 @@ def check_sources(tasks: Mapping[str, Task]) -> None:
             _make_folder(task)
         else:
             _check_path(task, folder=KINDS[task.kind].data == "folder")
-            if getattr(prepare, "labels", None) is not None:
+            if getattr(prepare, "labels", None) is not None and Path(prepare.path).exists():
                 _check_labels(task)
+
+
+def dvc_pointer(path: str) -> Path | None:
+    """Return the .dvc file by which DVC tracks a file or folder, or one that contains it; None for none."""
+    names = [str(place) for place in (Path(path), *Path(path).parents) if place.name]
+    return next((file for name in names if (file := Path(f"{name}.dvc")).is_file()), None)
 
 
 def _make_folder(task: Task) -> None:
@@ -39,6 +48,8 @@ def _check_path(task: Task, *, folder: bool) -> None:
     word, source = "folder" if folder else "file or folder", task.params.prepare.source
     try:
         path = Path(task.params.prepare.path)
+        if not path.exists() and dvc_pointer(task.params.prepare.path):
+            return
         if not (path.is_dir() or (path.is_file() and not folder)):
             raise UserError(f"{_value(task)}; must be an existing {word} (source: {source})")
         if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):

@@ -6,9 +6,6 @@ one that the pack proposes. Test data are not used: they must not choose between
 """
 
 import argparse
-import hashlib
-import os
-import re
 import shlex
 import sys
 import tempfile
@@ -19,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError, printable
 from stages.core.files import read_csv, read_json, write
-from stages.core.processes import git, run_command
+from stages.core.processes import git
 from stages.evaluation.experiments import LOG
+from stages.tools.dvc_experiments import apply_experiment, references, run_experiment
+from stages.tools.tracking import untracked_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from stages.evaluation.experiments import ExperimentResult
 
 _ROOT = Path()
-_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -160,52 +158,6 @@ def require_current_evidence(task: "Task") -> None:
         )
 
 
-def run_experiment(change: Change, task: "Task") -> tuple[str, str]:
-    """Run the task with the change as a DVC experiment in a temporary folder; the work tree stays as it is.
-
-    Stages that the change does not affect come from DVC's cache.
-
-    Returns:
-        The experiment's name, and the line on which it failed ("" if it did not).
-    """
-    name = experiment_name(change)
-    if _references(name):  # it was tried before
-        _dvc("exp", "remove", name)
-    lines = _dvc(
-        *("exp", "run", "--temp", "--name", name, "--set-param", str(change), f"pack@{task.name}")
-    )
-    stage = re.compile(rf"(params|\w+@{task.name}): ")
-    stage_lines = [line for line in lines if stage.match(line)]
-    return name, (stage_lines or lines or [""])[-1]
-
-
-def experiment_name(change: Change) -> str:
-    """Return a name for DVC: the change in letters that it allows, and a digest of the change."""
-    digest = hashlib.sha256(str(change).encode()).hexdigest()[:6]
-    text = str(change).lower().removeprefix("tasks.")
-    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:_NAME_LENGTH] + f"-{digest}"
-
-
-def _dvc(*arguments: str) -> list[str]:
-    """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
-    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")  # for the commit that holds the experiment
-    identity = {key: value for key, value in os.environ.items() if key.startswith(variables)}
-    result = run_command(_ROOT, "dvc", *arguments, extra_environment=identity)
-    if result.returncode == 0:
-        return []
-    lines = (result.stdout + result.stderr).split("\n")
-    return [line.strip() for line in lines if line.strip()] or [
-        f"dvc ended with exit status {result.returncode}"
-    ]
-
-
-def _references(name: str) -> list[str]:
-    """Return the git references of DVC experiments of this name, the newest first."""
-    format_ = ("--sort=-creatordate", "--format=%(refname)")
-    references = git(_ROOT, "for-each-ref", *format_, "refs/exps").split("\n")
-    return [reference for reference in references if reference.endswith(f"/{name}")]
-
-
 def compare_results(task: "Task", name: str) -> "ExperimentResult":
     """Return how the results of an experiment compare with those of the pack.
 
@@ -213,13 +165,13 @@ def compare_results(task: "Task", name: str) -> "ExperimentResult":
         UserError: DVC has no such experiment, or the two cannot be compared.
     """
     module = task.module("experiment")
-    references = _references(name)
-    if not references:
+    revisions = references(name)
+    if not revisions:
         raise UserError(f"DVC has no experiment {name!r}; see `dvc exp show`")
     before = task.evidence / "data" / module.RESULTS
     with tempfile.TemporaryDirectory() as folder:
         after = Path(folder, module.RESULTS)
-        write(after, git(_ROOT, "show", f"{references[0]}:{before.as_posix()}") + "\n")
+        write(after, git(_ROOT, "show", f"{revisions[0]}:{before.as_posix()}") + "\n")
         result: ExperimentResult = module.compare(before, after, task)
     return result
 
@@ -240,6 +192,10 @@ def read_log(task: "Task") -> "pd.DataFrame":
     if list(table) != columns:
         raise UserError(f"{path}: must have the columns {', '.join(columns)}")
     return table
+
+
+def _apply(task: "Task", change: Change, name: str) -> str:
+    return apply_experiment(task, change.key, _parse_value(change), name)
 
 
 def append_to_log(task: "Task", row: LogRow) -> None:
@@ -265,15 +221,16 @@ def try_change(task: "Task", change: Change, why: str, *, keep: bool) -> LogRow:
     require_current_evidence(task)
     change = check_change(change, task)
     read_log(task)  # a damaged file must be an error before the run, not after it
+    inputs = untracked_inputs(task)
     print(f"running {change} (dvc exp run)", file=sys.stderr)
-    name, error = run_experiment(change, task)
+    name, error = run_experiment(change, task, inputs)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     if error:
         return LogRow(date, str(change), why, "", "", f"failed: {error}", "no")
     result = compare_results(task, name)
     kept = keep and result.verdict == "better"
-    if kept and (lines := _dvc("exp", "apply", name)):
-        print(f"not kept: dvc exp apply {name}: {lines[-1]}", file=sys.stderr)
+    if kept and (problem := _apply(task, change, name)):
+        print(f"not kept: dvc exp apply {name}: {problem}", file=sys.stderr)
         kept = False
     return LogRow(date, str(change), why, **asdict(result), kept="yes" if kept else "no")
 

@@ -2,14 +2,18 @@
 
 A folder with a sub-folder of images for each class becomes a task of image classification (or, with
 --kind image_generation, of generation). A CSV or TSV file with a header, a text and its label in each row,
-becomes one of text classification. The data are surveyed and not changed; every proposed param can be
-edited in params.yaml afterwards. `evidence remove NAME` undoes it.
+becomes one of text classification. The data are surveyed, a few training steps are timed, and params
+proposed that fit both; all can be edited in params.yaml afterwards. DVC tracks the data, which stay where
+they are. In a terminal the proposal is shown first, and written once you agree. `evidence remove NAME`
+undoes it.
 """
 
 import argparse
-import os
 import re
-from importlib import resources
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +21,12 @@ from stages.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     from stages.kinds.kind import Kind
-    from stages.kinds.proposal import Proposal
+    from stages.kinds.proposal import DataOptions, Proposal
 
-_COMMENT_COLUMN = 26  # where comments in params.yaml begin, unless the value is longer
 _OUTPUTS = ("data/params", "data/compare", "data/resume", "evidence", "metrics", "plots", "stages")
+_LONGEST_CELL = 60  # characters of the table of proposals
+LAYOUTS = ("classes", "splits", "table")
+DECLINED_STATUS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,38 +34,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the task: lower-case letters, digits and underscores")
     parser.add_argument("path", help="the folder of images, or the table of texts")
     parser.add_argument("--kind", help="of the task (default: by the type of PATH)")
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        help="of a folder of images, where it can be read in several ways",
+    )
+    parser.add_argument("--text", metavar="COLUMN", help="of a table: the column of texts")
+    parser.add_argument("--label", metavar="COLUMN", help="of a table: the column of labels")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX",
+        help="what must not be in two splits: a regular expression on the path of an image, whose first "
+        "group names it; of a table, a column; or none",
+    )
+    parser.add_argument(
+        "--minutes",
+        metavar="N",
+        help="for all stages of the task on this machine (default: at most 10 minutes of training a seed)",
+    )
+    parser.add_argument(
+        "--no-track", action="store_true", help="do not let DVC track data that git does not hold"
+    )
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Write the section and the review note; print the facts about the data and the proposed params."""
+def run(arguments: argparse.Namespace) -> int:
+    """Propose params, and write the section and the review note; return the exit status."""
     from stages.core.files import write
-    from stages.kinds.params import FILE
+    from stages.core.runtime import pin_threads
+    from stages.kinds.params import FILE, load_params
+    from stages.kinds.plans import Budget
+    from stages.kinds.proposal import fill_template, read_template
     from stages.report.review import FOLDER
+    from stages.tools.schedule import minutes, scheduled
 
-    _check_name(arguments.name)
-    path = _params_path(arguments.path, arguments.name)
+    params = load_params()
+    pin_threads(params.runtime)  # before numpy is imported
+    name = arguments.name
+    _check_name(name, params.tasks)
+    path = _params_path(arguments.path, name)
     kind = _select_kind(arguments.kind, Path(path))
-    proposal = _propose(kind, Path(path), arguments.name)
-    values = {**proposal.values, "name": arguments.name, "path": _yaml(path)}
-    section = fill_template(_template(kind, "template.yaml"), values)
-    params = _extended_params(FILE.read_bytes().decode(), section, arguments.name)
-    note = FOLDER / f"{arguments.name}.md"
-    has_note = note.exists()
-    if not has_note:
-        write(note, _template(kind, "review.md").format(name=arguments.name))
-    write(FILE, params)
-    _print(arguments.name, kind, proposal, path)
-    print(f"written: {FILE} (tasks.{arguments.name}){f', {note}' if not has_note else ''}")
-    print(f"next: dvc repro pack@{arguments.name}")
+    budget = Budget.of_minutes(minutes(arguments.minutes) if arguments.minutes else None)
+    asks = not arguments.yes and sys.stdin.isatty() and sys.stdout.isatty()
+    proposal = _propose(kind, Path(path), arguments, asks=asks)
+    if arguments.minutes and proposal.ladder is None:
+        raise UserError(f"--minutes: a task of {kind.title} has a fixed training; leave it out")
+    proposal = scheduled(kind, name, proposal, budget, params.runtime)
+    section = fill_template(read_template(kind.name, "template.yaml"), proposal.values)
+    extended = _extended_params(FILE.read_bytes().decode(), section, name)
+    _print(name, kind, proposal, path)
+    if not asks and not arguments.yes:
+        print("not a terminal: nothing is asked, as with --yes", file=sys.stderr)
+    if asks and not _confirmed("Add this task?", default=True):
+        print("nothing was written")
+        return DECLINED_STATUS
+    files = _track(path, name, track=not arguments.no_track)
+    note = FOLDER / f"{name}.md"
+    if not note.exists():
+        write(note, read_template(kind.name, "review.md").format(name=name))
+        files.append(note)
+    write(FILE, extended)
+    print(f"written: {', '.join(map(str, [FILE, *files]))}")
+    print(f"next: dvc repro pack@{name}")
+    return 0
+
+
+def _confirmed(question: str, *, default: bool) -> bool:
+    """Return the answer to a question; an empty one, or the end of the input, is the default."""
+    choices = "Y/n" if default else "y/N"
+    while True:
+        try:
+            answer = input(f"{question} [{choices}] ").strip().lower()
+        except EOFError:
+            return False
+        if answer in {"", "y", "yes", "n", "no"}:
+            return answer in {"y", "yes"} if answer else default
 
 
 def _params_path(path: str, name: str) -> str:
-    """Return `path` as params.yaml names it: relative where it lies in this folder.
+    """Return `path` as params.yaml names it: relative where it lies in this folder, absolute elsewhere.
+
+    A relative path to a place outside would lead elsewhere from the folder of an experiment. Links are
+    followed: neither git nor DVC holds what they lead to.
 
     Raises:
         UserError: it does not exist, or the pipeline writes there.
     """
     from stages.core.task import DATA, STAGES
+    from stages.tools.tracking import is_inside
 
     try:
         exists = Path(path).exists()
@@ -67,10 +129,9 @@ def _params_path(path: str, name: str) -> str:
         exists = False
     if not exists or not path:
         raise UserError(f"given path {path!r}; no such file or folder")
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links)
-    if not absolute.is_relative_to(Path.cwd()):
-        return str(Path(path))
-    relative = absolute.relative_to(Path.cwd())
+    if not is_inside(path):
+        return str(Path(path).resolve())
+    relative = Path(path).resolve().relative_to(Path.cwd().resolve())
     outputs = [*_OUTPUTS, *(f"{DATA}/{stage}" for stage in STAGES)]
     overlaps = [
         output
@@ -85,15 +146,15 @@ def _params_path(path: str, name: str) -> str:
     return relative.as_posix()
 
 
-def _check_name(name: str) -> None:
-    from stages.kinds.params import FILE, TASK_NAME, load_params
+def _check_name(name: str, tasks: Collection[str]) -> None:
+    from stages.kinds.params import FILE, TASK_NAME
 
     if not re.fullmatch(TASK_NAME, name):
         raise UserError(
             f"given name {name!r}; must begin with a lower-case letter, and have lower-case letters, "
             "digits and underscores only, at most 40 in all"
         )
-    if name in load_params().tasks:
+    if name in tasks:
         raise UserError(f"{FILE}: tasks.{name} exists already; give another name")
 
 
@@ -106,7 +167,7 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
     from stages.kinds.registry import KINDS
 
     kinds = {kind.name: kind for kind in KINDS.values() if kind.can_propose}
-    data = "folder" if path.is_dir() else "file"
+    data = "folder" if path.is_dir() and not _holds_tables(path) else "file"
     suitable = [kind for kind in kinds.values() if kind.data == data]
     if name is None and suitable:
         return suitable[0]
@@ -117,31 +178,43 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
     return kinds[name]
 
 
-def _propose(kind: "Kind", path: Path, name: str) -> "Proposal":
-    from importlib import import_module
+def _holds_tables(folder: Path) -> bool:
+    """Return whether a folder holds a table of training data, and neither images nor folders."""
+    from stages.datasets.images.folder_tree import is_image_name
+    from stages.datasets.texts.tables import SUFFIXES, official_split
 
-    proposal: Proposal = import_module(f"stages.kinds.{kind.name}.propose").propose(path, name)
-    return proposal
-
-
-def _template(kind: "Kind", file: str) -> str:
-    return resources.files(f"stages.kinds.{kind.name}").joinpath(file).read_text(encoding="utf-8")
-
-
-def _yaml(text: str) -> str:
-    from stages.kinds.proposal import yaml_scalar
-
-    return yaml_scalar(text)
+    entries = [*folder.iterdir()]
+    if any(entry.is_dir() or (entry.suffix and is_image_name(entry.name)) for entry in entries):
+        return False
+    names = [entry.name.lower() for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    return any(official_split(name.partition(".")[0]) == "train" for name in names)
 
 
-def fill_template(template: str, values: dict[str, str]) -> str:
-    """Return the template with its placeholders filled in, and its comments aligned."""
-    lines = []
-    for line in template.splitlines():
-        code, mark, comment = line.partition(" # ")
-        filled = code.format(**values)
-        lines.append(f"{filled.rstrip():<{_COMMENT_COLUMN - 1}}{mark}{comment}" if mark else filled)
-    return "\n".join(lines) + "\n"
+def _propose(kind: "Kind", path: Path, arguments: argparse.Namespace, *, asks: bool) -> "Proposal":
+    """Return the kind's proposal, with the groups that file names suggest where the user wants them."""
+    from stages.kinds.proposal import DataOptions, yaml_scalar
+
+    options = DataOptions(arguments.layout, arguments.groups, arguments.text, arguments.label)
+    _check_options(kind, options)
+    propose = import_module(f"stages.kinds.{kind.name}.propose").propose
+    proposal: Proposal = propose(path, arguments.name, options)
+    hint = proposal.group_hint
+    if hint and options.groups is None and asks:
+        print(f"file names suggest {hint.description} (--groups {hint.pattern!r})")
+        if _confirmed("Keep each group in one split?", default=False):
+            proposal = propose(path, arguments.name, replace(options, groups=hint.pattern))
+    names = {"name": arguments.name, "path": yaml_scalar(str(path))}
+    return replace(proposal, values={**proposal.values, **names})
+
+
+def _check_options(kind: "Kind", options: "DataOptions") -> None:
+    """Reject options that are for the other type of data."""
+    tables = {"--text": options.text, "--label": options.label}
+    wrong = {"--layout": options.layout} if kind.modality == "texts" else tables
+    for option, value in wrong.items():
+        if value is not None:
+            data = "folder of images" if option == "--layout" else "table of texts"
+            raise UserError(f"{option}: given {value!r}; it is for a {data}")
 
 
 def _extended_params(text: str, section: str, name: str) -> str:
@@ -167,32 +240,52 @@ def _extended_params(text: str, section: str, name: str) -> str:
 
 
 def _print(name: str, kind: "Kind", proposal: "Proposal", path: str) -> None:
+    """Print the facts about the data, the table of proposed params, and what the user should decide."""
+    from stages.kinds.proposal import NO_GROUPS
+
     print(f"{name}: {kind.title} of {path}")
     for subject, fact in proposal.data.items():
         print(f"  {subject}: {printable(fact)}")
     print(f"proposed, below tasks.{name}:")
-    for key, value in proposal.settings.items():
-        print(f"  {key}: {printable(value)}")
-    remarks = [*proposal.remarks, *_storage_remarks(path)]
-    for remark in remarks:
-        print(f"note: {printable(remark)}")
-
-
-def _storage_remarks(path: str) -> list[str]:
-    """Return whether others who clone the repository have the data."""
-    from stages.core.processes import git
-
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        outside = (
-            "DVC notices when its content changes, but git does not have it; others need it at"
-        )
-        return [f"{path} lies outside this repository: {outside} the same path"]
-    try:
-        in_git = git(Path.cwd(), "ls-files", "--", path)
-    except UserError:
-        in_git = ""
-    if in_git or Path(f"{path}.dvc").exists():
-        return []
-    return [
-        f"{path} is not in git; `git add` it, or `dvc add` it where it is large, so that others have it"
+    rows = [
+        (setting.key, printable(setting.value)[:_LONGEST_CELL], printable(setting.reason))
+        for setting in proposal.settings
     ]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for key, value, reason in rows:
+        print(f"  {key:<{widths[0]}}  {value:<{widths[1]}}  {reason}".rstrip())
+    for remark in proposal.remarks:
+        print(f"note: {printable(remark)}")
+    if proposal.group_hint and proposal.values.get("groups") == "null":
+        hint = proposal.group_hint
+        print(
+            f"note: file names suggest {printable(hint.description)}, which are not used; to keep each in "
+            f"one split: --groups {hint.pattern!r}; to leave it so without this note: --groups {NO_GROUPS}"
+        )
+
+
+def _track(path: str, name: str, *, track: bool) -> list[Path]:
+    """Let DVC track the data where nothing holds them, and say who does; return the files written."""
+    from stages.tools.tracking import Storage, tracking_of
+    from stages.tools.tracking import track as track_with_dvc
+
+    tracking = tracking_of(path)
+    if tracking.storage is Storage.DVC:
+        print(f"data: DVC tracks {path} already ({tracking.pointer})")
+    elif tracking.storage is Storage.GIT:
+        rest = "" if tracking.complete else ", but not all of its files: git add the others"
+        print(f"data: git holds {path}{rest}")
+    elif tracking.storage is Storage.OUTSIDE:
+        print(
+            f"data: {path} lies outside this repository; DVC notices when it changes and holds no copy. "
+            "Another machine needs it at the same path, or the data in the repository"
+        )
+    elif not track:
+        print(
+            f"data: nothing tracks {path}; other clones and evidence verify lack it until you run "
+            f"`dvc add {path}` or `git add {path}`"
+        )
+    else:
+        print(f"data: dvc add {path} (evidence remove {name} undoes it; --no-track leaves it out)")
+        return track_with_dvc(path, name)
+    return []

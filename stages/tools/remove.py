@@ -1,9 +1,9 @@
 """Remove a task and everything that was made for it.
 
 Deleted are its section in params.yaml, its evidence pack, its stages' outputs, plots and metrics, its
-entries in evidence/machine.json, evidence/tolerance.json and dvc.lock, and its review note. Notes that a
-person has written and other files beside the pack stay, unless --delete-notes is given. The data from which
-the task was made are not touched.
+entries in evidence/machine.json, evidence/tolerance.json and dvc.lock, its review note, and the .dvc file
+that `evidence new` made for its data. Notes that a person has written and other files beside the pack stay,
+unless --delete-notes is given. The data from which the task was made are not touched.
 """
 
 import argparse
@@ -51,6 +51,10 @@ def run(arguments: argparse.Namespace) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         deletions = [folder, *(path for path in deletions if path.parent != folder)]
+    pointers, problem = _untrack(name)
+    deletions += pointers
+    if problem:
+        print(f"kept: {problem}")
     if lock is not None:
         write(LOCK, lock)
     write(FILE, params)  # last, so that an interrupted removal can be repeated
@@ -59,6 +63,21 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"deleted: {', '.join(map(str, deletions))}")
     if lock is not None:
         print(f"next: dvc repro (it writes metrics, plots and {LOCK} without the task)")
+
+
+def _untrack(name: str) -> tuple[list[Path], str]:
+    """Undo the tracking of the data that `evidence new` has made, where no other task reads them."""
+    from stages.core.params import read_yaml
+    from stages.kinds.params import FILE
+    from stages.tools.tracking import untrack
+
+    paths = {
+        task: str(section["prepare"]["path"])
+        for task, section in read_yaml(FILE)["tasks"].items()
+        if isinstance(section, dict) and "path" in (section.get("prepare") or {})
+    }
+    path = paths.pop(name, "")
+    return untrack(path, name, paths.values()) if path else ([], "")
 
 
 def _without_task(name: str) -> str:

@@ -91,14 +91,14 @@ def classification_run(
         weight_decay=params.weight_decay,
         fused=True,
     )
-    rate = one_cycle(params.learning_rate, steps * params.epochs)
     return TrainingRun(
         model,
         optimizer,
-        rate,
+        one_cycle(params.learning_rate, steps * params.epochs),
         batches,
         scores,
         validate,
         params.epochs,
         chance_loss=math.log(classes),
+        steps=steps,
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.core.progress import progress
 from stages.datasets.images.packed import in_batches
 from stages.training.weights import head_probabilities
 
@@ -132,7 +133,8 @@ def predict_batches(
     """Return `predict` of the images at `rows`, computed in batches on `device`, (n, ...), float32."""
     with torch.inference_mode():
         outputs = [
-            predict(batch.to(device)).float().cpu() for batch in tensor_batches(images, rows)
+            predict(to_tensor(images[batch]).to(device)).float().cpu()
+            for batch in progress([*in_batches(rows, images, _BATCH)], "predicting")
         ]
     result: np.ndarray = torch.cat(outputs).numpy()
     return result

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.training.checkpoints import restore_state, save_state
 from stages.training.weights import trainable_state
 
@@ -44,6 +45,7 @@ class TrainingRun:
             above 0, the averaged weights are validated and kept instead of the model's.
         checkpoint_epochs: epochs whose weights are kept beside those of the selected one.
         chance_loss: the loss of predicting the prior; None where it has no closed form.
+        steps: batches an epoch, for the progress that is shown; None where they are not known.
     """
 
     model: nn.Module
@@ -56,6 +58,7 @@ class TrainingRun:
     ema_decay: float = 0.0
     checkpoint_epochs: tuple[int, ...] = ()
     chance_loss: float | None = None
+    steps: int | None = None
 
 
 @dataclass
@@ -84,6 +87,7 @@ def fit(
     fabric: "Fabric",
     state_file: Path | None = None,
     on_epoch: Callable[[History], None] = lambda _: None,
+    title: str = "training",
 ) -> TrainingState:
     """Train, and return the weights of the epoch with the lowest validation loss.
 
@@ -93,20 +97,20 @@ def fit(
         state_file: where the state is saved after each epoch; if the file exists, the run resumes from
             it. None: no state is saved.
         on_epoch: called with the history, once at the start and after each epoch.
+        title: of the progress that is shown.
 
     Raises:
         UserError: the loss is not finite.
     """
     model, optimizer = fabric.setup(run.model, run.optimizer)
-    # After setup, which moves and converts the parameters.
-    state = _resume(run, state_file)
+    state = _resume(run, state_file)  # after setup, which moves and converts the parameters
     evaluated = _ema_model(run, state) or run.model
     on_epoch(state.history)
     for epoch in range(len(state.history), run.epochs):
         model.train()
         sums, batches = torch.zeros(0), 0
         names: list[str] = []
-        for batch in run.batches(epoch):
+        for batch in _with_progress(run, epoch, title, state.step):
             for group in optimizer.param_groups:
                 group["lr"] = run.learning_rate(state.step)
             scores = run.scores(model, batch)  # tensors -> layers -> logits -> loss
@@ -138,6 +142,13 @@ def fit(
             save_state(state_file, run.model, run.optimizer, vars(state))
         on_epoch(state.history)
     return state
+
+
+def _with_progress(run: TrainingRun, epoch: int, title: str, step: int) -> Iterator[Any]:
+    """Yield the batches of an epoch; the progress shown is that of the whole run."""
+    total = run.steps * run.epochs if run.steps else None
+    heading = f"{title}: epoch {epoch + 1} of {run.epochs}"
+    return progress(run.batches(epoch), heading, total, step)
 
 
 def _resume(run: TrainingRun, state_file: Path | None) -> TrainingState:

@@ -62,6 +62,15 @@ def test_a_path_without_texts_is_rejected(path: str, message: str) -> None:
         check_sources(make_tasks({"path": path}, "sentiment"))
 
 
+def test_absent_data_that_dvc_tracks_are_for_dvc_to_report() -> None:
+    Path("photos.dvc").touch()
+    check_sources(make_tasks({"path": "photos"}))
+    check_sources(make_tasks({"path": "photos/small"}))
+    Path("photos").mkdir()
+    with pytest.raises(UserError, match="the folder is empty"):
+        check_sources(make_tasks({"path": "photos"}))
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

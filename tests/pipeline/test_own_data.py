@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.project import evidence, run
+from support.project import commit, copy_project, evidence, run
 
 SHORT = {
     "epochs": "epochs: 4",
@@ -16,13 +16,13 @@ SHORT = {
 }
 
 
-def draw_images(folder: Path) -> None:
+def draw_images(folder: Path, count: int = 60, noise: int = 60, seed: int = 0) -> None:
     """Write images of two classes: a bright bar on noise, upright or level."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for name in ("level", "upright"):
         (folder / name).mkdir(parents=True)
-        for number in range(60):
-            pixels = random.integers(0, 60, (16, 16), dtype=np.uint8)
+        for number in range(count):
+            pixels = random.integers(0, noise, (16, 16), dtype=np.uint8)
             start, place = random.integers(1, 6), random.integers(2, 13)
             pixels[place : place + 2, start : start + 9] = 220
             image = Image.fromarray(pixels if name == "level" else pixels.T.copy())
@@ -77,3 +77,42 @@ def test_own_images_and_texts_run_beside_the_other_tasks_and_leave_no_trace(prep
     evidence(prepared, "remove", "remarks")
     run(prepared, "dvc", "repro")
     assert run(prepared, "git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.long
+def test_own_data_inside_the_repository_serve_experiments_verify_and_other_clones(
+    tmp_path: Path,
+) -> None:
+    """No other task has been reproduced here, and nothing is committed before the experiment."""
+    project = copy_project(tmp_path / "project")
+    draw_images(project / "data/raw/bars/train", 200, noise=250)
+    draw_images(project / "data/raw/bars/test", 100, noise=250, seed=1)
+    evidence(project, "new", "bars", "data/raw/bars", "--minutes", "3")
+    shorten(project, "bars", ("epochs",))
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("epochs: 4\n", "epochs: 1\n"))
+    run(project, "dvc", "repro", "pack@bars")
+    assert evidence(project, "record", "bars").startswith("task: bars\nimprovement: ")
+    picture = "data/raw/bars/test/level/0.png"
+    assert evidence(project, "predict", "bars", picture).split("\t")[1] in {"level", "upright"}
+
+    change = ("train.epochs=8", "--why", "one epoch is too few", "--keep")
+    output = evidence(project, "experiment", "bars", *change)
+    assert "verdict: better\nkept: yes" in output
+    assert run(project, "dvc", "status", "pack@bars").stdout.endswith("are up to date.\n")
+    commit(project, "bars")
+    assert "bit for bit; 7 stages" in evidence(project, "verify", "--only", "bars")
+
+    run(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    run(project, "dvc", "push", "data/raw/bars.dvc")
+    commit(project, "remote")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    run(clone, "dvc", "repro", "prepare@workshop")  # needs no data of bars
+    run(clone, "dvc", "pull", "data/raw/bars.dvc")
+    run(clone, "dvc", "repro", "pack@bars")
+    assert run(clone, "git", "status", "--porcelain").stdout == ""
+
+    evidence(project, "remove", "bars", "--delete-notes")
+    assert sorted(path.name for path in (project / "data/raw/bars").iterdir()) == ["test", "train"]
+    assert not (project / "data/raw/.gitignore").exists()

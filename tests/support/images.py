@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,17 @@ def excluded_samples(out: Path) -> dict[str, tuple[str, str]]:
     table = read_csv(out / "excluded_samples.csv", dtype=str)
     assert table["id"].is_unique
     return {name: (reason, detail) for name, reason, detail in table.to_numpy().tolist()}
+
+
+def draw_noise(
+    folder: Path, classes: Sequence[str] = ("dark", "light"), count: int = 12, size: int = 30
+) -> Path:
+    """Write `count` images of each class as PNG: noise around a brightness of the class."""
+    random = np.random.default_rng(0)
+    for place, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            level = 50 + 150 * place // len(classes)
+            pixels = random.integers(level, level + 60, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder

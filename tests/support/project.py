@@ -64,6 +64,17 @@ def copy_project(where: Path) -> Path:
     return where
 
 
+def new_project(where: Path) -> Path:
+    """Make a repository with the project's params, review notes and settings of DVC, without its code."""
+    shutil.copytree(ROOT / "data/review", where / "data/review")
+    (where / ".dvc").mkdir()
+    for name in ("params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        shutil.copy(ROOT / name, where / name)
+    run(where, "git", "init", "--quiet")
+    commit(where, "as it stands")
+    return where
+
+
 def commit(where: Path, message: str) -> None:
     """Commit everything in the work tree of `where`."""
     run(where, "git", "add", "-A")

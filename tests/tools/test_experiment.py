@@ -8,13 +8,13 @@ import pytest
 from support.project import ROOT, TASKS, commit, default_task, read_params, run
 
 from stages.core.errors import UserError
-from stages.tools import experiment
+from stages.tools import dvc_experiments, experiment
+from stages.tools.dvc_experiments import experiment_name
 from stages.tools.experiment import (
     Change,
     LogRow,
     append_to_log,
     check_change,
-    experiment_name,
     parse_change,
     proposed_change,
     read_log,
@@ -128,7 +128,7 @@ def test_only_a_better_change_is_kept(
         return []
 
     monkeypatch.setattr(experiment, "run_experiment", lambda *_: (name, ""))
-    monkeypatch.setattr(experiment, "_dvc", dvc)
+    monkeypatch.setattr(dvc_experiments, "run_dvc", dvc)
     row = try_change(default_task("workshop"), change, "more epochs", keep=keep)
     better = predicted == 1
     assert (row.before, row.after) == (

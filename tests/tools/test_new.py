@@ -3,24 +3,22 @@
 import csv
 import itertools
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.project import ROOT, commit, read_params, run
+from support.images import draw_noise
+from support.project import ROOT, new_project, read_params, run
 
 from stages.kinds.kind import Kind
 from stages.kinds.params import load_params
-from stages.kinds.proposal import yaml_scalar
+from stages.kinds.proposal import fill_template, yaml_scalar
 from stages.kinds.registry import KINDS
 from stages.tools.cli import main
-from stages.tools.new import fill_template
 from stages.tools.yaml_sections import add_section, parse, remove_section
 
 PARAMS = (ROOT / "params.yaml").read_text()
@@ -29,26 +27,8 @@ PARAMS = (ROOT / "params.yaml").read_text()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with the project's params and review notes, as current folder."""
-    folder = tmp_path / "project"
-    shutil.copytree(ROOT / "data/review", folder / "data/review")
-    shutil.copy(ROOT / "params.yaml", folder)
-    run(folder, "git", "init", "--quiet")
-    commit(folder, "as it stands")
+    folder = new_project(tmp_path / "project")
     monkeypatch.chdir(folder)
-    return folder
-
-
-def draw_images(
-    folder: Path, classes: Sequence[str] = ("dark", "light"), count: int = 12, size: int = 30
-) -> Path:
-    """Write `count` images of each class as PNG: noise around a brightness of the class."""
-    random = np.random.default_rng(0)
-    for place, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            level = 50 + 150 * place // len(classes)
-            pixels = random.integers(level, level + 60, (size, size, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
 
 
@@ -95,7 +75,7 @@ def status(folder: Path) -> str:
 def test_images_become_a_task_beside_the_others(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project / "photos")
+    draw_noise(project / "photos")
     new("photos", "photos/")
     text = Path("params.yaml").read_text()
     assert text.startswith(PARAMS)
@@ -107,8 +87,7 @@ def test_images_become_a_task_beside_the_others(
     printed = capsys.readouterr().out
     assert "files: 24 files in 2 classes: dark 12, light 12" in printed
     assert "24 sampled: 30 x 30 pixels; Pillow modes: RGB 24" in printed
-    assert "prepare.size: 28" in printed
-    assert "photos is not in git" in printed
+    assert re.search(r"prepare.size +28 +the median side is 30 pixels", printed)
     assert printed.endswith("next: dvc repro pack@photos\n")
 
 
@@ -124,7 +103,7 @@ def test_grey_images_stored_in_colour_get_one_channel(project: Path) -> None:
 
 
 def test_images_can_become_a_task_of_generation(project: Path) -> None:
-    draw_images(project / "photos", size=50)
+    draw_noise(project / "photos", size=50)
     new("photos", "photos", "--kind", "image_generation")
     params = task_params("photos")
     assert params.kind == "image_generation"
@@ -161,15 +140,17 @@ def test_columns_with_unusual_names_are_told_apart_by_their_values(
     assert "further columns with few values: floor" in printed
 
 
-def test_a_path_outside_the_repository_is_written_as_given(
+def test_a_path_outside_the_repository_is_written_in_full(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = draw_images(project.parent / "my photos")
-    new("near", "../my photos")
-    new("far", str(photos))
-    assert task_params("near").prepare.path == "../my photos"
-    assert task_params("far").prepare.path == str(photos)
-    assert "lies outside this repository" in capsys.readouterr().out
+    photos = draw_noise(project.parent / "my photos")
+    (project / "link").symlink_to(photos)
+    for name, path in (("near", "../my photos"), ("far", str(photos)), ("linked", "link")):
+        new(name, path, "--kind", "image_generation")
+        assert task_params(name).prepare.path == str(photos)
+        assert f"{photos} lies outside this repository" in capsys.readouterr().out
+    assert "?? link\n" in status(project)
+    assert ".dvc" not in status(project)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +187,9 @@ def test_a_path_outside_the_repository_is_written_as_given(
 def test_what_cannot_become_a_task_is_refused_and_nothing_written(
     project: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project / "photos")
-    draw_images(project / "few", count=2)
-    draw_images(project / "splits", classes=("train", "test"))
+    draw_noise(project / "photos")
+    draw_noise(project / "few", count=2)
+    draw_noise(project / "splits", classes=("train", "test"))
     for name in ("a", "b"):
         (project / "empty" / name).mkdir(parents=True)
         (project / "empty" / name / "readme.txt").write_text("no image")
@@ -231,7 +212,7 @@ def test_what_cannot_become_a_task_is_refused_and_nothing_written(
 
 
 def test_new_and_remove_leave_no_trace(project: Path) -> None:
-    draw_images(project.parent / "photos")
+    draw_noise(project.parent / "photos")
     new("photos", "../photos")
     remove("photos")
     assert status(project) == ""
@@ -240,7 +221,7 @@ def test_new_and_remove_leave_no_trace(project: Path) -> None:
 def test_notes_of_people_are_kept_unless_their_deletion_is_asked_for(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw_images(project.parent / "photos")
+    draw_noise(project.parent / "photos")
     note, log = Path("data/review/photos.md"), Path("evidence/photos/experiments.csv")
     for flags, exist in ((["photos"], True), (["photos", "--delete-notes"], False)):
         new("photos", "../photos")

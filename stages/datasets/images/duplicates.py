@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.datasets.images.packed import block_edges, block_means, in_batches
 
 _SIDE = 8  # blocks across and down
@@ -45,7 +46,7 @@ def near_pairs(
     counts = tree.query_ball_point(sketches, radius, return_length=True, workers=-1)
     batches: list[tuple[np.ndarray, np.ndarray]] = []
     total = 0
-    for start, stop in _query_batches(counts):
+    for start, stop in progress([*_query_batches(counts)], "comparing images"):
         lists = tree.query_ball_point(sketches[start:stop], radius, workers=-1)
         first = np.repeat(np.arange(start, stop), counts[start:stop])
         second = np.concatenate([np.asarray(indices, dtype=np.int64) for indices in lists])

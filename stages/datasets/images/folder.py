@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.datasets.images.files import GreyDepth, read_image_file
 from stages.datasets.images.folder_tree import escape
 from stages.datasets.images.layouts import FolderContents, LayoutChoice, read_folder
@@ -54,9 +55,8 @@ def folder_source(task: "Task") -> ImageSource:
         refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     # Test data do not decide how 16-bit files are scaled.
     depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
-    return ImageSource(
-        _read_files(root, files, params, depth), _note(contents, params), contents.layout, depth
-    )
+    samples = progress(_read_files(root, files, params, depth), "reading images", len(files))
+    return ImageSource(samples, _note(contents, params), contents.layout, depth)
 
 
 def _table_state(root: Path, params: "PrepareImages") -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.errors import UserError, printable
+from stages.core.progress import progress
 from stages.datasets.images.files import fit_image
 from stages.datasets.images.sample import ImageSample, ImageSource
 from stages.datasets.ledger import SourceNote
@@ -42,7 +43,8 @@ def torchvision_source(task: "Task") -> ImageSource:
         licence="as stated by the authors of the data set",
         label_rules="the class in the data set",
     )
-    return ImageSource(samples(), note)
+    count = len(train.data) + len(test.data)
+    return ImageSource(progress(samples(), "reading images", count), note)
 
 
 def _load(task: "Task", *, train: bool) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.datasets.texts.packed import split_words
 
 _N = 3  # words of an n-gram
@@ -51,7 +52,7 @@ def near_pairs(
     )
     by_trigram = prefixes.T.tocsr()
     blocks, total = [np.empty((0, 2), dtype=np.int64)], 0
-    for start in range(0, trigrams.shape[0], _BLOCK):
+    for start in progress(range(0, trigrams.shape[0], _BLOCK), "comparing texts"):
         candidates = (prefixes[start : start + _BLOCK] @ by_trigram).tocoo()
         first, second = candidates.row.astype(np.int64) + start, candidates.col.astype(np.int64)
         first, second = first[second > first], second[second > first]

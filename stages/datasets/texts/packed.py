@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
+from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
 from stages.datasets.texts.faults import FaultyRow
 
@@ -87,7 +88,7 @@ def pack_texts(
     ends = array("Q")
     with atomic_writer(path) as file:
         file.write(bytes(_HEADER))
-        for sample in samples:
+        for sample in progress(samples, "packing texts"):
             if isinstance(sample, FaultyRow):
                 ledger.exclude(sample.name, sample.label, str(sample.fault))
                 continue

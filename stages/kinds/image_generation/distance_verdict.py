@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm
 
+from stages.core.progress import progress
 from stages.evaluation.generation_metrics import frechet_distance
 from stages.evaluation.significance import POWER, proportion_interval
 
@@ -64,7 +65,7 @@ def _standard_error(
         return resampled
 
     gains = np.empty(params.resamples)
-    for index in range(params.resamples):
+    for index in progress(range(params.resamples), "bootstrap"):
         images = resample(real)
         distance = frechet_distance(resample(model), images)
         gains[index] = frechet_distance(resample(baseline), images) - distance

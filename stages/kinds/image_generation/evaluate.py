@@ -10,6 +10,7 @@ import pandas as pd
 
 from stages.core.errors import UserError
 from stages.core.files import read_csv
+from stages.core.progress import progress
 from stages.datasets.dataset import Dataset, read_dataset
 from stages.datasets.images.packed import open_packed
 from stages.evaluation.data_warnings import warning_rows
@@ -203,7 +204,7 @@ def _select(
     """Return the checkpoint to take and the baseline to beat."""
     results = {
         method: validation.metrics(validation.describe(samples.draw(method)), samples.labels)
-        for method in samples.methods
+        for method in progress(samples.methods, "comparing checkpoints")
     }
     review = review_checkpoints(
         {step: results[method_name(step)] for step in task.params.train.checkpoint_steps},

@@ -82,6 +82,7 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
             params.epochs,
             params.ema_decay,
             tuple(step // params.log_every - 1 for step in params.checkpoint_steps),
+            steps=params.log_every,
         )
 
     return training_run

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.core.progress import progress
 from stages.core.runtime import seed_for, torch_device
 from stages.kinds.text_classification.inputs import (
     PADDING,
@@ -205,7 +206,7 @@ def predict_batches(
     token_lists = tokenize(texts, max_tokens)
     parts, indices = [], []
     with torch.inference_mode():
-        for batch in sorted_batches(token_counts(token_lists)):
+        for batch in progress([*sorted_batches(token_counts(token_lists))], "predicting"):
             tokens = pad_tokens([token_lists[index] for index in batch])
             parts.append(predict(tokens.to(device)).float().cpu().numpy())
             indices.append(batch)

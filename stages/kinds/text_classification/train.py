@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from stages.core.progress import progress
 from stages.core.runtime import seed_for
 from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
@@ -105,7 +106,8 @@ def _frozen_states(
     with torch.inference_mode():
         for split, lists in tokens.items():
             states[split] = [np.empty(0)] * len(lists)
-            for indices in sorted_batches(token_counts(lists)):
+            batches = [*sorted_batches(token_counts(lists))]
+            for indices in progress(batches, "computing the frozen layers' states"):
                 batch = pad_tokens([lists[index] for index in indices]).to(fabric.device)
                 batch_states = model.frozen_states(batch).float().cpu()
                 for index, text_states in zip(indices, batch_states, strict=True):

@@ -1,0 +1,148 @@
+"""The time of a task on this machine, from a few training steps on made-up samples of the same shape."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from stages.core.processes import scratch_folder
+from stages.core.task import Task
+from stages.kinds.plans import Cost, SplitSizes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from stages.training.loop import TrainingRun
+
+STAGE_SECONDS = 30.0  # of all stages together, for starting Python and importing libraries, about
+_BATCHES = 6  # of made-up training samples
+_STEP_SECONDS = 2.0  # after which no further step is timed
+_VALIDATION_SAMPLES = 32
+
+WriteSamples = Callable[[Path, int, int], None]
+
+
+@dataclass(frozen=True)
+class _ScratchTask(Task):
+    """A task whose stages read and write below another folder."""
+
+    root: Path = Path()
+
+    def folder(self, stage: str) -> Path:
+        """Return the folder of a stage's outputs."""
+        return self.root / super().folder(stage)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured seconds.
+
+    Attributes:
+        step: of one optimizer step, with the making of its batch.
+        sample: of validating one sample.
+        setup: before the first epoch, for each training and validation sample.
+    """
+
+    step: float
+    sample: float
+    setup: float
+
+    def cost(self, sizes: SplitSizes, batch_size: int, other_seconds: float) -> Cost:
+        """Return the estimated cost of a task with splits of these sizes.
+
+        Args:
+            sizes: of the splits.
+            batch_size: of training.
+            other_seconds: of preparing the samples and fitting the baselines.
+        """
+        steps = max(1, sizes.train // batch_size)
+        held_out = sizes.validation + sizes.test
+        features = self.sample * (sizes.train + held_out)  # of nearest neighbours
+        return Cost(
+            epoch=steps * self.step + sizes.validation * self.sample,
+            setup=self.setup * (sizes.train + sizes.validation),
+            seed=self.sample * held_out,
+            rest=STAGE_SECONDS + other_seconds + features,
+        )
+
+
+def time_training(task: Task, write_samples: WriteSamples) -> Timing:
+    """Train the task's network for a few steps on made-up samples; return the time that it takes.
+
+    The kind's own training run is measured, so that whatever it does in a step counts.
+
+    Args:
+        task: its params say what is trained.
+        write_samples: (folder, training samples, validation samples) -> writes what the stage prepare
+            would write.
+    """
+    from stages.core.runtime import set_deterministic
+    from stages.training.devices import launch_fabric
+
+    set_deterministic(task.runtime)
+    fabric = launch_fabric(task.runtime)
+    size = task.params.train.batch_size
+    setup_seconds = []
+    with scratch_folder() as root:
+        scratch = _ScratchTask(task.name, task.kind, task.params, task.runtime, root)
+        for batches in (1, 1, _BATCHES):  # the first one loads libraries and weights
+            write_samples(scratch.folder("prepare"), batches * size, _VALIDATION_SAMPLES)
+            start = time.perf_counter()
+            training_run = task.module("train").training_runs(scratch, fabric)
+            setup_seconds.append(time.perf_counter() - start)
+        step, validation = _time_steps(training_run(task.params.train.seeds[0]), fabric)
+    setup = max(0.0, setup_seconds[-1] - setup_seconds[-2]) / ((_BATCHES - 1) * size)
+    return Timing(step, validation / _VALIDATION_SAMPLES, setup)
+
+
+def _time_steps(run: "TrainingRun", fabric: "Fabric") -> tuple[float, float]:
+    """Return the median time of a training step, and the time of the validation."""
+    from stages.training.loop import fit
+
+    times: list[float] = []
+    validation_seconds = []
+
+    def batches(epoch: int) -> Iterator[Any]:
+        for batch in run.batches(epoch):
+            times.append(time.perf_counter())
+            yield batch
+            if len(times) > 1 and time.perf_counter() - times[1] > _STEP_SECONDS:
+                break
+        times.append(time.perf_counter())
+
+    def validate(model: Any) -> dict[str, float]:
+        start = time.perf_counter()
+        scores = run.validate(model)
+        validation_seconds.append(time.perf_counter() - start)
+        return scores
+
+    fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")
+    seconds = [after - before for before, after in pairwise(times)]
+    return median(seconds[1:] or seconds), validation_seconds[0]  # the first step also warms up
+
+
+def write_dataset(
+    folder: Path, classes: list[str], training: int, validation: int, **note: object
+) -> None:
+    """Write the table and the note of made-up samples, whose labels take turns.
+
+    Args:
+        folder: of the stage prepare.
+        classes: their names.
+        training: number of training samples; those of validation follow.
+        validation: number of validation samples.
+        note: further fields of the dataset note.
+    """
+    import pandas as pd
+
+    from stages.core.files import write_all
+
+    count = training + validation
+    rows = range(count)
+    samples = pd.DataFrame({"row": rows, "id": rows, "label": [row % len(classes) for row in rows]})
+    samples["group"] = samples["id"]
+    samples["split"] = ["train"] * training + ["validation"] * validation
+    write_all(folder, {"samples.csv": samples, "dataset.json": {"classes": classes, **note}})

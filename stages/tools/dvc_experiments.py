@@ -1,0 +1,108 @@
+"""DVC experiments of one task: running one in a temporary folder, and applying it to the work tree."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.processes import git, run_command
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.tools.experiment import Change
+
+_ROOT = Path()
+_NAME_LENGTH = 40
+
+
+def run_experiment(change: "Change", task: "Task", inputs: Sequence[str]) -> tuple[str, str]:
+    """Run the task with the change as a DVC experiment in a temporary folder; the work tree stays as it is.
+
+    Stages that the change does not affect come from DVC's cache.
+
+    Args:
+        change: of one param.
+        task: to run, up to its pack.
+        inputs: files and folders that git does not hold, which are copied into the folder.
+
+    Returns:
+        The experiment's name, and the line on which it failed ("" if it did not).
+    """
+    name = experiment_name(change)
+    if references(name):  # it was tried before
+        run_dvc("exp", "remove", name)
+    copies = [argument for path in inputs for argument in ("--copy-paths", path)]
+    options = ("--temp", "--name", name, *copies, "--set-param", str(change))
+    lines = run_dvc("exp", "run", *options, f"pack@{task.name}")
+    stage = re.compile(rf"(params|\w+@{task.name}): ")
+    stage_lines = [line for line in lines if stage.match(line)]
+    return name, (stage_lines or lines or [""])[-1]
+
+
+def experiment_name(change: "Change") -> str:
+    """Return a name for DVC: the change in letters that it allows, and a digest of the change."""
+    digest = hashlib.sha256(str(change).encode()).hexdigest()[:6]
+    text = str(change).lower().removeprefix("tasks.")
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:_NAME_LENGTH] + f"-{digest}"
+
+
+def run_dvc(*arguments: str) -> list[str]:
+    """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
+    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")  # for the commit that holds the experiment
+    identity = {key: value for key, value in os.environ.items() if key.startswith(variables)}
+    result = run_command(_ROOT, "dvc", *arguments, extra_environment=identity)
+    if result.returncode == 0:
+        return []
+    lines = (result.stdout + result.stderr).split("\n")
+    return [line.strip() for line in lines if line.strip()] or [
+        f"dvc ended with exit status {result.returncode}"
+    ]
+
+
+def references(name: str) -> list[str]:
+    """Return the git references of DVC experiments of this name, the newest first."""
+    format_ = ("--sort=-creatordate", "--format=%(refname)")
+    names = git(_ROOT, "for-each-ref", *format_, "refs/exps").split("\n")
+    return [reference for reference in names if reference.endswith(f"/{name}")]
+
+
+def apply_experiment(task: "Task", key: str, expected: object, name: str) -> str:
+    """Apply an experiment to the work tree; return why that was not possible, "" if it was.
+
+    `dvc exp apply` also restores the outputs of all other tasks, and fails where the cache lacks them,
+    after it has applied the change. Then this task's outputs are restored by themselves.
+
+    Args:
+        task: whose outputs are restored.
+        key: of the param that the experiment changed.
+        expected: its value in the experiment.
+        name: of the experiment.
+    """
+    from stages.core.params import read_yaml
+    from stages.core.task import STAGES
+    from stages.kinds.params import FILE
+
+    lines = run_dvc("exp", "apply", name)
+    if not lines:
+        _delete_stale_files(task, name)
+        return ""
+    value: Any = read_yaml(FILE)
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    applied = value == expected
+    if applied and not run_dvc("checkout", *(f"{stage}@{task.name}" for stage in STAGES)):
+        _delete_stale_files(task, name)
+        return ""
+    return lines[-1]
+
+
+def _delete_stale_files(task: "Task", name: str) -> None:
+    """Delete files of the earlier pack that an applied experiment does not have and git did not hold."""
+    for folder in (task.evidence / "data", task.evidence / "pictures"):
+        listing = ("ls-tree", "-r", "--name-only", references(name)[0], f"{folder.as_posix()}/")
+        present = set(git(_ROOT, *listing).split("\n"))
+        for path in folder.rglob("*"):
+            if path.is_file() and path.as_posix() not in present:
+                path.unlink()

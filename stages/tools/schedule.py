@@ -1,0 +1,130 @@
+"""The network, epochs and seeds that `evidence new` proposes for the time that there is."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stages.core.errors import UserError
+from stages.core.progress import duration
+from stages.kinds.plans import Budget, Cost, Plan, Schedule, choose_schedule
+from stages.kinds.proposal import (
+    Ladder,
+    Proposal,
+    Setting,
+    fill_template,
+    read_template,
+    yaml_list,
+)
+
+if TYPE_CHECKING:
+    from stages.core.schema import Runtime
+    from stages.core.task import Task
+    from stages.kinds.kind import Kind
+
+
+def scheduled(
+    kind: "Kind", name: str, proposal: Proposal, budget: Budget, runtime: "Runtime"
+) -> Proposal:
+    """Return the proposal with the plan, the epochs and the seeds that fit the budget on this machine.
+
+    A proposal without a ladder stays as it is.
+
+    Args:
+        kind: of the task.
+        name: of the task.
+        proposal: of the kind, with the values `name` and `path`.
+        budget: the time that there is.
+        runtime: of params.yaml: threads and device.
+    """
+    ladder = proposal.ladder
+    if ladder is None:
+        return proposal
+
+    def estimate(plan: Plan) -> Cost:
+        from stages.kinds.probe import time_training
+
+        print(f"measuring a few steps of {plan.title} ...", file=sys.stderr)
+        task = _task(kind, name, {**proposal.values, **_plan_values(plan, 1, 1)}, runtime)
+        timing = time_training(task, ladder.write_samples)
+        return timing.cost(ladder.sizes, task.params.train.batch_size, ladder.other_seconds)
+
+    schedule = choose_schedule(ladder.plans, estimate, budget)
+    return replace(
+        proposal,
+        values={
+            **proposal.values,
+            **_plan_values(schedule.plan, schedule.epochs, schedule.seeds),
+        },
+        settings=(*proposal.settings, *_settings(schedule)),
+        remarks=(*proposal.remarks, *_remarks(schedule, ladder, budget)),
+    )
+
+
+def _plan_values(plan: Plan, epochs: int, seeds: int) -> Mapping[str, str]:
+    numbers = [str(seed) for seed in range(seeds)]
+    return {**plan.values, "epochs": str(epochs), "seeds": yaml_list(numbers, 8)}
+
+
+def _task(kind: "Kind", name: str, values: Mapping[str, str], runtime: "Runtime") -> "Task":
+    from stages.core.params import validate
+    from stages.core.task import Task
+    from stages.kinds.params import FILE
+    from stages.tools.yaml_sections import parse
+
+    section = parse(fill_template(read_template(kind.name, "template.yaml"), values))
+    return Task(name, kind.name, validate(kind.schema, section[name], FILE), runtime)
+
+
+def _settings(schedule: Schedule) -> tuple[Setting, ...]:
+    run = duration(schedule.cost.run(schedule.epochs))
+    row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))
+    return (
+        Setting("train.model", schedule.plan.title, "measured on this machine"),
+        Setting("train.epochs", str(schedule.epochs), f"about {run} of training a seed"),
+        Setting("train.seeds", str(schedule.seeds), f"about {row} for all stages"),
+    )
+
+
+def _remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
+    return [*_busy_remarks(), *_time_remarks(schedule, ladder, budget)]
+
+
+def _busy_remarks() -> list[str]:
+    """Say that the machine is busy, which makes every measured time longer than on an idle one."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return []
+    busy = (
+        f"this machine is busy (load {load:.1f} on {cores} cores), so times are longer than usual"
+    )
+    return [f"{busy}; once it is idle, more training may fit"]
+
+
+def _time_remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
+    if schedule.fits and schedule.epochs >= schedule.plan.min_epochs:
+        return []
+    row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))
+    limit = duration(min(budget.run, budget.row))
+    if not schedule.fits:
+        return [f"even the smallest plan takes about {row}, more than {limit}"]
+    needed = f"{schedule.plan.epochs} epochs that {ladder.sizes.train} training samples need"
+    return [
+        f"in {limit} the smallest plan has time for {schedule.epochs} of the {needed}; give more --minutes"
+    ]
+
+
+def minutes(text: str) -> float:
+    """Return the value of `--minutes`.
+
+    Raises:
+        UserError: it is no positive number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:  # noqa: PLR2004 (two years)
+        raise UserError(f"--minutes: given {text!r}; must be a number above 0")
+    return value

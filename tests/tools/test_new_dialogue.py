@@ -1,0 +1,188 @@
+"""What `evidence new` asks in a terminal, and that it asks nothing anywhere else."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.images import draw_noise
+from support.project import ROOT, commit, environment, new_project, read_params, run
+
+from stages.core.errors import UserError
+from stages.tools.cli import main
+from stages.tools.schedule import minutes
+
+GENERATION = ("--kind", "image_generation")  # its proposal times nothing
+COMMAND = (sys.executable, "-m", "stages.tools", "new", "photos", "photos", *GENERATION)
+PATTERN = r"([^/]+?)[ _.-]+[A-Za-z]{0,8}\d+(?:\.\w+)?$"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository with images of two classes; their names tell which of six people they show."""
+    folder = new_project(tmp_path / "project")
+    photos = draw_noise(folder / "photos")
+    for image in photos.rglob("*.png"):
+        number = int(image.stem)
+        image.rename(image.with_name(f"person{number % 6}_{number}.png"))
+    commit(folder, "photos")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def status(folder: Path) -> str:
+    return run(folder, "git", "status", "--porcelain", "--untracked-files=all").stdout
+
+
+def user_environment() -> dict[str, str]:
+    return {**environment(), "PYTHONPATH": str(ROOT)}
+
+
+def answer(project: Path, answers: str, *arguments: str) -> tuple[int, str]:
+    """Run the command in a terminal, and type the answers; return the exit status and the output."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        (*COMMAND, *arguments),
+        cwd=project,
+        env=user_environment(),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    os.write(controller, answers.encode())
+    output = b""
+    try:
+        while part := os.read(controller, 4096):
+            output += part
+    except OSError:  # the terminal is closed
+        pass
+    os.close(controller)
+    return process.wait(timeout=60), output.decode().replace("\r\n", "\n")
+
+
+def proposed_groups(project: Path) -> str | None:
+    pattern: str | None = read_params(project)["tasks"]["photos"]["prepare"]["group_pattern"]
+    return pattern
+
+
+def test_nothing_is_written_until_the_user_agrees(project: Path) -> None:
+    before = status(project)
+    code, output = answer(project, "n\nwhat?\nn\n")
+    assert code == 1, output
+    assert output.count("Add this task? [Y/n]") == 2  # the first answer to it was none
+    assert output.endswith("nothing was written\n")
+    assert status(project) == before
+
+
+@pytest.mark.parametrize(("reply", "pattern"), [("y", PATTERN), ("n", None), ("", None)])
+def test_groups_that_names_suggest_are_asked_for(
+    project: Path, reply: str, pattern: str | None
+) -> None:
+    code, output = answer(project, f"{reply}\n\n")
+    assert code == 0, output
+    assert "file names suggest 6 groups, such as person0, person1, person2" in output
+    assert "Keep each group in one split? [y/N]" in output
+    assert proposed_groups(project) == pattern
+    assert bool(re.search(r"prepare\.group_pattern .*6 groups", output)) is (pattern is not None)
+
+
+@pytest.mark.parametrize("end", ["\x04\x04", "\x04"])
+def test_the_end_of_the_input_is_no_agreement(project: Path, end: str) -> None:
+    code, output = answer(project, end, "--groups", "none")
+    assert code == 1, output
+    assert "nothing was written" in output
+
+
+def test_input_from_a_pipe_is_not_waited_for(project: Path) -> None:
+    reader, writer = os.pipe()  # stays open, and nothing comes
+    done = subprocess.run(
+        COMMAND,
+        cwd=project,
+        env=user_environment(),
+        stdin=reader,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    os.close(reader)
+    os.close(writer)
+    assert "not a terminal: nothing is asked, as with --yes" in done.stderr
+    assert "note: file names suggest 6 groups, such as person0, person1, person2" in done.stdout
+    assert "which are not used" in done.stdout
+    assert proposed_groups(project) is None
+
+
+def test_yes_asks_nothing_in_a_terminal(project: Path) -> None:
+    code, output = answer(project, "", "--yes")
+    assert code == 0, output
+    assert "[Y/n]" not in output
+    assert "[y/N]" not in output
+    assert proposed_groups(project) is None
+
+
+def new(*arguments: str) -> int:
+    """Run `evidence new` in this process; return its exit status."""
+    with pytest.raises(SystemExit) as stop:
+        main(["new", *arguments])
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
+
+
+@pytest.mark.parametrize("groups", [r"(person\d)_", "none"])
+def test_groups_may_be_given(
+    project: Path, groups: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("photos", "photos", *GENERATION, "--yes", "--groups", groups) == 0
+    assert proposed_groups(project) == (None if groups == "none" else groups)
+    assert "suggest" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--groups", "(person"], "--groups: given '(person'; no regular expression"),
+        (["--groups", "person"], "--groups: given 'person'; must contain a group in parentheses"),
+        (["--groups", "(person[0-4])"], "4 of 24 files have no group, such as dark/person5_"),
+        (["--text", "body"], "--text: given 'body'; it is for a table of texts"),
+        (["--layout", "tree"], "--layout: invalid choice: 'tree'"),
+        (["--minutes", "soon"], "--minutes: given 'soon'; must be a number above 0"),
+        (["--minutes", "5"], "--minutes: a task of image generation has a fixed training"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_and_nothing_written(
+    project: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = status(project)
+    assert new("photos", "photos", *GENERATION, *arguments) == 2
+    line = capsys.readouterr().err
+    assert text in line
+    assert line.count("\n") == 1
+    assert status(project) == before
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "", "ten"])
+def test_minutes_are_a_positive_number(text: str) -> None:
+    with pytest.raises(UserError, match="must be a number above 0"):
+        minutes(text)
+
+
+def test_columns_of_a_table_may_be_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{n},good thing {n},a bad thing {n % 30},{n % 2},{n % 3}" for n in range(90)]
+    (project / "notes.csv").write_text("n,title,text,label,floor\n" + "\n".join(rows) + "\n")
+    options = ("--text", "title", "--label", "floor", "--groups", "none", "--minutes", "2")
+    assert new("notes", "notes.csv", "--yes", *options) == 0
+    section = read_params(project)["tasks"]["notes"]
+    columns = section["prepare"]["columns"]
+    assert (columns["text"], columns["label"], columns["group"]) == ("title", "floor", None)
+    assert section["prepare"]["classes"] == ["0", "1", "2"]
+    assert section["train"]["max_tokens"] == 16  # no text has more
+    assert section["evaluate"]["metric"] == "accuracy"
+    printed = capsys.readouterr().out
+    assert re.search(r"train\.seeds +\d +about \d+ (s|min) for all stages", printed)
+    assert new("more", "notes.csv", "--label", "nothing") == 2
+    assert "nothing" in capsys.readouterr().err

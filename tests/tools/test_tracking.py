@@ -1,0 +1,159 @@
+"""Who holds the data of a task: git, DVC, neither; and what experiments need of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.images import draw_noise
+from support.project import commit, new_project, run
+
+from stages.core.errors import UserError
+from stages.kinds.params import load_tasks
+from stages.tools.cli import main
+from stages.tools.tracking import Storage, track, tracking_of, untrack, untracked_inputs
+
+GENERATION = ("--kind", "image_generation", "--yes")  # its proposal times nothing
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository with the project's params and review notes, as current folder."""
+    folder = new_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def evidence(*arguments: str) -> None:
+    """Run the command `evidence` in this process; it must succeed."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+
+
+def status(folder: Path) -> list[str]:
+    text = run(folder, "git", "status", "--porcelain", "--untracked-files=all").stdout
+    return sorted(text.splitlines())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("place", ["photos", "data/raw/photos", "own/my photos"])
+def test_dvc_tracks_data_that_nothing_holds_and_remove_undoes_it(project: Path, place: str) -> None:
+    photos = draw_noise(project / place)
+    images = contents(photos)
+    before = (project / ".gitignore").read_bytes()
+    evidence("new", "photos", place, *GENERATION)
+    tracking = tracking_of(place)
+    assert (tracking.storage, tracking.pointer) == (Storage.DVC, Path(f"{place}.dvc"))
+    assert f"/{photos.name}" in (photos.parent / ".gitignore").read_text().split("\n")
+    assert not [line for line in status(project) if ".png" in line]
+    assert run(project, "dvc", "status", f"{place}.dvc").stdout == (
+        "Data and pipelines are up to date.\n"
+    )
+    shutil.rmtree(photos)
+    run(project, "dvc", "checkout", f"{place}.dvc")
+    assert contents(photos) == images
+    evidence("remove", "photos")
+    assert contents(photos) == images
+    shutil.rmtree(photos)
+    assert status(project) == []
+    assert (project / ".gitignore").read_bytes() == before
+
+
+def test_data_that_git_or_dvc_holds_are_left_as_they_are(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_noise(project / "in_git")
+    draw_noise(project / "in_dvc")
+    run(project, "dvc", "add", "--quiet", "in_dvc")
+    commit(project, "data")
+    for name, holder in (("in_git", "git holds in_git"), ("in_dvc", "DVC tracks in_dvc already")):
+        evidence("new", name, name, *GENERATION)
+        assert f"data: {holder}" in capsys.readouterr().out
+    draw_noise(project / "in_git" / "more")
+    evidence("new", "again", "in_git", *GENERATION)
+    assert "git holds in_git, but not all of its files" in capsys.readouterr().out
+    shutil.rmtree(project / "in_git" / "more")
+    for name in ("in_git", "in_dvc", "again"):
+        evidence("remove", name)
+    assert status(project) == []
+
+
+def test_without_tracking_the_user_is_told_what_follows(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_noise(project / "photos")
+    evidence("new", "photos", "photos", *GENERATION, "--no-track")
+    assert "nothing tracks photos; other clones and evidence verify lack it" in (
+        capsys.readouterr().out
+    )
+    assert not (project / "photos.dvc").exists()
+    assert untracked_inputs(load_tasks()["photos"]) == ["data/review/photos.md", "photos"]
+
+
+def test_tracking_stays_where_something_still_needs_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = draw_noise(project / "photos")
+    evidence("new", "photos", "photos", *GENERATION)
+    evidence("new", "again", "photos", *GENERATION)
+    evidence("remove", "photos")
+    assert "photos.dvc stays: another task reads photos" in capsys.readouterr().out
+    assert (project / "photos.dvc").exists()
+    evidence("remove", "again")  # it did not make the tracking
+    assert (project / "photos.dvc").exists()
+    shutil.rmtree(photos)
+    pointers, problem = untrack("photos", "photos", [])
+    assert (pointers, problem.startswith("photos.dvc stays: photos is not here")) == ([], True)
+
+
+def test_what_dvc_cannot_track_is_an_error_and_nothing_is_written(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / ".gitignore").open("a") as file:
+        file.write("*.dvc\n")
+    commit(project, "ignored")
+    draw_noise(project / "photos")
+    before = status(project)
+    with pytest.raises(SystemExit) as stop:
+        main(["new", "photos", "photos", *GENERATION])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("evidence new: dvc add photos: ")
+    assert "--no-track" in line
+    assert line.count("\n") == 1
+    assert status(project) == before
+
+
+def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
+    draw_noise(project / "photos")
+    evidence("new", "photos", "photos", *GENERATION)
+    task = load_tasks()["photos"]
+    assert untracked_inputs(task) == ["data/review/photos.md", "photos.dvc"]
+    commit(project, "all of it")
+    assert untracked_inputs(task) == []
+    draw_noise(project / "own/photos")
+    track("own/photos", "other")
+    params = task.params.model_copy(
+        update={"prepare": task.params.prepare.model_copy(update={"path": "own/photos"})}
+    )
+    other = type(task)("photos", task.kind, params, task.runtime)
+    with pytest.raises(UserError, match=r"git does not hold all of own/photos\.dvc"):
+        untracked_inputs(other)
+
+
+def test_a_relative_path_to_a_place_outside_cannot_be_tried(project: Path) -> None:
+    draw_noise(project.parent / "photos")
+    evidence("new", "photos", "../photos", *GENERATION)
+    path = project / "params.yaml"
+    absolute = str(project.parent / "photos")
+    assert untracked_inputs(load_tasks()["photos"]) == ["data/review/photos.md"]
+    path.write_text(path.read_text().replace(absolute, "../photos"))
+    with pytest.raises(UserError, match=f"give the absolute path '{absolute}'"):
+        untracked_inputs(load_tasks()["photos"])
