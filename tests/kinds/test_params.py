@@ -23,7 +23,10 @@ WRONG: dict[type, list[object]] = {
     list: [0, "0", None, {}, [[]], [None]],
     type(None): [7, 0.5, True, [], {}],
 }
-OPTIONAL = (".separator", ".columns.split", "sentiment.prepare.unreadable")
+OPTIONAL = (
+    *(".layout", ".labels", ".separator", ".columns.split", "sentiment.prepare.unreadable"),
+    *(".evaluate.metric", ".train.class_weights"),
+)
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
