@@ -41,7 +41,7 @@ class PackedSamples:
             official_split, and the source's slice columns.
         unreadable: a row for each sample that could not be read: id, label, problem.
         duplicates: a row for each exact duplicate, which is left out: id, label, same_as (the id of
-            the sample that is kept), same_label.
+            the sample that is kept), same_as_label.
         sha256: of the packed array's file.
     """
 
@@ -112,14 +112,13 @@ class PackingLedger:
         columns = ["id", "label", "group", "official_split", *self.slices]
         samples = pd.DataFrame(self._packed, columns=columns)
         duplicates = [
-            (name, label, self._packed[row][0], self._packed[row][1] == label)
-            for name, label, row in self._duplicates
+            (name, label, *self._packed[row][:2]) for name, label, row in self._duplicates
         ]
         samples.insert(0, "row", range(len(samples)))
         return PackedSamples(
             samples,
             pd.DataFrame(self._unreadable, columns=["id", "label", "problem"]),
-            pd.DataFrame(duplicates, columns=["id", "label", "same_as", "same_label"]),
+            pd.DataFrame(duplicates, columns=["id", "label", "same_as", "same_as_label"]),
             sha256,
         )
 

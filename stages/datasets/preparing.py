@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.ledger import PackedSamples, SourceNote
 
+_MAX_SMALL = 12  # classes that a message names
 _MAX_LISTED = 50  # groups, unreadable files and contradictory labels that the note lists by name
-_SHOWN_CLASSES = 5
+_NAMED_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,13 @@ def require_class_sizes(
     for name in sorted(named - {""}):  # a row whose label is unknown is of no class
         counts[name] = counts.get(name, 0)
     least, noun = rules.task.params.prepare.min_per_class, rules.noun
-    if counts.min() < least:
+    small = counts[counts < least].sort_values(kind="stable")
+    if len(small):
+        listed = ", ".join(f"{name!r} {count}" for name, count in small[1:_MAX_SMALL].items())
+        ending = ", ..." if len(small) > _MAX_SMALL else ""
         raise UserError(
-            f"class {counts.idxmin()!r} has {counts.min()} usable {noun}s; "
+            f"class {small.index[0]!r} has {small.iloc[0]} usable {noun}s"
+            f"{f', and {len(small) - 1} more have too few ({listed}{ending})' if listed else ''}; "
             f"{rules.task.key('prepare.min_per_class')} requires {least}: add {noun}s, remove the "
             "class, or lower it (to 3 or more)"
         )
@@ -177,24 +182,25 @@ def _remarks(note: dict[str, Any], noun: str) -> list[str]:
     if note["unreadable"]:
         first = note["unreadable_files"][0]
         remarks.append(
-            f"{note['unreadable']} {noun}s cannot be used and are listed (the first, {first['id']}: "
-            f"{first['problem']})"
+            f"{noun}s that cannot be used, and are listed: {note['unreadable']} (the first, "
+            f"{first['id']}: {first['problem']})"
         )
     if note["label_conflicts"]:
         first = note["label_conflicts"][0]
         remarks.append(
-            f"{note['exact_duplicates_with_another_label']} {noun}s are in two classes (the first, "
-            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']}): one of each two "
-            "labels is wrong; the sample that is kept may be the wrong one, so check both"
+            f"{noun}s in two classes: {note['exact_duplicates_with_another_label']} (the first, "
+            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']} in "
+            f"{first['same_as_label']!r}); one of the two labels is wrong, perhaps "
+            "that of the sample that is kept: check both"
         )
     for name, count in note["official_splits"]["moved_by_group"].items():
         if count:
             remarks.append(
-                f"{count} {noun}s of other splits have a group with official {name} data and are moved "
-                "to them, so that no group is in two splits"
+                f"{noun}s moved to the official {name} data, where samples of their group are: {count}"
             )
     for split in SPLITS:
         missing = [row["class"] for row in note["class_counts"] if not row[split]]
+        rest = len(missing) - _NAMED_CLASSES
         if missing and split == "train" and set(HELD_OUT) & set(note["official_splits"]["splits"]):
             raise UserError(
                 f"class {missing[0]!r} has {noun}s in the official held-out data and none to train on "
@@ -202,8 +208,8 @@ def _remarks(note: dict[str, Any], noun: str) -> list[str]:
             )
         if missing:
             remarks.append(
-                f"{len(missing)} classes have no {split} {noun}s: {', '.join(missing[:_SHOWN_CLASSES])}"
-                f"{', ...' if len(missing) > _SHOWN_CLASSES else ''}"
+                f"classes without {split} {noun}s: {', '.join(missing[:_NAMED_CLASSES])}"
+                f"{f' and {rest} more' if rest > 0 else ''}"
             )
     return remarks
 
@@ -271,8 +277,7 @@ def _draw_rule(task: "Task", official: np.ndarray, unit: str) -> str:
 
 
 def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> dict[str, Any]:
-    same_label = packed.duplicates["same_label"].astype(bool)
-    conflicts = packed.duplicates[~same_label].head(_MAX_LISTED).drop(columns="same_label")
+    conflicts = packed.duplicates.query("label != same_as_label")
     return {
         "origin": source.origin,
         "licence": source.licence,
@@ -284,8 +289,8 @@ def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> 
         "unreadable": len(packed.unreadable),
         "unreadable_files": packed.unreadable.head(_MAX_LISTED).to_dict("records"),
         "exact_duplicates": len(packed.duplicates),
-        "exact_duplicates_with_another_label": int((~same_label).sum()),
-        "label_conflicts": conflicts.to_dict("records"),
+        "exact_duplicates_with_another_label": len(conflicts),
+        "label_conflicts": conflicts.head(_MAX_LISTED).to_dict("records"),
     }
 
 

@@ -1,15 +1,21 @@
 """Failure cases: the samples that a classifier gets wrong, their nearest neighbours, and likely causes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from stages.core.files import read_arrays, read_csv
+from stages.core.files import read_arrays, read_csv, read_json
 from stages.datasets.dataset import Dataset
-from stages.evaluation.failure_causes import FAR, Change, likely_causes, next_step
+from stages.evaluation.failure_causes import (
+    FAR,
+    Change,
+    likely_causes,
+    main_diagnosis,
+    next_step,
+)
 
 if TYPE_CHECKING:
     from stages.core.files import Content
@@ -51,7 +57,10 @@ class FailureAnalysis:
 
 
 def analyse_classifier(
-    task: "Task", dataset: Dataset, changes: Mapping[str, Change]
+    task: "Task",
+    dataset: Dataset,
+    changes: Mapping[str, Change],
+    training: Mapping[str, Sequence[Change]] | None = None,
 ) -> FailureAnalysis:
     """Return a classifier's failure cases, correctly predicted samples, and the next step.
 
@@ -59,8 +68,14 @@ def analyse_classifier(
         task: whose stage evaluate has run.
         dataset: the prepared samples.
         changes: by cause of failure, as `next_step` takes them.
+        training: by diagnosis, as `next_step` takes them.
     """
     folder, params = task.folder("evaluate"), task.params.failures
+    diagnosis = main_diagnosis(
+        read_json(task.folder("train") / "diagnostics.json"),
+        read_json(folder / "data_warnings.json"),
+        len(task.params.train.seeds),
+    )
     text = {"id": str, "group": str, "bucket": str}
     predictions = read_csv(folder / "predictions.csv", dtype=text)
     seeds = [f"seed_{seed}" for seed in task.params.train.seeds]
@@ -73,7 +88,14 @@ def analyse_classifier(
         cases,
         success_samples(dataset, predictions, seeds[0], params.show),
         summary,
-        next_step(task.key("train"), summary["causes"], task.params.train, changes),
+        next_step(
+            task.key("train"),
+            summary["causes"],
+            task.params.train,
+            changes,
+            diagnosis,
+            training,
+        ),
     )
 
 

@@ -1,10 +1,24 @@
-"""Likely causes of a classifier's failures, and the change to try next that a cause calls for."""
+"""Likely causes of a classifier's failures, and the change to try next.
 
-from collections.abc import Mapping
+What was diagnosed of the training as a whole comes first: no cause of single failures explains those of a
+network that has not learnt its training data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
+
+from stages.evaluation.data_warnings import NEVER_PREDICTS
+from stages.training.diagnostics import (
+    NO_LOSS_DECREASE,
+    OVERFITTING,
+    PLATEAU,
+    UNDERFITTING,
+    UNDERTRAINED,
+)
 
 FAR = 0.95
 
@@ -28,6 +42,16 @@ CAUSES = {
     OTHER_CLASS: "none of the nearest training samples has the true class",
     OWN_CLASS: "the nearest training samples include the true class and not the predicted one",
 }
+
+# The diagnoses that call for a change, the most fundamental one first.
+DIAGNOSES = (
+    NO_LOSS_DECREASE,
+    NEVER_PREDICTS,
+    UNDERTRAINED,
+    UNDERFITTING,
+    PLATEAU,
+    OVERFITTING,
+)
 
 # A param below `tasks.<name>.train`, its new value, and the expected effect.
 Change = tuple[str, Any, str]
@@ -85,10 +109,93 @@ def label_smoothing_changes(params: Any) -> dict[str, Change]:
     }
 
 
+def training_changes(
+    params: Any, capacity: Change | None, regularise: Change, usual_rate: float
+) -> dict[str, list[Change]]:
+    """Return, for any classifier, the changes for each of `DIAGNOSES`, the first to try first.
+
+    Args:
+        params: of the stage train.
+        capacity: the change to a larger network; None: it cannot be changed.
+        regularise: the change against overfitting.
+        usual_rate: a learning rate that suits such networks; it says in which direction to change.
+    """
+    low = params.learning_rate < usual_rate
+    faster: Change = (
+        "learning_rate",
+        float(f"{params.learning_rate * (3 if low else 1 / 3):.2g}"),
+        f"a {'higher' if low else 'lower'} learning rate may take the loss further down in as many epochs",
+    )
+    far: Change = (
+        "learning_rate",
+        float(f"{params.learning_rate * (10 if low else 1 / 10):.2g}"),
+        f"with a loss that does not fall, the learning rate is the first suspect; {usual_rate:g} is usual",
+    )
+    longer: Change = (
+        "epochs",
+        2 * params.epochs,
+        "the training loss still falls, so further epochs fit more of the training data",
+    )
+    balanced: Change = (
+        "class_weights",
+        "balanced",
+        "with balanced weights a rare class counts as much in the loss as a frequent one",
+    )
+    larger = [capacity] if capacity else []
+    return {
+        NO_LOSS_DECREASE: [far],
+        NEVER_PREDICTS: [balanced],
+        UNDERTRAINED: [longer, *larger],
+        UNDERFITTING: [*larger, longer],
+        PLATEAU: [faster, *larger],
+        OVERFITTING: [regularise],
+    }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A diagnosis of training or of the data, over the seeds.
+
+    Attributes:
+        name: one of `DIAGNOSES`.
+        observed: the figures that show it, of the first seed that has it.
+        seeds: how many seeds have it.
+    """
+
+    name: str
+    observed: str
+    seeds: int
+
+
+def main_diagnosis(
+    diagnostics: Sequence[Mapping[str, Any]], warnings: Sequence[Mapping[str, Any]], seeds: int
+) -> Diagnosis | None:
+    """Return the first of `DIAGNOSES` that at least half of the seeds have; None for none.
+
+    Args:
+        diagnostics: of training: seed, name, observed.
+        warnings: of the data: name, observed; they are of all seeds.
+        seeds: how many seeds there are.
+    """
+    for name in DIAGNOSES:
+        observed = [row["observed"] for row in diagnostics if row["name"] == name]
+        if 2 * len(observed) >= seeds:
+            return Diagnosis(name, observed[0], len(observed))
+        of_data = [row["observed"] for row in warnings if row["name"].startswith(name)]
+        if of_data:
+            return Diagnosis(name, "; ".join(of_data), seeds)
+    return None
+
+
 def next_step(
-    section: str, causes: Mapping[str, int], params: Any, changes: Mapping[str, Change]
+    section: str,
+    causes: Mapping[str, int],
+    params: Any,
+    changes: Mapping[str, Change],
+    diagnosis: Diagnosis | None = None,
+    training: Mapping[str, Sequence[Change]] | None = None,
 ) -> dict[str, Any]:
-    """Return the change for the most frequent cause of failure, and the command that tries it.
+    """Return the change for what was diagnosed, else for the most frequent cause of failure.
 
     Of equally frequent causes the first in the order of `CAUSES` decides. Where `changes` has none
     for it, or its change is already in the params, the step is longer training.
@@ -98,6 +205,8 @@ def next_step(
         causes: number of cases by cause.
         params: of the stage train.
         changes: by cause.
+        diagnosis: of training or data; None for none.
+        training: by diagnosis, the first to try first; those already in the params are left out.
     """
     cause = max(CAUSES, key=lambda name: causes.get(name, 0))
     longer: Change = (
@@ -105,19 +214,33 @@ def next_step(
         params.epochs + (params.epochs + 1) // 2,
         "longer training lets the models of more seeds agree on samples that only some predict correctly",
     )
-    key, value, effect = changes.get(cause, longer)
-    if value == attrgetter(key)(params):
-        key, value, effect = longer
+    cases, total = causes.get(cause, 0), sum(causes.values())
+    proposals = training.get(diagnosis.name, ()) if diagnosis and training else ()
+    open_proposals = [change for change in proposals if not _is_set(change, params)]
+    if diagnosis and open_proposals:
+        (key, value, effect), *_ = open_proposals
+        reason = f"Diagnosed for {diagnosis.seeds} seeds, {diagnosis.name}: {diagnosis.observed}"
+    else:
+        change = changes.get(cause, longer)
+        key, value, effect = longer if _is_set(change, params) else change
+        reason = (
+            f'{cases} of {total} failure cases have the likely cause "{cause}": {CAUSES[cause]}'
+        )
     key = f"{section}.{key}"
     value_text = str(value).replace(" ", "").lower()
-    cases, total = causes.get(cause, 0), sum(causes.values())
     return {
         "change": {key: value},
+        "diagnosis": diagnosis.name if diagnosis and open_proposals else None,
         "cause": cause,
         "cause_definition": CAUSES[cause],
         "cases": cases,
         "case_count": total,
-        "why": f'{cases} of {total} failure cases have the likely cause "{cause}": {CAUSES[cause]}. '
-        f"{effect[:1].upper()}{effect[1:]}.",
+        "why": f"{reason}. {effect[:1].upper()}{effect[1:]}.",
         "command": f"dvc exp run -S '{key}={value_text}'",
     }
+
+
+def _is_set(change: Change, params: Any) -> bool:
+    """Return whether the params already have the value of a change."""
+    key, value, _ = change
+    return bool(attrgetter(key)(params) == value)

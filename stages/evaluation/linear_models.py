@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Logits = Callable[[Any], np.ndarray]  # inputs, dense or sparse (n, inputs) -> (n, classes)
 _MAX_INVERSE_TEMPERATURE = 50.0
+_RIDGE = 1e-4  # of scale (in mean absolute scores) and bias
 
 
 @dataclass(frozen=True)
@@ -151,18 +152,18 @@ class Projection:
         return LinearModel(weights, np.where(model.bias <= NEVER, NEVER, bias), model.converged)
 
 
-def principal_axes(inputs: np.ndarray, most: int) -> Projection:
-    """Return the mean of inputs (n, inputs) and at most `most` of their principal axes."""
+def principal_axes(inputs: np.ndarray, max_axes: int) -> Projection:
+    """Return the mean of inputs (n, inputs) and at most `max_axes` of their principal axes."""
     from scipy.linalg import eigh
 
     mean = inputs.mean(axis=0)
     width = inputs.shape[1]
-    if width <= most:
+    if width <= max_axes:
         return Projection(mean, np.eye(width, dtype=np.float32))
     with one_thread():
         centred = inputs - mean
         covariance = centred.T @ centred / len(inputs)
-        _, axes = eigh(covariance, subset_by_index=[width - most, width - 1])
+        _, axes = eigh(covariance, subset_by_index=[width - max_axes, width - 1])
     return Projection(mean, np.ascontiguousarray(axes, dtype=np.float32))
 
 
@@ -200,9 +201,8 @@ def fit_nbsvm(
     """Return NB-SVM (Wang and Manning, 2012, section 2).
 
     Presence of terms times their log-count ratio, a linear SVM on that, and its weights interpolated
-    with their mean magnitude. The SVM's bias belongs to its own weights, which are larger, so scale and
-    bias are fitted again to the interpolated ones (`fit_margin`). With more than two classes, one
-    against the rest.
+    with their mean magnitude. The SVM's bias belongs to its own weights, so scale and bias of the
+    interpolated ones are fitted again (`fit_margin`). With more than two classes, one against the rest.
 
     Args:
         presence: (n, terms), 1 where a text contains a term.
@@ -227,9 +227,8 @@ def fit_nbsvm(
         svm = LinearSVC(C=c, dual=False, max_iter=max_iterations)
         svm.fit(csr_array(presence.multiply(ratio)), positive)
         coefficients = svm.coef_[0]
-        interpolated = ratio * (
-            (1 - interpolation) * np.abs(coefficients).mean() + interpolation * coefficients
-        )
+        mean = np.abs(coefficients).mean()
+        interpolated = ratio * ((1 - interpolation) * mean + interpolation * coefficients)
         scale, bias[label] = fit_margin(presence @ interpolated, positive)
         weights[label] = scale * interpolated
         converged &= bool(np.max(svm.n_iter_) < max_iterations)
@@ -237,23 +236,31 @@ def fit_nbsvm(
 
 
 def fit_margin(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """Return the scale and the bias of `scores` (n,) with the lowest mean squared hinge loss.
+    """Return the scale s and the bias b of scores with the lowest mean squared hinge loss.
 
-    The loss is that of the SVM: max(0, 1 - y (scale * score + bias)) squared, y 1 where `positive` (n,),
-    and -1 elsewhere. Its minimum over two numbers needs no penalty, except where the scores separate
-    the classes and the scale grows until every margin is met.
+    The loss is the SVM's: max(0, 1 - y (s score + b))^2. Its penalty is left out: with the small C that
+    suits texts it would shrink the scale and so leave the bias too large where classes are unbalanced (on
+    film reviews, two thirds positive, 0.73 instead of 0.76). A ridge of `_RIDGE` makes the answer unique
+    where the scores separate the classes.
+
+    Args:
+        scores: of the samples, (n,).
+        positive: whether y is 1, else -1, (n,), bool.
     """
     from scipy.optimize import minimize
 
     signs = np.where(positive, 1.0, -1.0)
-    unit = float(np.abs(scores).mean()) or 1.0
+    unit = float(np.abs(scores).mean()) or 1.0  # so that both parameters are near 1
     inputs = np.stack([scores / unit, np.ones(len(scores))])
 
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slack = np.maximum(0.0, 1 - signs * (parameters @ inputs))
-        return float((slack**2).mean()), -2 * (inputs * (signs * slack)).mean(axis=1)
+        value = (slack**2).mean() + _RIDGE * parameters @ parameters
+        gradient = 2 * _RIDGE * parameters - 2 * inputs @ (signs * slack) / len(scores)
+        return float(value), gradient
 
-    scale, bias = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    start = np.array([1.0, 0.0])
+    scale, bias = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
     return float(scale) / unit, float(bias)
 
 

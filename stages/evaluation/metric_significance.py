@@ -136,9 +136,9 @@ class _Cells:
     ) -> None:
         self.metric = metric
         cells, self.counts = np.unique(np.stack([labels, *methods]), axis=1, return_counts=True)
-        one = np.eye(classes, dtype=np.int64)
-        self.true = one[cells[0]]
-        self.predicted = [one[method] for method in cells[1:]]
+        indicator = np.eye(classes, dtype=np.int64)
+        self.true = indicator[cells[0]]
+        self.predicted = [indicator[method] for method in cells[1:]]
         self.correct = [self.true * predicted for predicted in self.predicted]
 
     def bootstrap(self, params: "EvaluateClassifier") -> np.ndarray:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from stages.report.stage_outputs import ClassificationOutputs
 
-MANY = 20  # classes, pairs and buckets that a page lists; with more classes the matrix is no figure
+MOST_ROWS = (
+    20  # classes, pairs and buckets that a page lists; with more classes the matrix is no figure
+)
 _NAMED_BUCKETS = 6  # in the description of a figure
 
 
@@ -25,24 +27,26 @@ def split_table(counts: "Sequence[Mapping[str, Any]]", total: "Mapping[str, Any]
         counts: class, train, validation, test; a row for each class.
         total: the same over all classes.
     """
-    shown, caption = list(counts), "Samples by class and split"
-    if len(shown) > MANY:
-        shown = sorted(shown, key=lambda row: row["train"])[:MANY]
+    selected, caption = list(counts), "Samples by class and split"
+    if len(selected) > MOST_ROWS:
+        selected = sorted(selected, key=lambda row: row["train"])[:MOST_ROWS]
         sizes = sorted(row["train"] for row in counts)
         caption += (
-            f", the {MANY} classes of {len(counts)} with the fewest training samples (from {sizes[0]} to "
-            f"{sizes[-1]}, median {sizes[len(sizes) // 2]}; data/dataset_note.json has all)"
+            f", the {MOST_ROWS} classes of {len(counts)} with the fewest training samples (from {sizes[0]} "
+            f"to {sizes[-1]}, median {sizes[len(sizes) // 2]}; data/dataset_note.json has all)"
         )
     columns = {"class": "class", "train": "train", "validation": "validation", "test": "test"}
-    return make_table([*shown, {"class": "all", **total}], columns, caption)
+    return make_table([*selected, {"class": "all", **total}], columns, caption)
 
 
 def class_table(outputs: "ClassificationOutputs") -> Table:
     """Return the test scores by class; of many classes, those with the lowest F1."""
     table, caption = outputs.per_class, "Test scores by class"
-    if len(table) > MANY:
-        caption += f", the {MANY} of {len(table)} with the lowest F1 (data/per_class.csv has all)"
-        table = table.sort_values(["f1", "class"], kind="stable").head(MANY)
+    if len(table) > MOST_ROWS:
+        caption += (
+            f", the {MOST_ROWS} of {len(table)} with the lowest F1 (data/per_class.csv has all)"
+        )
+        table = table.sort_values(["f1", "class"], kind="stable").head(MOST_ROWS)
     columns = {
         "class": "class",
         "count": "count",
@@ -58,16 +62,16 @@ def class_table(outputs: "ClassificationOutputs") -> Table:
 def confusion_blocks(outputs: "ClassificationOutputs") -> list[Block]:
     """Return the confusion matrix as a figure; of many classes, the most confused pairs as a table."""
     matrix = outputs.confusion
-    if len(matrix) > MANY:
+    if len(matrix) > MOST_ROWS:
         return [_pair_table(matrix)]
     buckets = sorted(outputs.summary["buckets"].items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{name}: {count}" for name, count in buckets[:_NAMED_BUCKETS])
-    more = ", ..." if len(buckets) > _NAMED_BUCKETS else ""
+    ending = ", ..." if len(buckets) > _NAMED_BUCKETS else ""
     return [
         Figure(
             "confusion.svg",
             charts.confusion(matrix),
-            f"Confusion matrix, true class by predicted class. Failure cases by bucket: {named}{more}",
+            f"Confusion matrix, true class by predicted class. Failure cases by bucket: {named}{ending}",
             "Confusion matrix of the primary seed's model on test data: counts, coloured by the share of "
             "the true class.",
         )
@@ -95,9 +99,9 @@ def confused_pairs(matrix: pd.DataFrame) -> pd.DataFrame:
 
 def _pair_table(matrix: pd.DataFrame) -> Table:
     pairs = confused_pairs(matrix)
-    shown = pairs.head(MANY)
-    rows = [{**row, "share": percent(row["share"])} for row in table_rows(shown)]
-    extent = "" if len(pairs) <= MANY else f", the {MANY} most frequent of {len(pairs)}"
+    selected = pairs.head(MOST_ROWS)
+    rows = [{**row, "share": percent(row["share"])} for row in table_rows(selected)]
+    extent = "" if len(pairs) <= MOST_ROWS else f", the {MOST_ROWS} most frequent of {len(pairs)}"
     return make_table(
         rows,
         {
@@ -112,11 +116,11 @@ def _pair_table(matrix: pd.DataFrame) -> Table:
 
 
 def bucket_table(buckets: "Mapping[str, int]") -> Table:
-    """Return the failure cases by bucket, the largest first, at most `MANY` buckets."""
+    """Return the failure cases by bucket, the largest first, at most `MOST_ROWS` buckets."""
     by_count = sorted(buckets.items(), key=lambda item: (-item[1], item[0]))
-    extent = f", the {MANY} largest of {len(buckets)}" if len(buckets) > MANY else ""
+    extent = f", the {MOST_ROWS} largest of {len(buckets)}" if len(buckets) > MOST_ROWS else ""
     return make_table(
-        [{"bucket": bucket, "cases": count} for bucket, count in by_count[:MANY]],
+        [{"bucket": bucket, "cases": count} for bucket, count in by_count[:MOST_ROWS]],
         {"bucket": "bucket", "cases": "cases"},
         f"Failure cases by bucket{extent}",
     )

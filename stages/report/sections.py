@@ -126,8 +126,9 @@ def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
     return [
         Text(
             "No problem diagnosed. The training log of every seed was checked for a loss that does not "
-            "decrease, overfitting and a plateau, and the model's results on the training samples for "
-            "label noise or copying. A loss that is not finite would have stopped training."
+            "decrease, for too short training, underfitting, a plateau and overfitting, and the model's "
+            "results for label noise, copying, and classes that it never predicts. A loss that is not "
+            "finite would have stopped training."
         ),
         machine,
     ]

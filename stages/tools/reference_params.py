@@ -70,6 +70,8 @@ class ParamTable:
         if "anyOf" in schema:
             return " or ".join(self._allowed(member) for member in schema["anyOf"])
         schema = self._resolve(schema)
+        if "const" in schema:
+            return f"`{schema['const']}`"
         if "enum" in schema:
             return ", ".join(f"`{value}`" for value in schema["enum"])
         if schema["type"] == "array":

@@ -164,7 +164,9 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path) -> None:
     excluded = excluded_samples(tmp_path / "out")
     assert set(excluded) == {f"labels.csv row {number}" for number in range(31, 40)}
     assert excluded["labels.csv row 34"] == ("unreadable", "empty label: 'img_030.png'")
-    assert any("9 images cannot be used and are listed" in remark for remark in note["remarks"])
+    assert any(
+        "images that cannot be used, and are listed: 9 (" in remark for remark in note["remarks"]
+    )
 
 
 def test_unknown_splits_and_empty_groups_are_faults_and_empty_splits_are_not(

@@ -4,6 +4,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.images import excluded_samples, image_task, make_folder, noise, prepare_images
+from support.project import default_task
 from support.stages import run_stages
 
 from stages.core.errors import UserError
 from stages.datasets.dataset import SPLITS
-from stages.datasets.images.files import read_image_file
+from stages.datasets.images.files import read_image_file, read_image_files
 from stages.datasets.images.layouts import LayoutChoice, read_folder
+from stages.datasets.images.preparing import prepare_images as prepare_images_in
 
 SPLIT_FOLDERS = {
     "train": ["train", "training", "Train", "TRAINING"],
@@ -94,7 +97,10 @@ def test_a_group_that_straddles_official_splits_is_moved_and_counted(tmp_path: P
     moved = samples[samples["id"].str.startswith("train/") & (samples["split"] == "test")]
     assert set(moved["group"]) == {"p3", "p4"}
     assert note["official_splits"]["moved_by_group"] == {"test": len(moved)} == {"test": 16}
-    assert any(remark.startswith("16 images of other splits") for remark in note["remarks"])
+    assert (
+        "images moved to the official test data, where samples of their group are: 16"
+        in note["remarks"]
+    )
 
 
 def test_kaggles_test_folder_without_classes_is_left_out_and_said(tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_a_class_without_test_data_is_a_stated_fact(tmp_path: Path) -> None:
     raw = make_splits(tmp_path / "raw", "train", "test", classes="abc")
     shutil.rmtree(raw / "test/c")
     _, note = prepare_images(raw, tmp_path / "out")
-    assert "1 classes have no test images: c" in note["remarks"]
+    assert "classes without test images: c" in note["remarks"]
 
 
 def test_a_class_without_training_data_is_rejected(tmp_path: Path) -> None:
@@ -305,12 +311,13 @@ def test_one_image_in_two_classes_is_named_with_both(tmp_path: Path) -> None:
     raw = make_folder(tmp_path / "raw", count=12)
     shutil.copy(raw / "a/1.png", raw / "b/copy.png")
     _, note = prepare_images(raw, tmp_path / "out")
-    assert note["label_conflicts"] == [{"id": "b/copy.png", "label": "b", "same_as": "a/1.png"}]
-    assert any(
-        remark.startswith("1 images are in two classes (the first, b/copy.png in 'b', is the same as "
-        "a/1.png)")
-        for remark in note["remarks"]
-    )  # fmt: skip
+    assert note["label_conflicts"] == [
+        {"id": "b/copy.png", "label": "b", "same_as": "a/1.png", "same_as_label": "a"}
+    ]
+    start = (
+        "images in two classes: 1 (the first, b/copy.png in 'b', is the same as a/1.png in 'a'); "
+    )
+    assert any(remark.startswith(start) for remark in note["remarks"])
 
 
 def test_images_of_one_pixel_are_listed(tmp_path: Path) -> None:
@@ -320,7 +327,9 @@ def test_images_of_one_pixel_are_listed(tmp_path: Path) -> None:
     samples, note = prepare_images(raw, tmp_path / "out")
     assert (len(samples), note["unreadable"]) == (24, 3)
     assert note["unreadable_files"][0]["problem"].startswith("too small: 1 x 1 pixels")
-    assert any("3 images cannot be used and are listed" in remark for remark in note["remarks"])
+    assert any(
+        "images that cannot be used, and are listed: 3 (" in remark for remark in note["remarks"]
+    )
 
 
 def test_twelve_bits_in_sixteen_are_scaled_and_said_without_a_look_at_test_data(
@@ -340,6 +349,21 @@ def test_twelve_bits_in_sixteen_are_scaled_and_said_without_a_look_at_test_data(
     for sample in samples.to_dict("records"):
         stored = np.asarray(Image.open(tmp_path / "raw" / sample["id"])).astype(int)
         assert (sample["pixels"][0] == np.minimum(stored >> 4, 255)).all()
+    params = image_task(tmp_path / "raw").params.prepare  # as `evidence predict` reads files
+    files = [str(tmp_path / "raw" / name) for name in samples["id"]]
+    pixels = read_image_files(files, params, note["grey_bits"])
+    assert (pixels == np.stack(samples["pixels"].tolist())).all()
+
+
+def test_samples_of_generation_keep_official_splits_too(tmp_path: Path) -> None:
+    raw = make_splits(tmp_path / "raw", "train", "test", count=40)
+    prepare = image_task(raw).params.prepare
+    task = default_task("generative")
+    task = replace(task, params=task.params.model_copy(update={"prepare": prepare}))
+    data = prepare_images_in(task, tmp_path / "out", stratified=True)
+    assert split_of(data.samples) == {"train": {"train", "validation"}, "test": {"test"}}
+    counts = data.samples.groupby(["split", "label"]).size().unstack()
+    assert (counts[0] == counts[1]).all()
 
 
 def test_the_stage_says_its_remarks_on_stderr(

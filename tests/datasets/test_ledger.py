@@ -29,7 +29,7 @@ def test_of_duplicates_the_official_test_sample_is_kept_wherever_it_stands() -> 
     kept = tables.samples[["row", "id", "label", "official_split"]].to_numpy().tolist()
     assert kept == [[0, "late", "b", "test"], [1, "other", "a", "train"]]
     left_out = tables.duplicates.to_numpy().tolist()
-    assert left_out == [["copy", "a", "late", False], ["early", "a", "late", False]]
+    assert left_out == [["copy", "a", "late", "b"], ["early", "a", "late", "b"]]
 
 
 @settings(max_examples=50, deadline=None)

@@ -73,7 +73,7 @@ def test_labels_that_look_the_same_are_refused_by_name(pair: str) -> None:
     line = str(error.value)
     assert repr(first) in line
     assert repr(second) in line
-    assert "which look the same" in line
+    assert "differ only in" in line or "are the same number" in line
     assert "tasks.mine.prepare.classes" in line
 
 
@@ -173,3 +173,13 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_earlier_data_stay(
     with pytest.raises(UserError, match=r"texts\.csv changed while it was read; run the same"):
         prepare(tmp_path, path)
     assert (tmp_path / "texts.bin").read_bytes() == before
+
+
+def test_all_small_classes_are_named_at_once(tmp_path: Path) -> None:
+    rows = rows_of(["a", "b", "c", "d"])
+    rows = [row for row in rows if row[1] in "ab"] + rows[2:8:4] + rows[3:20:4]
+    write_table(tmp_path / "texts.csv", rows, ["text", "label"])
+    with pytest.raises(
+        UserError, match=r"class 'c' has 2 usable texts, and 1 more have too few \('d' 5\);"
+    ):
+        prepare(tmp_path, tmp_path / "texts.csv")

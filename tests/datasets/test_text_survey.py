@@ -126,3 +126,29 @@ def test_rows_that_cannot_be_used_are_a_remark(tmp_path: Path) -> None:
     found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
     assert "3 of 60 rows cannot be used: 3 empty label" in " ".join(found.remarks)
     assert found.counts.total() == 57
+
+
+def test_columns_without_a_name_of_their_own_are_not_used(tmp_path: Path) -> None:
+    rows = [(n, f"some words {n}", n % 2, "x", "y") for n in range(60)]
+    found = survey(write(tmp_path / "a.csv", ("", "text", "label", "twice", "twice"), rows))
+    assert [column.name for column in found.columns] == ["text", "label"]
+    with pytest.raises(UserError, match="the header names 1 column; at least two"):
+        survey(write(tmp_path / "b.csv", ("", "text", "same", "same"), [row[:4] for row in rows]))
+    with pytest.raises(UserError, match="cannot be the heading of a column"):
+        survey(write(tmp_path / "c.csv", ("a long first text " * 9, "no"), [("text", "no")] * 9))
+
+
+def test_test_data_without_labels_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", n % 2) for n in range(60)]
+    write(tmp_path / "tables" / "train.csv", ("text", "label"), rows)
+    write(tmp_path / "tables" / "test.csv", ("text", "id"), rows)
+    with pytest.raises(
+        UserError, match=r"test\.csv: column 'label' is missing.*move the file elsewhere"
+    ):
+        survey(tmp_path / "tables")
+
+
+def test_a_table_without_a_header_is_refused(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", ["good", "poor"][n % 2]) for n in range(60)]
+    with pytest.raises(UserError, match="it seems to be a row, for 'good' is also a label"):
+        survey(write(tmp_path / "a.csv", ("a fine film", "good"), rows))

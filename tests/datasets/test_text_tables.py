@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from support.texts import to_csv_text
 
 from stages.core.errors import UserError
-from stages.datasets.texts.tables import (
-    SEPARATORS,
-    SPLIT_NAMES,
-    Row,
-    Table,
-    digest,
-    find_tables,
-    official_split,
-)
+from stages.datasets.texts.csv_files import SEPARATORS, Row
+from stages.datasets.texts.tables import SPLIT_NAMES, Table, digest, find_tables, official_split
 
 KEY = "tasks.mine.prepare"
 HAS_ARROW = importlib.util.find_spec("pyarrow") is not None
@@ -115,6 +108,28 @@ def test_a_compressed_file_is_known_by_its_content(tmp_path: Path) -> None:
     for name, zipped in (("a.csv", True), ("b.csv.gz", True), ("c.csv.gz", False)):
         table = only_table(write(tmp_path / name, text, zipped=zipped))
         assert [row.cells for row in table.rows()] == [["x", "good"]]
+
+
+PLAIN = ['"so" it goes', 'a " b', '"', '""" odd', "plain", 'it ends"', '"a" and "b"']
+
+
+def test_quotes_are_text_in_a_file_with_tabs_that_quotes_nothing(tmp_path: Path) -> None:
+    lines = ["text\tlabel", *(f"{text}\tgood" for text in PLAIN)]
+    table = only_table(write(tmp_path / "a.tsv", "\n".join(lines)))
+    assert not table.quoted
+    assert [row.cells for row in table.rows()] == [[text, "good"] for text in PLAIN]
+
+
+@pytest.mark.parametrize(
+    "cells", [["a\tb", "x"], ["two\nlines", "x"], ['say "so"', '"x"'], ["plain", "x"], ["", ""]]
+)
+def test_quotes_enclose_cells_in_a_file_with_tabs_that_is_quoted(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    text = to_csv_text([["text", "label"], cells], delimiter="\t", quoting=csv.QUOTE_ALL)
+    table = only_table(write(tmp_path / "a.tsv", text))
+    assert table.quoted
+    assert [row.cells for row in table.rows()] == [cells]
 
 
 @pytest.mark.parametrize("cut", [20, 40, 60])

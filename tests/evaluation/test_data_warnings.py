@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from stages.core.errors import EvidenceError
-from stages.evaluation.data_warnings import label_noise, mean_cross_entropy, require_logged_loss
+from stages.evaluation.data_warnings import (
+    label_noise,
+    mean_cross_entropy,
+    never_predicted,
+    require_logged_loss,
+)
 
 LN2 = float(np.log(2))
 
@@ -17,6 +22,34 @@ def training_log(loss: float) -> pd.DataFrame:
 def test_the_loss_of_even_probabilities_is_ln_2() -> None:
     halves = np.full((4, 2), 0.5, dtype=np.float32)
     assert mean_cross_entropy(halves, np.zeros(4, dtype=np.int64)) == pytest.approx(LN2)
+
+
+def test_the_loss_of_balanced_classes_weighs_each_sample_by_its_class() -> None:
+    probabilities = np.array([[0.5, 0.5]] * 3 + [[0.75, 0.25]], dtype=np.float32)
+    labels = np.array([0, 0, 0, 1])
+    weights = np.array([4 / 6, 4 / 2])  # 4 samples over 2 classes times 3, and times 1
+    expected = (3 * 4 / 6 * LN2 + 2 * np.log(4)) / 4
+    assert mean_cross_entropy(probabilities, labels, weights) == pytest.approx(expected)
+
+
+def validation(*seeds: list[int]) -> pd.DataFrame:
+    """Return 20 samples of class 0, 8 of class 1 and 2 of class 2 with each seed's predictions."""
+    table = pd.DataFrame({"id": range(30), "label": [0] * 20 + [1] * 8 + [2] * 2})
+    return table.assign(**{f"seed_{seed}": labels for seed, labels in enumerate(seeds)})
+
+
+def test_a_class_of_which_no_sample_is_recognised_is_a_warning() -> None:
+    found = [0] * 20 + [1] + [0] * 9
+    (warning,) = never_predicted(validation([0] * 30, found, [1] * 20 + [0] * 10), ["a", "b", "c"])
+    assert warning.name == "never predicts class b"
+    assert warning.observed.startswith("of 8 validation samples of class b (26.7% of all), ")
+    assert "2 of 3 seeds do the same" in warning.observed
+    assert "class_weights: balanced" in warning.remedy
+
+
+def test_a_recognised_class_or_one_of_two_samples_is_no_warning() -> None:
+    found = [0] * 20 + [1] + [0] * 9  # class 2 is not recognised either, but has 2 samples
+    assert never_predicted(validation(found, [0] * 30), ["a", "b", "c"]) == []
 
 
 def test_weights_that_give_the_logged_loss_pass() -> None:

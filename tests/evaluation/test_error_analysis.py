@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,11 @@ from stages.evaluation.failure_causes import (
     OWN_CLASS,
     SEED_LUCK,
     SUSPECT_LABEL,
+    Diagnosis,
     label_smoothing_changes,
+    main_diagnosis,
     next_step,
+    training_changes,
 )
 
 CLASSES = ["ant", "bee", "cat"]
@@ -408,3 +412,80 @@ def test_of_equally_frequent_causes_the_first_decides_the_next_step() -> None:
     assert step["change"] == {"tasks.image.train.label_smoothing": 0.15}
     step = next_step("tasks.image.train", {LOW_CONFIDENCE: 2}, PARAMS, changes)
     assert step["change"] == {"tasks.image.train.label_smoothing": 0.05}
+
+
+# What was diagnosed comes before the causes of single failures.
+
+RUN = SimpleNamespace(label_smoothing=0.1, epochs=9, learning_rate=0.01, class_weights=None)
+WIDER = ("label_smoothing", 0.3, "stands for a wider network")
+REGULARISE = ("label_smoothing", 0.2, "stands for weight decay")
+
+
+def row(name: str, seed: int = 0) -> dict[str, Any]:
+    return {"seed": seed, "name": name, "observed": f"{name} of seed {seed}", "remedy": "r"}
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "warnings", "name", "seeds"),
+    [
+        ([], [], None, None),
+        ([row("overfitting")], [], None, None),  # one seed of three
+        ([row("overfitting"), row("overfitting", 2)], [], "overfitting", 2),
+        ([row("overfitting", seed) for seed in range(3)] + [row("underfitting", 0)] * 2, [],
+         "underfitting", 2),
+        ([row("underfitting", seed) for seed in range(3)], [row("never predicts class b")],
+         "never predicts", 3),
+        ([], [row("label noise")], None, None),  # it calls for a look at the labels
+    ],
+)  # fmt: skip
+def test_the_most_fundamental_diagnosis_of_half_the_seeds_counts(
+    diagnostics: list[dict[str, Any]],
+    warnings: list[dict[str, Any]],
+    name: str | None,
+    seeds: int | None,
+) -> None:
+    diagnosis = main_diagnosis(diagnostics, warnings, 3)
+    assert (diagnosis and diagnosis.name, diagnosis and diagnosis.seeds) == (name, seeds)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("undertrained", {"epochs": 18}),
+        ("underfitting", {"label_smoothing": 0.3}),
+        ("overfitting", {"label_smoothing": 0.2}),
+        ("plateau", {"learning_rate": 0.0033}),
+        ("no loss decrease", {"learning_rate": 0.001}),
+        ("never predicts", {"class_weights": "balanced"}),
+    ],
+)
+def test_the_next_step_follows_from_the_diagnosis(name: str, change: dict[str, Any]) -> None:
+    training = training_changes(RUN, WIDER, REGULARISE, 0.003)
+    step = next_step("train", {OUTLIER: 3}, RUN, {}, Diagnosis(name, "figures", 2), training)
+    assert step["change"] == {f"train.{key}": value for key, value in change.items()}
+    assert step["diagnosis"] == name
+    assert step["why"].startswith(f"Diagnosed for 2 seeds, {name}: figures. ")
+    assert (step["cause"], step["cases"]) == (OUTLIER, 3)
+
+
+def test_a_learning_rate_below_the_usual_one_is_raised() -> None:
+    run = SimpleNamespace(learning_rate=1e-9, epochs=2)
+    training = training_changes(run, None, REGULARISE, 0.003)
+    assert training["no loss decrease"][0][:2] == ("learning_rate", 1e-8)
+    assert training["plateau"][0][:2] == ("learning_rate", 3e-9)
+
+
+def test_a_network_that_cannot_grow_is_trained_for_longer() -> None:
+    training = training_changes(RUN, None, REGULARISE, 0.003)
+    step = next_step("train", {}, RUN, {}, Diagnosis("underfitting", "figures", 3), training)
+    assert step["change"] == {"train.epochs": 18}
+
+
+def test_a_change_that_is_made_already_leaves_the_cause_to_decide() -> None:
+    balanced = SimpleNamespace(**{**vars(RUN), "class_weights": "balanced"})
+    training = training_changes(balanced, WIDER, REGULARISE, 0.003)
+    changes = {OUTLIER: ("label_smoothing", 0.4, "as an example")}
+    diagnosis = Diagnosis("never predicts", "figures", 3)
+    step = next_step("train", {OUTLIER: 3}, balanced, changes, diagnosis, training)
+    assert step["change"] == {"train.label_smoothing": 0.4}
+    assert step["diagnosis"] is None

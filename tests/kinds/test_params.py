@@ -23,11 +23,8 @@ WRONG: dict[type, list[object]] = {
     list: [0, "0", None, {}, [[]], [None]],
     type(None): [7, 0.5, True, [], {}],
 }
-OPTIONAL = (
-    *(".layout", ".labels", ".separator", ".columns.split", "sentiment.prepare.unreadable"),
-    *(".evaluate.metric", ".train.class_weights"),
-)
-NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
+TABLES = (".layout", ".labels", ".separator", ".columns.split", "sentiment.prepare.unreadable")
+NULLABLE = (".id", ".group", ".bucket_by", ".classes", *TABLES)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
 
@@ -44,6 +41,8 @@ def leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 LEAVES = dict(leaves(DEFAULTS))
+# Keys that older params lack.
+OPTIONAL = (".evaluate.metric", ".train.class_weights", *TABLES)
 
 
 def locate(params: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
@@ -80,7 +79,7 @@ def test_the_defaults_are_valid_and_every_key_is_used() -> None:
 
 # --- types, ranges, unknown and missing keys
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(key=st.sampled_from([key for key in sorted(LEAVES) if not key.endswith(OPTIONAL)]))
+@given(key=st.sampled_from(sorted(key for key in LEAVES if not key.endswith(OPTIONAL))))
 def test_a_missing_key_is_named(key: str) -> None:
     params = copy.deepcopy(DEFAULTS)
     section, name = locate(params, key)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.report.classes import MANY, bucket_table, confused_pairs, split_table
+from stages.report.classes import MOST_ROWS, bucket_table, confused_pairs, split_table
 
 
 def test_the_most_confused_pairs_come_first() -> None:
@@ -40,12 +40,15 @@ def test_all_errors_are_in_a_pair(counts: np.ndarray) -> None:
     assert (pairs["count"].diff().dropna() <= 0).all()
 
 
-@pytest.mark.parametrize("count", [2, MANY, MANY + 1, 100])
+@pytest.mark.parametrize("count", [2, MOST_ROWS, MOST_ROWS + 1, 100])
 def test_tables_of_classes_and_buckets_stay_short(count: int) -> None:
     sizes = [{"class": f"c{n}", "train": 5 + n, "validation": 1, "test": 1} for n in range(count)]
     table = split_table(sizes, {"train": 1, "validation": 2, "test": 3})
-    assert [row[0] for row in table.rows] == [*(f"c{n}" for n in range(min(count, MANY))), "all"]
-    assert (f"of {count} with the fewest" in table.caption) == (count > MANY)
+    assert [row[0] for row in table.rows] == [
+        *(f"c{n}" for n in range(min(count, MOST_ROWS))),
+        "all",
+    ]
+    assert (f"of {count} with the fewest" in table.caption) == (count > MOST_ROWS)
     buckets = bucket_table({f"b{n}": n for n in range(count)})
-    assert [row[0] for row in buckets.rows] == [f"b{n}" for n in range(count)][::-1][:MANY]
-    assert ("largest of" in buckets.caption) == (count > MANY)
+    assert [row[0] for row in buckets.rows] == [f"b{n}" for n in range(count)][::-1][:MOST_ROWS]
+    assert ("largest of" in buckets.caption) == (count > MOST_ROWS)

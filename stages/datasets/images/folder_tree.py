@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -113,7 +114,14 @@ def escape(name: str) -> str:
     )
 
 
-def image_suffixes() -> frozenset[str]:
-    """Return the endings of image files that can be read, in lower case, and "" for none."""
-    endings = Image.registered_extensions().items()
-    return frozenset(["", *(ending for ending, form in endings if form in FORMATS)])
+def is_image_name(path: str) -> bool:
+    """Return whether a file's name ends as those of images do, or has no ending."""
+    stem, _, ending = path.rpartition("/")[2].rpartition(".")
+    return not stem or f".{ending.lower()}" in _image_endings()
+
+
+@cache
+def _image_endings() -> frozenset[str]:
+    return frozenset(
+        ending for ending, form in Image.registered_extensions().items() if form in FORMATS
+    )

@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing
+from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing
 from stages.datasets.images.sample import ImageFile
+from stages.datasets.texts.csv_files import Row
 from stages.datasets.texts.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
-from stages.datasets.texts.tables import Row, Table, find_tables, official_split
+from stages.datasets.texts.tables import Table, find_tables, official_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +55,7 @@ def labelled_files(
         usable, rest = _one_for_each_file(same, labels)
         files += usable
         unusable += rest
-    suffixes = image_suffixes()
-    missing = [
-        path for path in tree.files if path not in rows and Path(path).suffix.lower() in suffixes
-    ]
+    missing = [path for path in tree.files if path not in rows and is_image_name(path)]
     remarks = (
         [f"{listing(missing)}: files in no row of {labels.path} are left out"] if missing else []
     )
@@ -139,7 +137,7 @@ def _of_row(labels: "Labels", row: Row, label: str, problem: str) -> ImageFile:
 
 def file_finder(tree: FolderTree, table: str) -> Callable[[str], "Sequence[str]"]:
     """Return a function from a cell of the table at `table` to the paths of the files that it can name."""
-    exact, suffixes = set(tree.files), image_suffixes()
+    exact = set(tree.files)
     folder = f"{PurePosixPath(table).parent}/" if "/" in table else ""
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in tree.files:
@@ -156,7 +154,7 @@ def file_finder(tree: FolderTree, table: str) -> Callable[[str], "Sequence[str]"
         candidates = by_name.get(cell.rpartition("/")[2], [])
         paths = [path for path in candidates if _ends_with(path, cell)]
         paths = paths or [path for path in candidates if _ends_with(cell, path)]
-        images = [path for path in paths if Path(path).suffix.lower() in suffixes]
+        images = [path for path in paths if is_image_name(path)]
         return images if len(paths) > 1 and images else paths
 
     return find

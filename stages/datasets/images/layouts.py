@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.datasets.class_names import require_distinct
-from stages.datasets.images.folder_tree import FolderTree, image_suffixes, listing, read_tree
+from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing, read_tree
 from stages.datasets.images.label_columns import guess_labels
 from stages.datasets.images.label_table import labelled_files
 from stages.datasets.images.problems import summarise_problems
@@ -120,9 +120,8 @@ def _by_folder(tree: FolderTree) -> _Folders:
     for path in tree.files:
         top, slash, _ = path.partition("/")
         (folders.files[top] if slash else folders.loose).append(path)
-    suffixes = image_suffixes()
     for top, paths in folders.files.items():
-        images = [path for path in paths if Path(path).suffix.lower() in suffixes]
+        images = [path for path in paths if is_image_name(path)]
         folders.inner[top] = {path.split("/")[1] for path in images if path.count("/") > 1}
         if images:
             folders.has_images.add(top)

@@ -92,7 +92,7 @@ def assign_roles(
     columns: Sequence[Column],
     rows: int,
     split: Column | None,
-    chosen: Mapping[str, str | None],
+    names_by_role: Mapping[str, str | None],
     source: str,
 ) -> Roles:
     """Return the columns by what they hold.
@@ -105,16 +105,16 @@ def assign_roles(
         columns: of the sampled rows.
         rows: how many were sampled.
         split: the column of official splits.
-        chosen: columns that the user names by their role: text, label, id, group; None for none.
+        names_by_role: columns that the user names by their role: text, label, id, group; None for none.
         source: the file, for messages.
 
     Raises:
-        UserError: a chosen column does not exist, no other can be of texts, or none of labels.
+        UserError: a named column does not exist, no other can be of texts, or none of labels.
     """
     rest = {column.name: column for column in columns if not split or column.name != split.name}
     named = {
-        role: _chosen(rest, role, name, source) if name is not None else None
-        for role, name in chosen.items()
+        role: _named_column(rest, role, name, source) if name is not None else None
+        for role, name in names_by_role.items()
     }
     for name in {column.name for column in named.values() if column}:
         del rest[name]
@@ -146,7 +146,7 @@ def assign_roles(
     )
 
 
-def _chosen(columns: Mapping[str, Column], role: str, name: str, source: str) -> Column:
+def _named_column(columns: Mapping[str, Column], role: str, name: str, source: str) -> Column:
     if name not in columns:
         raise UserError(
             f"{source}: given column {name!r} for {role}; the header has {', '.join(map(repr, columns))}"
@@ -175,8 +175,8 @@ def _label_column(
     return _first_with_heading(candidates, LABEL) or min(labels, key=lambda column: column.distinct)
 
 
-def _limit(rows: int, most: int) -> int:
-    return max(2, min(most, rows // _ROWS_OF_VALUE))
+def _limit(rows: int, largest: int) -> int:
+    return max(2, min(largest, rows // _ROWS_OF_VALUE))
 
 
 def _first_with_heading(columns: Iterable[Column], headings: Sequence[str]) -> Column | None:

@@ -29,7 +29,7 @@ _MOST_LISTED = (
     0.1  # share of rows that are left out unasked; if there are more, the form may be misread
 )
 _LONGEST_LIST = 200  # characters of the classes that the line names
-_SHOWN = 3  # rows of a kind that the line names
+_SHOWN_ROWS = 3  # rows of a kind that the line names
 
 Sample = TypeVar("Sample")
 
@@ -93,7 +93,7 @@ class FaultCount:
         kind, detail = row.fault.kind, row.fault.detail
         self.counts[kind] += 1
         first = self._first.setdefault(kind, [])
-        if len(first) < _SHOWN:
+        if len(first) < _SHOWN_ROWS:
             first.append(f"{row.location}: {detail}" if detail else row.location)
 
     def summary(self) -> str:
@@ -126,7 +126,7 @@ class FaultCount:
         if not self.counts or (allowed and not self.counts[OPEN_QUOTE]):
             return
         kinds = [
-            f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN else ''})"
+            f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN_ROWS else ''})"
             for kind, count in self.counts.most_common()
         ]
         names = ", ".join(classes or ())

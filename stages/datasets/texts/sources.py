@@ -1,13 +1,13 @@
 """Where texts come from: a table, or one for each split, with a text and a label in each row."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
+from stages.datasets.class_names import require_distinct
 from stages.datasets.ledger import SourceNote
 from stages.datasets.texts.faults import (
     ID,
@@ -25,7 +25,7 @@ from stages.datasets.texts.tables import Table, digest, find_tables, official_sp
 if TYPE_CHECKING:
     from stages.core.schema import Columns, PrepareTexts
     from stages.core.task import Task
-    from stages.datasets.texts.tables import Row
+    from stages.datasets.texts.csv_files import Row
 
 REVIEWS = SourceNote(
     origin="short reviews written for this repository by a large language model, one by one, to "
@@ -151,8 +151,8 @@ def read_samples(
 
 
 def _location(row: "Row", table: Table) -> str:
-    where = f"{table.path.name} " if table.split else ""
-    return f"{where}row {row.number}" + (f" (line {row.line})" if row.line else "")
+    file_name = f"{table.path.name} " if table.split else ""
+    return f"{file_name}row {row.number}" + (f" (line {row.line})" if row.line else "")
 
 
 def _quoted(cell: str) -> str:
@@ -174,10 +174,15 @@ def _column_indices(table: Table, columns: "Columns", key: str) -> dict[str, int
             f"{name!r} {'is missing' if name not in header else 'occurs more than once'}"
             for name in wrong
         ]
+        move = ""
+        if table.split == "test" and columns.label not in header:
+            move = (
+                "; test data need labels: move the file elsewhere to draw test data from the others"
+            )
         raise UserError(
             f"{table.path}: column {', column '.join(problems)}; the header has "
             f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
-            f"{key}.columns)"
+            f"{key}.columns){move}"
         )
     return {name: header.index(name) for name in required}
 
@@ -203,16 +208,16 @@ def _sample(
     if columns.split is not None:
         split = official_split(cell(columns.split))
     rules = (
-        (not label, Fault(NO_LABEL)),
-        (not known, Fault(LABEL, _quoted(label))),
-        (not text, Fault(NO_TEXT)),
-        (columns.group is not None and not group, Fault(NO_GROUP)),
-        (columns.id is not None and not identifier, Fault(NO_ID)),
-        (columns.split is not None and not split, Fault(SPLIT, _quoted(cell(columns.split)))),
+        (NO_LABEL, not label, ""),
+        (LABEL, not known, label),
+        (NO_TEXT, not text, ""),
+        (NO_GROUP, columns.group is not None and not group, ""),
+        (NO_ID, columns.id is not None and not identifier, ""),
+        (SPLIT, columns.split is not None and not split, cell(columns.split)),
     )
-    for broken, fault in rules:
+    for kind, broken, value in rules:
         if broken:
-            return fault, known
+            return Fault(kind, _quoted(value) if value else ""), known
     slices = tuple(row.cells[indices[column]] for column in columns.slices)
     return TextSample(identifier or name, text, label, group, slices, split)
 
@@ -240,7 +245,7 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
         key: of the section prepare: "tasks.reviews.prepare".
 
     Raises:
-        UserError: there are fewer than 2 or more than 1,000, or two that look the same.
+        UserError: there are fewer than 2, more than 1,000, or two that look alike or are the same number.
     """
     names = set(labels)
     if not 2 <= len(names) <= MAX_CLASSES:  # noqa: PLR2004
@@ -248,16 +253,17 @@ def class_names(labels: Iterable[str], column: str, key: str) -> list[str]:
             f"{key}.columns.label: column {column!r} has {len(names):,} different labels; a "
             f"classification needs 2 to {MAX_CLASSES:,}: name the column of the labels"
         )
-    ordered = sorted(names, key=_class_order)
-    first: dict[str, str] = {}
-    for name in ordered:
-        other = first.setdefault(_look(name), name)
-        if other != name:
+    remedy = f"write both alike, or list them in {key}.classes if they are two classes"
+    require_distinct(names, f"column {column!r}", remedy)
+    by_value: dict[float, str] = {}
+    for name in sorted(names):
+        value = _number(name)
+        if value is not None and by_value.setdefault(value, name) != name:
             raise UserError(
-                f"column {column!r} has the labels {other!r} and {name!r}, which look the same; write "
-                f"both alike, or list them in {key}.classes if they are two classes"
+                f"column {column!r}: the classes {by_value[value]!r} and {name!r} are the same number; "
+                f"{remedy}"
             )
-    return ordered
+    return sorted(names, key=_class_order)
 
 
 def _class_order(name: str) -> tuple[float, str]:
@@ -268,11 +274,3 @@ def _class_order(name: str) -> tuple[float, str]:
 
 def _number(name: str) -> float | None:
     return float(name) if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", name, re.ASCII) else None
-
-
-def _look(name: str) -> str:
-    """Return what two labels share that differ in case, blanks, Unicode form or leading zeros."""
-    number = _number(name)
-    if number is not None:
-        return repr(number + 0.0)
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())

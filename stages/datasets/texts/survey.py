@@ -12,9 +12,10 @@ import numpy as np
 from stages.core.errors import UserError
 from stages.core.schema import Columns
 from stages.datasets.texts.columns import SPLIT, Column, Roles, assign_roles
+from stages.datasets.texts.csv_files import SEPARATORS
 from stages.datasets.texts.faults import FaultCount, FaultyRow
 from stages.datasets.texts.sources import class_names, read_samples
-from stages.datasets.texts.tables import SEPARATORS, Table, find_tables, official_split
+from stages.datasets.texts.tables import Table, find_tables, official_split
 
 SAMPLE_SIZE = 20_000  # rows from which the columns are described
 _SAMPLE_CHARACTERS = 50_000_000  # of these rows, at most
@@ -56,7 +57,7 @@ class TableSurvey:
 def survey_table(
     path: Path,
     key: str = "prepare",
-    chosen: Mapping[str, str | None] = MappingProxyType({}),
+    names_by_role: Mapping[str, str | None] = MappingProxyType({}),
     separator: str | None = None,
 ) -> TableSurvey:
     """Return what the table at `path`, or those of a folder with one for each split, hold.
@@ -64,25 +65,29 @@ def survey_table(
     Args:
         path: of a file or a folder, as `tables.find_tables` takes it.
         key: of the section prepare, for messages and remarks: "tasks.reviews.prepare".
-        chosen: columns that the user names by their role: text, label, id, group; None for none.
+        names_by_role: columns that the user names by their role: text, label, id, group; None for none.
         separator: a key of `SEPARATORS`; None: detected.
 
     Raises:
-        UserError: no such tables or chosen columns, no column of texts or of labels, no sound rows, or
+        UserError: no such tables or named columns, no column of texts or of labels, no sound rows, or
             unsuitable classes.
     """
     tables = find_tables(path, key, separator)
-    header = tables[0].header()
-    _check_header(tables[0].path, header)
-    split = _split_column(tables[0], header) if len(tables) == 1 else None
-    columns, rows = _sample_columns(tables[0], header, split)
+    headings = _usable_headings(tables[0].path, tables[0].header())
+    split = _split_column(tables[0], headings) if len(tables) == 1 else None
+    columns, rows = _sample_columns(tables[0], headings, split)
     if not rows:
         faulty = next((f"row {row.number}: {row.fault}" for row in tables[0].rows()), "")
         raise UserError(
             f"{path}: a header and no row to use{f' ({faulty})' if faulty else ''}; each text needs a row "
             "with its label"
         )
-    roles = assign_roles(columns, rows, split, chosen, str(path))
+    roles = assign_roles(columns, rows, split, names_by_role, str(path))
+    if roles.label.name.strip() in roles.label.values:
+        raise UserError(
+            f"{tables[0].path}: the first line must name the columns; it seems to be a row, for "
+            f"{roles.label.name!r} is also a label: write a line such as text,label above it"
+        )
     faults, counts, official = FaultCount(), Counter[str](), Counter[str]()
     samples = read_samples(tables, _named(roles), None, key)
     for sample in faults.watch(samples):
@@ -118,29 +123,31 @@ def _named(roles: Roles) -> Columns:
 
 
 def _sample_columns(
-    table: Table, header: Sequence[str], split: Column | None
+    table: Table, headings: Mapping[int, str], split: Column | None
 ) -> tuple[list[Column], int]:
     """Return the columns of a table's first rows, and how many rows these are.
 
     A row of official test data is passed over.
     """
-    columns, count, characters = [Column(heading) for heading in header], 0, 0
-    place = header.index(split.name) if split else None
+    columns, count, characters = {place: Column(name) for place, name in headings.items()}, 0, 0
+    split_place = next(
+        (place for place, name in headings.items() if split and name == split.name), -1
+    )
     for row in islice(table.rows(), SAMPLE_SIZE):
-        if row.fault or (place is not None and official_split(row.cells[place]) == "test"):
+        if row.fault or (split and official_split(row.cells[split_place]) == "test"):
             continue
         count += 1
         characters += sum(map(len, row.cells))
-        for column, cell in zip(columns, row.cells, strict=True):
-            column.add(cell)
+        for place, column in columns.items():
+            column.add(row.cells[place])
         if characters > _SAMPLE_CHARACTERS:
             break
-    return columns, count
+    return list(columns.values()), count
 
 
-def _split_column(table: Table, header: Sequence[str]) -> Column | None:
+def _split_column(table: Table, headings: Mapping[int, str]) -> Column | None:
     """Return the column of official splits: each value of the whole table is one, and one is train."""
-    columns = {place: Column(heading) for place, heading in enumerate(header)}
+    columns = {place: Column(heading) for place, heading in headings.items()}
     columns = {place: column for place, column in columns.items() if column.heading in SPLIT}
     for row in table.rows() if columns else ():
         for place in [place for place in columns if not row.fault]:
@@ -157,18 +164,29 @@ def _is_split(column: Column) -> bool:
     return {"train"} < {official_split(value) for value in column.values}
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    if len(header) < 2:  # noqa: PLR2004
+def _usable_headings(path: Path, header: Sequence[str]) -> dict[int, str]:
+    """Return the columns that a name tells apart, {place: heading}.
+
+    Raises:
+        UserError: there are fewer than two, or the first line looks like a row.
+    """
+    long = next((heading for heading in header if len(heading) > _LONGEST_HEADING), None)
+    if long is not None:
         raise UserError(
-            f"{path}: the header names {len(header)} column; at least two are needed, the texts and their "
-            f"labels, cells separated by {', '.join(SEPARATORS)}"
+            f"{path}: {long[:_LONGEST_HEADING]!r} cannot be the heading of a column; the first line "
+            "must give each column a short name of its own"
         )
-    for heading in header:
-        if header.count(heading) > 1 or not heading.strip() or len(heading) > _LONGEST_HEADING:
-            raise UserError(
-                f"{path}: {heading[:_LONGEST_HEADING]!r} cannot be the heading of a column; the first line "
-                "must give each column a short name of its own"
-            )
+    usable = {
+        place: heading
+        for place, heading in enumerate(header)
+        if heading.strip() and header.count(heading) == 1
+    }
+    if len(usable) < 2:  # noqa: PLR2004
+        raise UserError(
+            f"{path}: the header names {len(usable)} column{'' if len(usable) == 1 else 's'}; at least two "
+            f"are needed, the texts and their labels, cells separated by {', '.join(SEPARATORS)}"
+        )
+    return usable
 
 
 def _remarks(roles: Roles, official: Counter[str], faults: FaultCount, key: str) -> Iterator[str]:

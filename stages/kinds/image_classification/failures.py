@@ -11,17 +11,41 @@ from stages.evaluation.failure_causes import (
     OWN_CLASS,
     Change,
     label_smoothing_changes,
+    training_changes,
 )
 
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.kinds.image_classification.schema import Augment, TrainImages
 
+_USUAL_RATE = 0.003  # of AdamW, for convolutional networks
+
 
 def analyse(task: "Task") -> FailureAnalysis:
     """Return the failure cases, some successes, and the next step."""
     dataset = read_dataset(task.folder("prepare"))
-    return analyse_classifier(task, dataset, changes(task.params.train))
+    params = task.params.train
+    return analyse_classifier(task, dataset, changes(params), diagnosis_changes(params))
+
+
+def diagnosis_changes(params: "TrainImages") -> dict[str, list[Change]]:
+    """Return by diagnosis the params to change, the first to try first."""
+    wider: Change = (
+        "channels",
+        [2 * width for width in params.channels],
+        "a wider network has the capacity to fit more of the training data",
+    )
+    can_widen = params.model != "resnet18" and params.initial_weights is None
+    regularise: Change = (
+        ("weight_decay", 3 * params.weight_decay or 0.01, "weight decay keeps the weights small")
+        if params.augment is None
+        else (
+            "augment.translate",
+            min(0.5, round(params.augment.translate * 2, 3) or 0.1),
+            "shifted images in training stop the network from memorising single ones",
+        )
+    )
+    return training_changes(params, wider if can_widen else None, regularise, _USUAL_RATE)
 
 
 def changes(params: "TrainImages") -> dict[str, Change]:

@@ -29,6 +29,7 @@ from stages.evaluation.linear_models import (
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import CountVectorizer
 
     from stages.core.task import Task
     from stages.evaluation.linear_models import LinearModel
@@ -72,8 +73,9 @@ def fit(task: "Task") -> FittedBaselines:
     require_two_classes(labels[sample], task.key("baseline.max_samples"), params.max_samples)
     texts = {split: packed.at(dataset.rows(split)) for split in ("train", "validation", "test")}
     methods = _simple_methods(dataset, params)
-    linear, terms = _linear_methods(texts, sample, dataset, params, task.params.evaluate.metric)
-    methods |= linear
+    terms, metric = count_terms(texts, sample, dataset), task.params.evaluate.metric
+    methods[TFIDF] = _tfidf(terms, sample, params, metric)
+    methods[NBSVM] = _nbsvm(terms, sample, params, metric)
     if params.frozen_minilm is not None:
         methods[FROZEN] = _frozen_minilm(task, texts, dataset)
 
@@ -97,9 +99,10 @@ def fit(task: "Task") -> FittedBaselines:
             },
         },
         {key: array for method in methods.values() for key, array in method.arrays.items()},
-        task.params.evaluate.metric,
+        metric,
     )
-    return replace(baselines, extra_files={"vocabulary.txt": "\n".join(terms) + "\n"})
+    vocabulary = "\n".join(terms.counter.get_feature_names_out()) + "\n"
+    return replace(baselines, extra_files={"vocabulary.txt": vocabulary})
 
 
 def keyword_counts(
@@ -144,8 +147,8 @@ def _simple_methods(dataset: Dataset, params: "TextBaseline") -> dict[str, TextM
         keywords = {name: frozenset(params.keywords[name].split()) for name in dataset.classes}
         predictors[KEYWORDS] = keyword_predictor(keywords, shares, None)
         predictors[NEGATION] = keyword_predictor(keywords, shares, params.negation)
-    everything = np.arange(len(labels))
-    return {name: TextMethod(predict, everything) for name, predict in predictors.items()}
+    positions = np.arange(len(labels))
+    return {name: TextMethod(predict, positions) for name, predict in predictors.items()}
 
 
 def keyword_predictor(
@@ -167,72 +170,92 @@ def keyword_predictor(
     return predict
 
 
-def _linear_methods(
-    texts: Mapping[str, Sequence[str]],
-    sample: np.ndarray,
-    dataset: Dataset,
-    params: "TextBaseline",
-    metric: str,
-) -> tuple[dict[str, TextMethod], list[str]]:
-    """Return logistic regression on TF-IDF, and NB-SVM, and the terms in the order of their weights.
+@dataclass(frozen=True)
+class CountedTerms:
+    """How often each term, a word or a pair of neighbouring words, occurs in texts.
 
-    Args:
-        texts: of "train" and "validation".
-        sample: the positions within the training split to fit on.
-        dataset: the prepared samples.
-        params: of the stage baseline.
-        metric: by which validation data choose C.
+    Attributes:
+        counter: texts -> counts (n, terms).
+        train: counts of the texts to fit on, (n, terms).
+        validation: counts of the validation texts.
+        labels: of the texts to fit on, (n,).
+        validation_labels: of the validation texts.
+        classes: how many there are.
     """
+
+    counter: "CountVectorizer"
+    train: "csr_array"
+    validation: "csr_array"
+    labels: np.ndarray
+    validation_labels: np.ndarray
+    classes: int
+
+
+def count_terms(
+    texts: Mapping[str, Sequence[str]], sample: np.ndarray, dataset: Dataset
+) -> CountedTerms:
+    """Return the counted terms of the texts of "train" at `sample`, and of "validation"."""
     from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.feature_extraction.text import CountVectorizer
 
-    classes, labels = len(dataset.classes), dataset.labels("train")[sample]
     counter = CountVectorizer(analyzer=terms_of, dtype=np.float64)
-    counts = csr_array(counter.fit_transform([texts["train"][index] for index in sample]))
-    validation, validation_labels = (
-        counter.transform(texts["validation"]),
+    counts = counter.fit_transform([texts["train"][index] for index in sample])
+    return CountedTerms(
+        counter,
+        csr_array(counts),
+        csr_array(counter.transform(texts["validation"])),
+        dataset.labels("train")[sample],
         dataset.labels("validation"),
+        len(dataset.classes),
     )
-    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts)
-    weighted = tfidf.transform(counts)
-    logistic = choose_regularisation(
+
+
+def _tfidf(
+    terms: CountedTerms, sample: np.ndarray, params: "TextBaseline", metric: str
+) -> TextMethod:
+    """Return logistic regression on TF-IDF with sublinear counts, fitted on the texts at `sample`."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(terms.train)
+    selection = choose_regularisation(
         params.regularisation,
-        logistic_regression(weighted, labels, classes, params.max_iterations),
-        (tfidf.transform(validation), validation_labels),
+        logistic_regression(
+            tfidf.transform(terms.train), terms.labels, terms.classes, params.max_iterations
+        ),
+        (tfidf.transform(terms.validation), terms.validation_labels),
         metric,
     )
-    presence = _presence(counts)
+    model = selection.model
+    return TextMethod(
+        lambda texts: softmax(model.logits(tfidf.transform(terms.counter.transform(texts)))),
+        sample,
+        {"tfidf.idf": tfidf.idf_.astype(np.float32), **_arrays("tfidf", model)},
+        selection.summary,
+        model.converged,
+    )
+
+
+def _nbsvm(
+    terms: CountedTerms, sample: np.ndarray, params: "TextBaseline", metric: str
+) -> TextMethod:
+    """Return NB-SVM, fitted on the texts at `sample`, with its temperature on validation data."""
+    presence, validation = _presence(terms.train), _presence(terms.validation)
     beta, iterations = params.svm_interpolation, params.max_iterations
-    nbsvm = choose_regularisation(
+    selection = choose_regularisation(
         params.svm_regularisation,
-        lambda c: fit_nbsvm(presence, labels, classes, c, beta, iterations),
-        (_presence(validation), validation_labels),
+        lambda c: fit_nbsvm(presence, terms.labels, terms.classes, c, beta, iterations),
+        (validation, terms.validation_labels),
         metric,
     )
-    scale = inverse_temperature(nbsvm.model.logits(_presence(validation)), validation_labels)
-
-    def predict_tfidf(texts: Sequence[str]) -> np.ndarray:
-        return softmax(logistic.model.logits(tfidf.transform(counter.transform(texts))))
-
-    def predict_nbsvm(texts: Sequence[str]) -> np.ndarray:
-        return softmax(scale * nbsvm.model.logits(_presence(counter.transform(texts))))
-
-    return {
-        TFIDF: TextMethod(
-            predict_tfidf,
-            sample,
-            {"tfidf.idf": tfidf.idf_.astype(np.float32), **_arrays("tfidf", logistic.model)},
-            logistic.summary,
-            logistic.model.converged,
-        ),
-        NBSVM: TextMethod(
-            predict_nbsvm,
-            sample,
-            _arrays("nbsvm", nbsvm.model, scale),
-            nbsvm.summary,
-            nbsvm.model.converged,
-        ),
-    }, list(counter.get_feature_names_out())
+    model = selection.model
+    scale = inverse_temperature(model.logits(validation), terms.validation_labels)
+    return TextMethod(
+        lambda texts: softmax(scale * model.logits(_presence(terms.counter.transform(texts)))),
+        sample,
+        _arrays("nbsvm", model, scale),
+        selection.summary,
+        model.converged,
+    )
 
 
 def _presence(counts: Any) -> "csr_array":

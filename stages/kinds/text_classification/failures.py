@@ -19,6 +19,7 @@ from stages.evaluation.failure_causes import (
     OWN_CLASS,
     Change,
     label_smoothing_changes,
+    training_changes,
 )
 from stages.kinds.text_classification.model import load, predict_batches
 from stages.kinds.text_classification.predict import WordWeights, word_weights
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stages.kinds.text_classification.schema import FailuresOfTexts, TrainTexts
 
 _MAX_WORDS_READ = 300_000  # to weigh words; MiniLM multiplies and adds 14 million times for each
+_USUAL_RATE = 0.0003  # of AdamW, for Transformers
 _MIN_TEXTS = 10  # of a bucket, for its share of errors to be compared
 
 
@@ -37,11 +39,10 @@ def analyse(task: "Task") -> FailureAnalysis:
     params: FailuresOfTexts = task.params.failures
     dataset = read_dataset(task.folder("prepare"))
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
-    analysis = analyse_classifier(task, dataset, changes(task.params.train))
+    train = task.params.train
+    analysis = analyse_classifier(task, dataset, changes(train), diagnosis_changes(train))
     explained = pd.concat([analysis.successes, analysis.cases.head(params.explain)])
-    explained = explained.head(
-        within_budget(texts.at(explained["row"]), task.params.train.max_tokens)
-    )
+    explained = explained.head(within_budget(texts.at(explained["row"]), train.max_tokens))
     weights = _word_weights(task, dataset, texts.at(explained["row"]))
     metrics = read_json(task.folder("evaluate") / "metrics.json")
     buckets = read_csv(task.folder("evaluate") / "buckets.csv", dtype={"bucket": str})
@@ -108,22 +109,34 @@ def known_failure(buckets: pd.DataFrame, baseline: str) -> dict[str, Any]:
     }
 
 
+def diagnosis_changes(params: "TrainTexts") -> dict[str, list[Change]]:
+    """Return by diagnosis the params to change, the first to try first."""
+    regularise: Change = (
+        "dropout",
+        min(0.5, round(params.dropout + 0.1, 3)),
+        "dropout keeps the network from memorising single texts",
+    )
+    return training_changes(params, _another_layer(params), regularise, _USUAL_RATE)
+
+
 def changes(params: "TrainTexts") -> dict[str, Change]:
     """Return by cause of failure the param to change, its new value, and the expected effect."""
-    layer: Change
-    if params.model == "minilm":
-        layer = (
-            "train_layers",
-            min(MINILM_LAYERS, params.train_layers + 1),
-            "training one more of MiniLM's layers lets other texts become near neighbours",
-        )
-    else:
-        layer = (
-            "scratch.layers",
-            params.scratch.layers + 1,
-            "one more layer lets the model read words in the context of others",
-        )
+    layer = _another_layer(params)
     return {
         **label_smoothing_changes(params),
         **dict.fromkeys((OUTLIER, BETWEEN_CLASSES, OTHER_CLASS, OWN_CLASS), layer),
     }
+
+
+def _another_layer(params: "TrainTexts") -> Change:
+    if params.model == "minilm":
+        return (
+            "train_layers",
+            min(MINILM_LAYERS, params.train_layers + 1),
+            "training one more of MiniLM's layers lets other texts become near neighbours",
+        )
+    return (
+        "scratch.layers",
+        params.scratch.layers + 1,
+        "one more layer lets the model read words in the context of others",
+    )

@@ -138,9 +138,10 @@ def _weighted_words(row: Mapping[str, Any], outputs: TextOutputs) -> list[tuple[
     """Return a text's first words, with their weights as shares of the largest; 0 where none is known."""
     words = outputs.word_weights.get(row["id"]) or [(word, 0.0) for word in row["text"].split()]
     largest = max((abs(weight) for _, weight in words), default=0.0) or 1.0
-    shown = [(word, weight / largest) for word, weight in words[:_MAX_WORDS]]
-    more = len(words) - len(shown)
-    return [*shown, (f"[{more:,} more words]", 0.0)] if more else shown
+    scaled = [(word, weight / largest) for word, weight in words[:_MAX_WORDS]]
+    if len(words) > _MAX_WORDS:
+        scaled.append((f"[{len(words) - _MAX_WORDS:,} more words]", 0.0))
+    return scaled
 
 
 def _neighbour_lines(row: Mapping[str, Any], texts: PackedTexts) -> list[str]:
