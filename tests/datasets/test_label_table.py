@@ -318,13 +318,17 @@ def test_a_table_in_another_encoding_is_told_row_by_row(tmp_path: Path) -> None:
         prepare_images(tmp_path / "raw", tmp_path / "out", labels=LABELS)
 
 
-def test_a_table_that_repeats_the_folders_of_classes_does_not_matter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("cat", "dog"), ("a small lion", "a small wolf")])
+def test_a_table_that_repeats_the_folders_of_classes_does_not_matter(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
     raw = tmp_path / "raw"
     rows = [
         [f"{kind}/{name}", kind] for kind in ("cat", "dog") for name in make_flat(raw, 12, kind)
     ]
     for index, (name, _) in enumerate(rows):
         noise(index).save(raw / name)
+    rows = [[file, names[kind == "dog"]] for file, kind in rows]
     write_table(raw / "metadata.csv", [["file", "label"], *rows])
     samples, note = prepare_images(raw, tmp_path / "out")
     assert (len(samples), note["layout"]) == (24, "classes")

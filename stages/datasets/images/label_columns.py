@@ -97,7 +97,12 @@ def _without_synonyms(columns: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _repeats_folders(paths: Sequence[Sequence[str]], labels: Sequence[str]) -> bool:
-    repeats = [
-        label in path[0].split("/")[:-1] for path, label in zip(paths, labels, strict=True) if path
+    """Return whether labels are the names of the files' folders, or other names for these."""
+    rows = [
+        (path[0].split("/")[:-1], label) for path, label in zip(paths, labels, strict=True) if path
     ]
-    return sum(repeats) >= _SAYS_FOLDER * len(repeats)
+    same = sum(label in folders for folders, label in rows)
+    pairs = {("/".join(folders), label) for folders, label in rows}
+    folder_names, classes = ({pair[index] for pair in pairs} for index in (0, 1))
+    one_to_one = len(pairs) == len(folder_names) == len(classes)
+    return same >= _SAYS_FOLDER * len(rows) or (one_to_one and len(pairs) > 1)
