@@ -180,12 +180,11 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
 
 def _holds_tables(folder: Path) -> bool:
     """Return whether a folder holds a table of training data, and neither images nor folders."""
-    from stages.datasets.images.folder_tree import image_suffixes
+    from stages.datasets.images.folder_tree import is_image_name
     from stages.datasets.texts.tables import SUFFIXES, official_split
 
     entries = [*folder.iterdir()]
-    images = image_suffixes() - {""}
-    if any(entry.is_dir() or entry.suffix.lower() in images for entry in entries):
+    if any(entry.is_dir() or (entry.suffix and is_image_name(entry.name)) for entry in entries):
         return False
     names = [entry.name.lower() for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     return any(official_split(name.partition(".")[0]) == "train" for name in names)
