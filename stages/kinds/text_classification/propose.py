@@ -38,7 +38,9 @@ _TOKEN_QUANTILE = 0.95
 _TOKEN_STEP = 16  # tokens; train.max_tokens is a multiple
 _MOST_TOKENS = 256
 _PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near duplicates
-_BASELINE_SECONDS = 2e-3  # of one training text
+_BASELINE_SECONDS = 2e-3  # of one training text, for the linear models
+_EMBEDDING_SECONDS = 4e-3  # of one training text, for frozen MiniLM
+_MOST_EMBEDDED = 10_000  # baseline.frozen_minilm.max_samples of the template
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
@@ -94,7 +96,7 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             plans(sizes),
             sizes,
             partial(write_sampled_texts, texts=texts, classes=survey.classes),
-            _PREPARING_SECONDS * counts.total() + _BASELINE_SECONDS * sizes.train,
+            _other_seconds(counts.total(), sizes.train),
         ),
     )
 
@@ -130,6 +132,12 @@ def write_sampled_texts(
     )
     pack_texts(samples, (), folder / "texts.bin")
     write_dataset(folder, classes, training, validation)
+
+
+def _other_seconds(texts: int, training: int) -> float:
+    """Return the estimated time of preparing the texts and fitting the baselines."""
+    embedding = _EMBEDDING_SECONDS * min(training, _MOST_EMBEDDED)
+    return _PREPARING_SECONDS * texts + _BASELINE_SECONDS * training + embedding
 
 
 def _chosen_columns(options: DataOptions) -> dict[str, str | None]:
