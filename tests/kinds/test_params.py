@@ -24,6 +24,8 @@ WRONG: dict[type, list[object]] = {
     type(None): [7, 0.5, True, [], {}],
 }
 OPTIONAL = (  # keys that may be absent
+    ".layout",
+    ".labels",
     ".separator",
     ".columns.split",
     "sentiment.prepare.unreadable",

@@ -16,7 +16,9 @@ SHORT = {
 }
 
 
-def draw_images(folder: Path, count: int = 60, noise: int = 60, seed: int = 0) -> None:
+def draw_images(
+    folder: Path, count: int = 60, noise: int = 60, width: int = 2, seed: int = 0
+) -> None:
     """Write images of two classes: a bright bar on noise, upright or level."""
     random = np.random.default_rng(seed)
     for name in ("level", "upright"):
@@ -24,7 +26,7 @@ def draw_images(folder: Path, count: int = 60, noise: int = 60, seed: int = 0) -
         for number in range(count):
             pixels = random.integers(0, noise, (16, 16), dtype=np.uint8)
             start, place = random.integers(1, 6), random.integers(2, 13)
-            pixels[place : place + 2, start : start + 9] = 220
+            pixels[place : place + width, start : start + 9] = 220
             image = Image.fromarray(pixels if name == "level" else pixels.T.copy())
             image.save(folder / name / f"{number}.png")
 
@@ -85,8 +87,8 @@ def test_own_data_inside_the_repository_serve_experiments_verify_and_other_clone
 ) -> None:
     """No other task has been reproduced here, and nothing is committed before the experiment."""
     project = copy_project(tmp_path / "project")
-    draw_images(project / "data/raw/bars/train", 200, noise=250)
-    draw_images(project / "data/raw/bars/test", 100, noise=250, seed=1)
+    draw_images(project / "data/raw/bars/train", 250, noise=255, width=1)
+    draw_images(project / "data/raw/bars/test", 100, noise=255, width=1, seed=1)
     evidence(project, "new", "bars", "data/raw/bars", "--minutes", "3")
     shorten(project, "bars", ("epochs",))
     path = project / "params.yaml"

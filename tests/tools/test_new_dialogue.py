@@ -186,3 +186,18 @@ def test_columns_of_a_table_may_be_named(project: Path, capsys: pytest.CaptureFi
     assert re.search(r"train\.seeds +\d +about \d+ (s|min) for all stages", printed)
     assert new("more", "notes.csv", "--label", "nothing") == 2
     assert "nothing" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_table_for_each_split_becomes_a_task_of_texts(project: Path) -> None:
+    words = ["door", "lamp", "chair", "table", "window"]
+    (project / "notes").mkdir()
+    for split, count in (("train", 80), ("test", 40)):
+        rows = [
+            f"the {words[n % 5]} near the {words[n % 3]} {split} {n},{n % 2}" for n in range(count)
+        ]
+        text = "text,label\n" + "\n".join(rows) + "\n"
+        (project / "notes" / f"{split}.csv").write_text(text)
+    assert new("notes", "notes", "--yes", "--minutes", "3") == 0
+    section = read_params(project)["tasks"]["notes"]
+    assert section["kind"] == "text_classification"
+    assert (project / "notes.dvc").exists()

@@ -41,7 +41,9 @@ _FEW = 2000  # training texts, below which the lower layers stay as they are
 # Trained layers, learning rate, label smoothing and dropout, epochs (docs/log.md, 2026-11-22 to 26).
 _RECIPES = ((6, 0.00006, 0.1, 3), (2, 0.0004, 0.0, 2), (1, 0.0004, 0.0, 2))
 _PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near duplicates
-_BASELINE_SECONDS = 2e-3  # of one training text
+_BASELINE_SECONDS = 2e-3  # of one training text, for the linear models
+_EMBEDDING_SECONDS = 4e-3  # of one training text, for frozen MiniLM
+_MOST_EMBEDDED = 10_000  # baseline.frozen_minilm.max_samples of the template
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
@@ -97,7 +99,7 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             plans(sizes),
             sizes,
             partial(write_sampled_texts, texts=texts, classes=survey.classes),
-            _PREPARING_SECONDS * counts.total() + _BASELINE_SECONDS * sizes.train,
+            _other_seconds(counts.total(), sizes.train),
         ),
     )
 
@@ -142,6 +144,12 @@ def write_sampled_texts(
     )
     pack_texts(samples, (), folder / "texts.bin")
     write_dataset(folder, classes, training, validation)
+
+
+def _other_seconds(texts: int, training: int) -> float:
+    """Return the estimated time of preparing the texts and fitting the baselines."""
+    embedding = _EMBEDDING_SECONDS * min(training, _MOST_EMBEDDED)
+    return _PREPARING_SECONDS * texts + _BASELINE_SECONDS * training + embedding
 
 
 def _chosen_columns(options: DataOptions) -> dict[str, str | None]:
