@@ -78,8 +78,8 @@ class Moment:
     processor: float
 
     @classmethod
-    def now(cls) -> "Moment":
-        """Return the present one."""
+    def read(cls) -> "Moment":
+        """Return the present moment."""
         return cls(time.perf_counter(), time.process_time())
 
     def seconds_to(self, later: "Moment", threads: int | None) -> float:
@@ -120,9 +120,9 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
         scratch = _ScratchTask(task.name, task.kind, task.params, task.runtime, root)
         for batches in (1, 1, _BATCHES):  # the first one loads libraries and weights
             write_samples(scratch.folder("prepare"), batches * size, _VALIDATION_SAMPLES)
-            start = Moment.now()
+            start = Moment.read()
             training_run = task.module("train").training_runs(scratch, fabric)
-            setup_seconds.append(start.seconds_to(Moment.now(), threads))
+            setup_seconds.append(start.seconds_to(Moment.read(), threads))
         step, validation = _time_steps(training_run(task.params.train.seeds[0]), fabric, threads)
     setup = max(0.0, setup_seconds[-1] - setup_seconds[-2]) / ((_BATCHES - 1) * size)
     return Timing(step, validation / _VALIDATION_SAMPLES, setup)
@@ -137,16 +137,16 @@ def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tu
 
     def batches(epoch: int) -> Iterator[Any]:
         for batch in run.batches(epoch):
-            times.append(Moment.now())
+            times.append(Moment.read())
             yield batch
             if len(times) > 1 and time.perf_counter() - times[1].wall > _STEP_SECONDS:
                 break
-        times.append(Moment.now())
+        times.append(Moment.read())
 
     def validate(model: Any) -> dict[str, float]:
-        start = Moment.now()
+        start = Moment.read()
         scores = run.validate(model)
-        validation_seconds.append(start.seconds_to(Moment.now(), threads))
+        validation_seconds.append(start.seconds_to(Moment.read(), threads))
         return scores
 
     fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")

@@ -119,15 +119,13 @@ def fit(
             optimizer.step()  # every parameter moves a little against its gradient
             if isinstance(evaluated, AveragedModel):
                 evaluated.update_parameters(run.model)
-            # Not moved to the CPU: a GPU would have to finish the step first.
+            # Left on the device: a GPU would have to finish the step first.
             values = torch.stack([score.detach().float() for score in scores.values()])
             names = list(scores)
             sums = values if batches == 0 else sums + values
             batches += 1
             state.step += 1
-        reduced = fabric.all_reduce(sums / batches, reduce_op="mean")  # over the processes
-        assert isinstance(reduced, Tensor)  # noqa: S101 (for the type checker)
-        means = dict(zip(names, reduced.tolist(), strict=True))
+        means = dict(zip(names, _mean_over_processes(fabric, sums / batches), strict=True))
         model.eval()
         with torch.no_grad(), _loaded(run.model, evaluated):
             validation = run.validate(model)
@@ -143,6 +141,12 @@ def fit(
             save_state(state_file, run.model, run.optimizer, vars(state))
         on_epoch(state.history)
     return state
+
+
+def _mean_over_processes(fabric: "Fabric", values: Tensor) -> list[float]:
+    reduced = fabric.all_reduce(values, reduce_op="mean")
+    assert isinstance(reduced, Tensor)  # noqa: S101 (for the type checker)
+    return [float(value) for value in reduced.tolist()]
 
 
 def _with_progress(run: TrainingRun, epoch: int, title: str, step: int) -> Iterator[Any]:

@@ -36,9 +36,9 @@ def mirror_symmetry(images: np.ndarray, labels: np.ndarray) -> float:
     if len(means) < 2:  # noqa: PLR2004
         return 0.0
     centre = np.mean([half for pair in means for half in pair], axis=0)
-    for one, other in means:
-        direct += float(((one - centre) * (other - centre)).sum())
-        mirrored += float(((one - centre) * (other - centre)[:, ::-1]).sum())
+    for first, second in means:
+        direct += float(((first - centre) * (second - centre)).sum())
+        mirrored += float(((first - centre) * (second - centre)[:, ::-1]).sum())
     return mirrored / direct if direct > 0 else 0.0
 
 

@@ -39,7 +39,7 @@ _MAX_FROZEN_SECONDS = 60.0
 _WIDTHS = (16, 32, 64, 128)  # of the levels
 _LAST_SIDE = 3  # pixels of the last level, at least
 _STEMS = ((96, 4), (48, 2), (0, 1))  # from so many pixels a side, the stride of the stem
-_MANY = (
+_LARGE_DATA = (
     20_000  # training images, from which they are reduced in size at first, and wider networks pay
 )
 _BATCH_SIZES = ((20_000, 256), (8_000, 128), (1_000, 64), (200, 32), (0, 16))
@@ -61,7 +61,7 @@ def plans(size: int, sizes: SplitSizes) -> list[Plan]:
     batch_size = next(batch for least, batch in _BATCH_SIZES if count >= least)
     fewer = max(1.0, _FULL / count)
     epochs = min(_MAX_EPOCHS, round(_EPOCHS * fewer**_GROWTH))
-    share = _REDUCED_SHARE if count >= _MANY and _reduced(size) else 0.0
+    share = _REDUCED_SHARE if count >= _LARGE_DATA and _reduced(size) else 0.0
     values = {
         "blocks": yaml_list(["0"] + ["1"] * (levels - 1), 8),
         "stem_stride": str(stem),
@@ -72,7 +72,7 @@ def plans(size: int, sizes: SplitSizes) -> list[Plan]:
     }
     relative_cost = 1 - share * (1 - (_reduced(size) / size) ** 2)
     # A wider network needs the time for its epochs: with less of it, a narrow one ends higher.
-    factors = ((2, 1.0), (1, 0.3), (0.5, 0.0)) if count >= _MANY else ((1, 0.3), (0.5, 0.0))
+    factors = ((2, 1.0), (1, 0.3), (0.5, 0.0)) if count >= _LARGE_DATA else ((1, 0.3), (0.5, 0.0))
     return [
         Plan(
             f"residual, channels {', '.join(channels)}, batches of {batch_size}",
