@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from stages.core.processes import scratch_folder
@@ -129,7 +128,7 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
 
 
 def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tuple[float, float]:
-    """Return the median time of a training step, and the time of the validation."""
+    """Return the shortest time of a training step, and the time of the validation."""
     from stages.training.loop import fit
 
     times: list[Moment] = []
@@ -151,7 +150,8 @@ def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tu
 
     fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")
     seconds = [before.seconds_to(after, threads) for before, after in pairwise(times)]
-    return median(seconds[1:] or seconds), validation_seconds[0]  # the first step also warms up
+    # The first step also warms up; of the others the least disturbed one counts.
+    return min(seconds[1:] or seconds), validation_seconds[0]
 
 
 def write_dataset(

@@ -181,7 +181,7 @@ def _select_kind(name: str | None, path: Path) -> "Kind":
 def _holds_tables(folder: Path) -> bool:
     """Return whether a folder holds a table of training data, and neither images nor folders."""
     from stages.datasets.images.folder_tree import is_image_name
-    from stages.datasets.texts.tables import SUFFIXES, official_split
+    from stages.datasets.tables.reading import SUFFIXES, official_split
 
     entries = [*folder.iterdir()]
     if any(entry.is_dir() or (entry.suffix and is_image_name(entry.name)) for entry in entries):

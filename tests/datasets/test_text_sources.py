@@ -14,8 +14,8 @@ from support.texts import COLUMNS, read_table, text_task, to_csv_text
 from stages.core.errors import UserError
 from stages.core.task import Task
 from stages.datasets.ledger import SourceNote
-from stages.datasets.texts.csv_files import MAX_CHARACTERS
-from stages.datasets.texts.faults import NO_TEXT, Fault, FaultCount, FaultyRow
+from stages.datasets.tables.csv_files import MAX_CHARACTERS
+from stages.datasets.tables.faults import NO_TEXT, Fault, FaultCount, FaultyRow
 from stages.datasets.texts.sources import TextSample, source_note, source_tables
 
 NAME = "reviews_of_mine"  # the task's, in messages

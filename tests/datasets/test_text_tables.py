@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.texts import to_csv_text
 
 from stages.core.errors import UserError
-from stages.datasets.texts.csv_files import SEPARATORS, Row
-from stages.datasets.texts.tables import SPLIT_NAMES, Table, digest, find_tables, official_split
+from stages.datasets.tables.csv_files import SEPARATORS, Row
+from stages.datasets.tables.reading import SPLIT_NAMES, Table, digest, find_tables, official_split
 
 KEY = "tasks.mine.prepare"
 HAS_ARROW = importlib.util.find_spec("pyarrow") is not None

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.core.files import write_all
 from stages.core.task import Task
-from stages.datasets.texts.faults import FaultyRow
+from stages.datasets.tables.faults import FaultyRow
 from stages.datasets.texts.sources import TextSample, read_samples, source_tables
 from stages.kinds.text_classification.prepare import prepare
 from stages.kinds.text_classification.schema import TextClassification

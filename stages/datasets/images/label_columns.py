@@ -8,7 +8,7 @@ from stages.core.errors import UserError
 from stages.core.schema import Labels
 from stages.datasets.images.folder_tree import FolderTree
 from stages.datasets.images.label_table import file_finder
-from stages.datasets.texts.tables import SUFFIXES, Table, find_tables, official_split
+from stages.datasets.tables.reading import SUFFIXES, Table, find_tables, official_split
 
 _SAMPLED_ROWS, _SAMPLED_TABLES = 500, 5
 _NAMES_FILES = 0.5  # share of the sampled rows whose files exist, from which a column names files

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from stages.core.errors import UserError
 from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing
 from stages.datasets.images.sample import ImageFile
-from stages.datasets.texts.csv_files import Row
-from stages.datasets.texts.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
-from stages.datasets.texts.tables import Table, find_tables, official_split
+from stages.datasets.tables.csv_files import Row
+from stages.datasets.tables.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
+from stages.datasets.tables.reading import Table, find_tables, official_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from stages.datasets.images.label_columns import guess_labels
 from stages.datasets.images.label_table import labelled_files
 from stages.datasets.images.problems import summarise_problems
 from stages.datasets.images.sample import ImageFile
-from stages.datasets.texts.tables import official_split
+from stages.datasets.tables.reading import official_split
 
 if TYPE_CHECKING:
     from stages.core.schema import Labels

@@ -12,7 +12,7 @@ from stages.core.errors import UserError
 from stages.core.files import atomic_writer, sha256
 from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
-from stages.datasets.texts.faults import FaultyRow
+from stages.datasets.tables.faults import FaultyRow
 
 if TYPE_CHECKING:
     from stages.datasets.texts.sources import TextSample

@@ -11,11 +11,11 @@ from stages.datasets.preparing import (
     require_class_sizes,
     split_and_describe,
 )
+from stages.datasets.tables.faults import FaultCount
+from stages.datasets.tables.reading import digest
 from stages.datasets.texts.duplicates import near_pairs
-from stages.datasets.texts.faults import FaultCount
 from stages.datasets.texts.packed import PackedTexts, pack_texts
 from stages.datasets.texts.sources import class_names, read_samples, source_note, source_tables
-from stages.datasets.texts.tables import digest
 
 if TYPE_CHECKING:
     from stages.core.schema import PrepareTexts

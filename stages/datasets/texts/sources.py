@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stages.core.errors import EvidenceError, UserError
 from stages.datasets.class_names import require_distinct
 from stages.datasets.ledger import SourceNote
-from stages.datasets.texts.faults import (
+from stages.datasets.tables.faults import (
     ID,
     LABEL,
     NO_GROUP,
@@ -20,12 +20,12 @@ from stages.datasets.texts.faults import (
     Fault,
     FaultyRow,
 )
-from stages.datasets.texts.tables import Table, digest, find_tables, official_split
+from stages.datasets.tables.reading import Table, digest, find_tables, official_split
 
 if TYPE_CHECKING:
     from stages.core.schema import Columns, PrepareTexts
     from stages.core.task import Task
-    from stages.datasets.texts.csv_files import Row
+    from stages.datasets.tables.csv_files import Row
 
 REVIEWS = SourceNote(
     origin="short reviews written for this repository by a large language model, one by one, to "

@@ -11,11 +11,11 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.schema import Columns
+from stages.datasets.tables.csv_files import SEPARATORS
+from stages.datasets.tables.faults import FaultCount, FaultyRow
+from stages.datasets.tables.reading import Table, find_tables, official_split
 from stages.datasets.texts.columns import SPLIT, Column, Roles, assign_roles
-from stages.datasets.texts.csv_files import SEPARATORS
-from stages.datasets.texts.faults import FaultCount, FaultyRow
 from stages.datasets.texts.sources import class_names, read_samples
-from stages.datasets.texts.tables import Table, find_tables, official_split
 
 SAMPLE_SIZE = 20_000  # rows from which the columns are described
 _SAMPLE_CHARACTERS = 50_000_000  # of these rows, at most

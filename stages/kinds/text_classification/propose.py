@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.datasets.tables.reading import SUFFIXES
 from stages.datasets.texts.columns import Column
 from stages.datasets.texts.packed import pack_texts
 from stages.datasets.texts.sources import TextSample
 from stages.datasets.texts.survey import TableSurvey, survey_table
-from stages.datasets.texts.tables import SUFFIXES
 from stages.kinds.plans import Plan, SplitSizes
 from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.datasets.texts.csv_files import (
+from stages.datasets.tables.csv_files import (
     SEPARATORS,
     Row,
     csv_rows,
@@ -16,7 +16,7 @@ from stages.datasets.texts.csv_files import (
     open_bytes,
     read_lines,
 )
-from stages.datasets.texts.faults import CELLS, Fault
+from stages.datasets.tables.faults import CELLS, Fault
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 SPLIT_NAMES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from stages.core.errors import UserError
-from stages.datasets.texts.faults import LINE_BREAK, NOT_TEXT, OPEN_QUOTE, QUOTE, TOO_LONG, Fault
+from stages.datasets.tables.faults import LINE_BREAK, NOT_TEXT, OPEN_QUOTE, QUOTE, TOO_LONG, Fault
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 MAX_CHARACTERS = 1_000_000  # of a cell
