@@ -98,8 +98,8 @@ def _underfitting(history: Sequence[dict[str, float]], chance_loss: float) -> Di
         return None
     observed = (
         f"at the end of training the accuracy is {train:.3f} on training data and {validation:.3f} on "
-        f"validation data, of which chance is {math.exp(-chance_loss):.3f}: {fitted:.0%} of what lies "
-        f"above chance ({FITTED:.0%} would do)"
+        f"validation data; chance is {math.exp(-chance_loss):.3f}, and that is {fitted:.0%} of what lies "
+        f"above it ({FITTED:.0%} would do)"
     )
     middle, final = history[(len(history) - 1) // 2]["train_loss"], last["train_loss"]
     fall = (middle - final) / middle
