@@ -39,7 +39,7 @@ def test_all_that_a_proposal_needs_is_found_at_once(tmp_path: Path) -> None:
             TOPICS[n % 6],
             f"writer {n // 3}",
             "web",
-            ["Train", "TEST"][n % 4 == 0],
+            ["Train", "TEST"][n // 3 % 4 == 0],
         )
         for n in range(240)
     ]
@@ -58,7 +58,7 @@ def test_all_that_a_proposal_needs_is_found_at_once(tmp_path: Path) -> None:
     assert found.counts.total() == 180
     assert found.rows == 180
     assert found.files == {"": "q.csv"}
-    lengths = sorted(2 * (1 + n % 40) for n in range(240) if n % 4)
+    lengths = sorted(2 * (1 + n % 40) for n in range(240) if n // 3 % 4)
     assert found.words[1] == pytest.approx(lengths[90], abs=2)
     assert found.words[3] == pytest.approx(lengths[171], abs=2)
     assert any("60 rows are official test data" in remark for remark in found.remarks)
@@ -152,3 +152,19 @@ def test_a_table_without_a_header_is_refused(tmp_path: Path) -> None:
     rows = [(f"some words {n}", ["good", "poor"][n % 2]) for n in range(60)]
     with pytest.raises(UserError, match="it seems to be a row, for 'good' is also a label"):
         survey(write(tmp_path / "a.csv", ("a fine film", "good"), rows))
+
+
+@pytest.mark.parametrize("crossing", [False, True])
+def test_groups_in_several_official_splits_are_not_taken_for_groups(
+    tmp_path: Path, *, crossing: bool
+) -> None:
+    authors = [n % 30 if crossing else n // 4 for n in range(200)]
+    rows = [
+        (f"some words {n}", n % 2, f"author {author}", "test" if n < 40 else "train")
+        for n, author in enumerate(authors)
+    ]
+    path = write(tmp_path / "a.csv", ("text", "label", "author", "split"), rows)
+    found = survey(path)
+    assert names(found)["group"] == (None if crossing else "author")
+    assert ("author is not taken for groups" in " ".join(found.remarks)) == crossing
+    assert names(survey(path, group="author"))["group"] == "author"

@@ -122,6 +122,36 @@ def test_a_table_becomes_a_task_of_text_classification(project: Path) -> None:
     assert params.prepare.classes == ["0", "1"]
 
 
+def test_a_table_with_semicolons_and_a_column_of_splits_becomes_a_task_as_it_is(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topics = ["art", "food", "law", "music", "sport", "war"]
+    rows = [
+        f"ask {n} about {n * n};{topics[n % 6]};{'test' if n % 5 == 0 else 'train'}"
+        for n in range(300)
+    ]
+    (project / "questions.csv").write_text("\n".join(["\ufeffquestion;topic;part", *rows]))
+    new("questions", "questions.csv")
+    prepare = task_params("questions").prepare
+    columns = prepare.columns
+    assert (columns.text, columns.label, columns.split) == ("question", "topic", "part")
+    assert (prepare.separator, prepare.classes) == ("semicolon", topics)
+    assert "60 rows are official test data" in capsys.readouterr().out
+
+
+def test_a_folder_with_a_table_for_each_split_becomes_a_task_of_texts(project: Path) -> None:
+    (project / "tables").mkdir()
+    for name, count in (("train", 60), ("dev", 20), ("test", 20)):
+        write_table(
+            project / f"tables/{name}.tsv", ("id", "review", "stars", "author"), reviews(count)
+        )
+    (project / "tables/LICENSE").write_text("free")
+    new("notes", "tables")
+    params = task_params("notes")
+    assert params.kind == "text_classification"
+    assert (params.prepare.path, params.prepare.columns.split) == ("tables", None)
+
+
 def test_columns_with_unusual_names_are_told_apart_by_their_values(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import combinations, islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -88,15 +88,17 @@ def survey_table(
             f"{tables[0].path}: the first line must name the columns; it seems to be a row, for "
             f"{roles.label.name!r} is also a label: write a line such as text,label above it"
         )
-    faults, counts, official = FaultCount(), Counter[str](), Counter[str]()
-    samples = read_samples(tables, _named(roles), None, key)
-    for sample in faults.watch(samples):
-        if not isinstance(sample, FaultyRow):
-            official[sample.split] += 1
-            if sample.split != "test":
-                counts[sample.label] += 1
-    faults.check(str(path), key, "list" if counts else "refuse")
-    classes = class_names(counts, roles.label.name, key)
+    counted = _count_rows(tables, _named(roles), key)
+    counted.faults.check(str(path), key, "list" if counted.classes else "refuse")
+    classes = class_names(counted.classes, roles.label.name, key)
+    remarks = []
+    if roles.group and "group" not in names_by_role and counted.groups_cross:
+        remarks.append(
+            f"{roles.group.name} is not taken for groups: some are in several official splits, and would "
+            "go to one of them as a whole"
+        )
+        roles = replace(roles, group=None)
+    remarks += _remarks(roles, counted, key)
     lengths = [len(value.split()) for value in roles.text.values.elements()]
     separators = {mark: name for name, mark in SEPARATORS.items()}
     return TableSurvey(
@@ -106,12 +108,45 @@ def survey_table(
         rows,
         roles,
         classes,
-        counts,
-        official,
+        counted.classes,
+        counted.official,
         [max(1, round(value)) for value in np.quantile(lengths, _QUANTILES)],
-        faults,
-        list(_remarks(roles, official, faults, key)),
+        counted.faults,
+        remarks,
     )
+
+
+@dataclass
+class _RowCounts:
+    """The rows of all tables.
+
+    Attributes:
+        faults: the rows that cannot be used.
+        classes: texts of each label, without the official test data.
+        official: texts of each official split.
+        groups: of each official split.
+    """
+
+    faults: FaultCount
+    classes: Counter[str] = field(default_factory=Counter)
+    official: Counter[str] = field(default_factory=Counter)
+    groups: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def groups_cross(self) -> bool:
+        """Return whether a group is in two official splits."""
+        return any(first & second for first, second in combinations(self.groups.values(), 2))
+
+
+def _count_rows(tables: Sequence[Table], columns: Columns, key: str) -> _RowCounts:
+    result = _RowCounts(FaultCount())
+    for sample in result.faults.watch(read_samples(tables, columns, None, key)):
+        if not isinstance(sample, FaultyRow):
+            result.official[sample.split] += 1
+            result.groups.setdefault(sample.split, set()).add(sample.group)
+            if sample.split != "test":
+                result.classes[sample.label] += 1
+    return result
 
 
 def _named(roles: Roles) -> Columns:
@@ -189,8 +224,8 @@ def _usable_headings(path: Path, header: Sequence[str]) -> dict[int, str]:
     return usable
 
 
-def _remarks(roles: Roles, official: Counter[str], faults: FaultCount, key: str) -> Iterator[str]:
-    label = roles.label.name
+def _remarks(roles: Roles, counted: _RowCounts, key: str) -> Iterator[str]:
+    label, official, faults = roles.label.name, counted.official, counted.faults
     if not roles.label_by_heading:
         yield f"check {key}.columns.label: {label} was chosen because it has few different values"
     if roles.other_labels:
