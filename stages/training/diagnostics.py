@@ -14,6 +14,8 @@ LOW_LOSS = 0.5  # share of the chance loss: below it, a flat training loss is no
 # shipped tasks have 0.68 (sentiment, one pass over short reviews) to 0.99; networks of 500 to 20,000
 # parameters on 10 classes of photographs have 0.2 to 0.55.
 FITTED = 0.6
+# The same share, above which a network learns, however little the loss has fallen yet.
+LEARNS = 0.1
 # Relative decrease of the training loss over the second half of the epochs, from which the run was too
 # short. The rate falls to 0 in this half, so the loss of any network falls a little: 4% to 5% where a
 # network is too small (4 and 8 channels), 10% to 16% where further epochs help.
@@ -55,7 +57,9 @@ def diagnose(history: Sequence[dict[str, float]], chance_loss: float | None) -> 
     validation = [row["validation_loss"] for row in history]
     chance = train[0] if chance_loss is None else chance_loss
     reference = "that of the first epoch" if chance_loss is None else "the chance loss"
-    if len(train) > 1 and min(train) > NO_DECREASE * chance:
+    fitted = _fitted(history[-1], chance)
+    learns = fitted is not None and fitted > LEARNS
+    if len(train) > 1 and min(train) > NO_DECREASE * chance and not learns:
         return [
             Diagnostic(
                 NO_LOSS_DECREASE,
@@ -72,23 +76,30 @@ def diagnose(history: Sequence[dict[str, float]], chance_loss: float | None) -> 
     return [problem for problem in problems if problem]
 
 
+def _fitted(row: dict[str, float], chance_loss: float) -> float | None:
+    """Return which share of what lies above chance a classifier's accuracy reaches in an epoch."""
+    if "train_accuracy" not in row:
+        return None
+    chance = math.exp(-chance_loss)
+    accuracy = max(row["train_accuracy"], row["validation_accuracy"])
+    return (accuracy - chance) / (1 - chance)
+
+
 def _underfitting(history: Sequence[dict[str, float]], chance_loss: float) -> Diagnostic | None:
     """Return whether the training data are not fitted: for want of epochs, or of capacity.
 
     Where the validation accuracy stays far behind, a further fit of the training data would not help.
     """
-    last = history[-1]
-    if "train_accuracy" not in last:
+    last, fitted = history[-1], _fitted(history[-1], chance_loss)
+    if fitted is None or fitted >= FITTED:
         return None
     train, validation = last["train_accuracy"], last["validation_accuracy"]
-    chance = math.exp(-chance_loss)
-    fitted = (max(train, validation) - chance) / (1 - chance)
-    if fitted >= FITTED or train - validation > GAP:
+    if train - validation > GAP:
         return None
     observed = (
         f"at the end of training the accuracy is {train:.3f} on training data and {validation:.3f} on "
-        f"validation data, of which chance is {chance:.3f}: {fitted:.0%} of what lies above chance "
-        f"({FITTED:.0%} would do)"
+        f"validation data; chance is {math.exp(-chance_loss):.3f}, and that is {fitted:.0%} of what lies "
+        f"above it ({FITTED:.0%} would do)"
     )
     middle, final = history[(len(history) - 1) // 2]["train_loss"], last["train_loss"]
     fall = (middle - final) / middle

@@ -17,7 +17,7 @@ from stages import prepare, train
 from stages.core.errors import UserError
 from stages.core.task import Task
 from stages.datasets.dataset import read_dataset
-from stages.datasets.images.packed import open_packed
+from stages.datasets.images.packed import block_means, open_packed
 from stages.evaluation.baselines import FittedBaselines
 from stages.kinds.image_classification import baseline
 from stages.kinds.image_classification.model import frozen_network
@@ -77,7 +77,7 @@ def test_logistic_regression_converges_and_its_weights_are_those_of_the_block_me
     assert [row["c"] for row in candidates] == GRID
     assert all(row["converged"] for row in candidates)
     side = min(size, baseline.SIDE)
-    inputs = baseline.block_means(images, baseline.SIDE).reshape(len(images), -1)
+    inputs = block_means(images, baseline.SIDE).reshape(len(images), -1)
     assert fitted.arrays["weights"].shape == (3, side**2)
     logits = inputs @ fitted.arrays["weights"].T + fitted.arrays["bias"]
     assert_allclose(fitted.probabilities[LOGISTIC], softmax(logits, axis=1), atol=1e-4)
