@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.kinds.proposal import fill_template, read_template
     from stages.report.review import FOLDER
     from stages.tools.schedule import minutes, scheduled
+    from stages.tools.tracking import untrack
 
     params = load_params()
     pin_threads(params.runtime)  # before numpy is imported
@@ -90,10 +91,14 @@ def run(arguments: argparse.Namespace) -> int:
         return DECLINED_STATUS
     files = _track(path, name, track=not arguments.no_track)
     note = FOLDER / f"{name}.md"
-    if not note.exists():
-        write(note, read_template(kind.name, "review.md").format(name=name))
-        files.append(note)
-    write(FILE, extended)
+    try:
+        if not note.exists():
+            write(note, read_template(kind.name, "review.md").format(name=name))
+            files.append(note)
+        write(FILE, extended)
+    except BaseException:
+        untrack(path, name, [])
+        raise
     print(f"written: {', '.join(map(str, [FILE, *files]))}")
     print(f"next: dvc repro pack@{name}")
     return 0

@@ -113,7 +113,7 @@ def test_own_data_inside_the_repository_serve_experiments_verify_and_other_clone
     run(clone, "dvc", "repro", "prepare@workshop")  # needs no data of bars
     run(clone, "dvc", "pull", "data/raw/bars.dvc")
     run(clone, "dvc", "repro", "pack@bars")
-    assert run(clone, "git", "status", "--porcelain").stdout == ""
+    assert run(clone, "git", "status", "--porcelain", "evidence", "data").stdout == ""
 
     evidence(project, "remove", "bars", "--delete-notes")
     assert sorted(path.name for path in (project / "data/raw/bars").iterdir()) == ["test", "train"]

@@ -131,6 +131,19 @@ def test_what_dvc_cannot_track_is_an_error_and_nothing_is_written(
     assert status(project) == before
 
 
+def test_an_error_after_dvc_add_undoes_it(project: Path) -> None:
+    images = contents(draw_noise(project / "photos"))
+    ignored = (project / ".gitignore").read_bytes()
+    shutil.rmtree(project / "data/review")
+    (project / "data/review").write_text("a file where a folder must be")
+    with pytest.raises(FileExistsError):
+        main(["new", "photos", "photos", *GENERATION])
+    assert not (project / "photos.dvc").exists()
+    assert (project / ".gitignore").read_bytes() == ignored
+    assert contents(project / "photos") == images
+    assert "photos" not in load_tasks()
+
+
 def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
     draw_noise(project / "photos")
     evidence("new", "photos", "photos", *GENERATION)

@@ -43,7 +43,7 @@ _RECIPES = ((6, 0.00006, 0.1, 3), (2, 0.0004, 0.0, 2), (1, 0.0004, 0.0, 2))
 _PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near duplicates
 _BASELINE_SECONDS = 2e-3  # of one training text, for the linear models
 _EMBEDDING_SECONDS = 4e-3  # of one training text, for frozen MiniLM
-_MOST_EMBEDDED = 10_000  # baseline.frozen_minilm.max_samples of the template
+_MOST_EMBEDDED = 5_000  # baseline.frozen_minilm.max_samples of the template
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
