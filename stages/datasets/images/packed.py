@@ -80,6 +80,8 @@ def block_means(images: np.ndarray, side: int) -> np.ndarray:
     """
     means = images.astype(np.float32) / 255
     for axis in (2, 3):
+        if images.shape[axis] <= side:
+            continue  # each block is a pixel
         edges = block_edges(images.shape[axis], side)
         shape = [-1 if index == axis else 1 for index in range(4)]
         widths = np.diff(edges).astype(np.float32).reshape(shape)

@@ -321,7 +321,9 @@ def _prototypes(
     sums = np.zeros((classes, _flatten(images, rows[:1]).shape[1]))
     start = 0
     for part in in_batches(rows, images):
-        np.add.at(sums, labels[start : start + len(part)], _flatten(images, part))
+        flat, of_part = _flatten(images, part), labels[start : start + len(part)]
+        for label in np.unique(of_part):
+            sums[label] += flat[of_part == label].sum(axis=0, dtype=np.float64)
         start += len(part)
     counts = np.bincount(labels, minlength=classes)[:, None]
     prototypes: np.ndarray = (sums / np.maximum(counts, 1)).astype(np.float32)
