@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -74,6 +75,7 @@ def restore_state(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[st
     model.load_state_dict(parts.pop("model"), strict=False)  # frozen parameters are loaded already
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    _restore_memory_format(optimizer)
     checkpoints = {
         int(part.removeprefix("checkpoint-")): weights
         for part, weights in parts.items()
@@ -85,6 +87,17 @@ def restore_state(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[st
         "ema_weights": parts["ema_weights"],
         "checkpoints": checkpoints,
     }
+
+
+def _restore_memory_format(optimizer: Optimizer) -> None:
+    """Lay out each moment in memory like its parameter: fused kernels walk both as they lie there.
+
+    A file holds tensors in the order of their dimensions, a network in channels_last does not.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def fingerprint(*parts: Any) -> str:

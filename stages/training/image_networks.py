@@ -13,7 +13,7 @@ from stages.training.weights import head_probabilities
 
 _HEAD_SCALE = 0.01  # standard deviation of the head's initial weights
 _MIN_STD = 1e-3  # of a channel, so that an empty one is not divided by 0
-_BATCH = 2048
+PREDICTED_AT_ONCE = 2048  # images, at most
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -23,7 +23,7 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 def tensor_batches(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
     """Yield the images at `rows`, in order, as tensors (at most 2048, channel, height, width)."""
-    for batch in in_batches(rows, images, _BATCH):
+    for batch in in_batches(rows, images, PREDICTED_AT_ONCE):
         yield to_tensor(images[batch])
 
 
@@ -157,7 +157,7 @@ def predict_batches(
     with torch.inference_mode():
         outputs = [
             predict(to_tensor(images[batch]).to(device)).float().cpu()
-            for batch in progress([*in_batches(rows, images, _BATCH)], "predicting")
+            for batch in progress([*in_batches(rows, images, PREDICTED_AT_ONCE)], "predicting")
         ]
     result: np.ndarray = torch.cat(outputs).numpy()
     return result

@@ -66,6 +66,43 @@ def make_run(validation_losses: list[float] | None = None) -> TrainingRun:
     )
 
 
+def make_convolution_run() -> TrainingRun:
+    """Return a run of a network that lies in memory in channels_last, with SGD's momentum."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1))
+    model = nn.Sequential(*layers, nn.Flatten()).to(memory_format=torch.channels_last)
+    labels = torch.tensor([0, 1, 4, 0])
+
+    def batches(epoch: int) -> Iterator[Tensor]:
+        random = torch.Generator().manual_seed(epoch)
+        yield from torch.randn(5, 4, 3, 8, 8, generator=random)
+
+    def loss(network: nn.Module, batch: Tensor) -> Tensor:
+        return functional.cross_entropy(network(batch), labels)
+
+    optimizer = torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, fused=True)
+    return TrainingRun(
+        model,
+        optimizer,
+        lambda step: 0.1 / (step + 1),
+        batches,
+        lambda network, batch: {"loss": loss(network, batch)},
+        lambda network: {"loss": loss(network, torch.ones(4, 3, 8, 8)).item()},
+        EPOCHS,
+    )
+
+
+def test_a_network_in_channels_last_resumes_in_the_same_bytes(tmp_path: Path) -> None:
+    undisturbed = train(make_convolution_run())
+    state_file = tmp_path / "state.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(make_convolution_run(), state_file, stop_after=2)
+    resumed = train(make_convolution_run(), state_file)
+    assert resumed.history == undisturbed.history
+    for name, weights in undisturbed.weights.items():
+        assert torch.equal(resumed.weights[name], weights)
+
+
 def make_averaged_run(validation_losses: list[float] | None = None) -> TrainingRun:
     return replace(make_run(validation_losses), ema_decay=0.8, checkpoint_epochs=(1, 3))
 

@@ -1,7 +1,7 @@
 """The inputs of the image classifier: batches of training images, randomly changed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,31 +9,63 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.training.image_networks import to_tensor
+from stages.datasets.images.packed import in_batches
+from stages.training.image_networks import PREDICTED_AT_ONCE
 
 if TYPE_CHECKING:
     from stages.kinds.image_classification.schema import Augment
 
-MAX_DEVICE_BYTES = 8 * 2**30  # of training images that are kept in a GPU's memory
+_DEVICE_SHARE = 0.5  # of a GPU's free memory that the images of one split may take
+_BLOCK = 4096  # images that are copied to a GPU at a time
 
 
-def batch_reader(
-    images: np.ndarray, rows: np.ndarray, device: torch.device
-) -> Callable[[np.ndarray], Tensor]:
-    """Return sorted indices of `rows` -> those images on `device`, float32, 0 to 1.
+class SplitReader:
+    """The images and labels of one split, for a network on `device`.
 
-    On a CPU a batch is read from the memory map. A GPU keeps all images in its memory where they take at
-    most `MAX_DEVICE_BYTES`, so that no step waits for its input.
+    On a CPU, batches are read from the memory map. A GPU keeps all images in its memory, as bytes, if they
+    take at most half of what is free, so that no step waits for its input.
 
     Args:
         images: the packed array.
-        rows: of the training images.
-        device: where the network is trained.
+        rows: of the split.
+        labels: of the split, (n,).
+        device: where the network is.
     """
-    if device.type == "cpu" or len(rows) * images[0].nbytes > MAX_DEVICE_BYTES:
-        return lambda indices: to_tensor(images[rows[indices]]).to(device)
-    resident = torch.from_numpy(images[rows]).to(device)
-    return lambda indices: resident[torch.from_numpy(indices).to(device)].float() / 255
+
+    def __init__(
+        self, images: np.ndarray, rows: np.ndarray, labels: Tensor, device: torch.device
+    ) -> None:
+        self._images, self._rows, self._device = images, rows, device
+        self._labels = labels.to(device)
+        self._resident = _copy_to_device(images, rows, device)
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the images (batch, channel, height, width), 0 to 1, and labels at sorted `indices`."""
+        on_device = torch.from_numpy(indices).to(self._device, non_blocking=True)
+        if self._resident is not None:
+            pixels = self._resident[on_device]
+        else:
+            pixels = torch.from_numpy(self._images[self._rows[indices]]).to(self._device)
+        return pixels.float() / 255, self._labels[on_device]
+
+    def in_order(self) -> Iterator[tuple[tuple[Tensor], Tensor]]:
+        """Yield batches of the whole split, in order: a network's inputs, and their labels."""
+        for part in in_batches(np.arange(len(self._rows)), self._images, PREDICTED_AT_ONCE):
+            pixels, labels = self.batch(part)
+            yield (pixels,), labels
+
+
+def _copy_to_device(images: np.ndarray, rows: np.ndarray, device: torch.device) -> Tensor | None:
+    """Return the images at `rows` in a GPU's memory, uint8; None on a CPU, or if they take too much."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if len(rows) * images[0].nbytes > _DEVICE_SHARE * free:
+        return None
+    resident = torch.empty((len(rows), *images.shape[1:]), dtype=torch.uint8, device=device)
+    for start in range(0, len(rows), _BLOCK):
+        resident[start : start + _BLOCK] = torch.from_numpy(images[rows[start : start + _BLOCK]])
+    return resident
 
 
 def augment(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:
@@ -57,11 +89,12 @@ def _shift(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor
     count, _, height, width = images.shape
     limits = torch.tensor([round(params.translate * side) for side in (height, width)])
     shifts = (torch.rand(count, 2, generator=random) * (2 * limits + 1)).long() - limits
-    down, across = shifts.to(images.device).unbind(1)
+    down, across = shifts.to(images.device, non_blocking=True).unbind(1)
     y = _reflect(torch.arange(height, device=images.device) + down[:, None], height)
     x = _reflect(torch.arange(width, device=images.device) + across[:, None], width)
     if params.flip:
-        mirrored = (torch.rand(count, generator=random) < 0.5).to(images.device)  # noqa: PLR2004
+        mirrored = torch.rand(count, generator=random) < 0.5  # noqa: PLR2004
+        mirrored = mirrored.to(images.device, non_blocking=True)
         x = torch.where(mirrored[:, None], x.flip(1), x)
     samples = torch.arange(count, device=images.device)
     return images[samples[:, None, None], :, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
@@ -95,7 +128,7 @@ def _transform(images: Tensor, params: "Augment", random: torch.Generator) -> Te
     cosine, sine = torch.cos(angle), torch.sin(angle)
     first = torch.stack([mirror * cosine / scale, (shear * cosine - sine) / scale, across], dim=1)
     second = torch.stack([mirror * sine / scale, (shear * sine + cosine) / scale, down], dim=1)
-    matrices = torch.stack([first, second], dim=1).to(images.device)
+    matrices = torch.stack([first, second], dim=1).to(images.device, non_blocking=True)
     grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 

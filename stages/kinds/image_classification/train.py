@@ -9,10 +9,9 @@ import torch
 from stages.core.runtime import seed_for
 from stages.datasets.dataset import read_dataset
 from stages.datasets.images.packed import open_packed
-from stages.kinds.image_classification.inputs import augment, batch_reader, resize
+from stages.kinds.image_classification.inputs import SplitReader, augment, resize
 from stages.kinds.image_classification.model import fresh_model
 from stages.training.classification import Batch, classification_run, shuffled_batches
-from stages.training.image_networks import labelled_batches
 from stages.training.loop import TrainingRun
 
 if TYPE_CHECKING:
@@ -39,13 +38,11 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
     labels = {split: torch.from_numpy(dataset.labels(split)) for split in rows}
     size = min(params.batch_size, len(rows["train"]))
     steps = len(rows["train"]) // size
-    read = batch_reader(images, rows["train"], fabric.device)
+    readers = {
+        split: SplitReader(images, rows[split], labels[split], fabric.device) for split in rows
+    }
     low_resolution = params.low_resolution
     reduced_epochs = int(low_resolution.share * params.epochs) if low_resolution else 0
-
-    def validation_batches() -> Iterator[Batch]:
-        for batch in labelled_batches(images, rows["validation"], labels["validation"]):
-            yield fabric.to_device(batch)
 
     def training_run(seed: int) -> TrainingRun:
         def batches(epoch: int) -> Iterator[Batch]:
@@ -54,18 +51,18 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
             stream = ("augment", epoch, rank) if rank else ("augment", epoch)
             random = torch.Generator().manual_seed(seed_for(seed, *stream))
             for indices in shuffled_batches(len(rows["train"]), size, seed, epoch, fabric):
-                pixels = read(indices)
+                pixels, batch_labels = readers["train"].batch(indices)
                 if params.augment is not None:
                     pixels = augment(pixels, params.augment, random)
                 if low_resolution is not None and epoch < reduced_epochs:
                     pixels = resize(pixels, low_resolution.size)
-                yield fabric.to_device(((pixels,), labels["train"][indices]))
+                yield (pixels,), batch_labels
 
         model = fresh_model(task, dataset, images, seed)
         return classification_run(
             model,
             batches,
-            validation_batches,
+            readers["validation"].in_order,
             steps,
             params,
             len(dataset.classes),

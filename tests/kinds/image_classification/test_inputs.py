@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stages.kinds.image_classification.inputs import augment, batch_reader, resize
+from stages.kinds.image_classification.inputs import SplitReader, augment, resize
 from stages.kinds.image_classification.schema import Augment
 
 
@@ -91,7 +91,14 @@ def test_reducing_keeps_the_mean_of_an_even_image() -> None:
     assert torch.allclose(resize(torch.full((1, 1, 32, 32), 0.4), 24), torch.full((1,), 0.4))
 
 
-def test_a_batch_holds_the_images_of_its_rows() -> None:
+def test_a_batch_holds_the_images_and_labels_of_its_rows() -> None:
     images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 1, 2, 2)
-    batch = batch_reader(images, np.array([0, 2, 5]), torch.device("cpu"))(np.array([1, 2]))
-    assert torch.equal((batch * 255).round().to(torch.uint8), torch.from_numpy(images[[2, 5]]))
+    labels = torch.tensor([3, 1, 2])
+    reader = SplitReader(images, np.array([0, 2, 5]), labels, torch.device("cpu"))
+    pixels, chosen = reader.batch(np.array([1, 2]))
+    assert torch.equal((pixels * 255).round().to(torch.uint8), torch.from_numpy(images[[2, 5]]))
+    assert chosen.tolist() == [1, 2]
+    ((inputs,), every), *rest = reader.in_order()
+    assert not rest
+    assert torch.equal((inputs * 255).round().to(torch.uint8), torch.from_numpy(images[[0, 2, 5]]))
+    assert torch.equal(every, labels)
