@@ -259,6 +259,7 @@ class FitClassifier(Section):
     """The training of one classifier."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "linear"] = "cosine"
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from stages.core.runtime import seed_for
 from stages.training.loop import Scores, TrainingRun
-from stages.training.schedules import one_cycle
+from stages.training.schedules import RISE, SCHEDULES
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -61,7 +61,7 @@ def classification_run(
         batches: epoch -> batches of (inputs, labels), each process its own.
         validation_batches: the validation data, in batches.
         steps: batches an epoch.
-        params: optimizer, epochs, learning_rate (the peak of one cycle), weight_decay, label_smoothing.
+        params: optimizer, epochs, learning_rate (the peak), schedule, weight_decay, label_smoothing.
         classes: how many.
         class_weights: the weight of each class in both losses, (classes,); None: all weigh the same.
     """
@@ -91,7 +91,7 @@ def classification_run(
     return TrainingRun(
         model,
         make_optimizer(model, params),
-        one_cycle(params.learning_rate, steps * params.epochs),
+        SCHEDULES[params.schedule](params.learning_rate, steps * params.epochs, RISE),
         batches,
         scores,
         validate,

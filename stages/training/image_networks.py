@@ -38,16 +38,30 @@ def labelled_batches(
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, and a shortcut (He et al., 2016, section 3)."""
+    """Two 3x3 convolutions with batch norm, and a shortcut (He et al., 2016, section 3).
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    Args:
+        inputs: channels.
+        outputs: channels.
+        stride: by which the sides are divided.
+        pooled: whether a shortcut that divides them averages pixels, instead of leaving some out (He et
+            al., 2019, figure 2c).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, pooled: bool = False) -> None:
         super().__init__()
         self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
+        if stride != 1 and pooled:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+        elif stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
@@ -108,7 +122,12 @@ class ImageClassifier(nn.Module):
 
 
 def residual_features(
-    channels: list[int], inputs: int, blocks: list[int] | None = None, stem_stride: int = 1
+    channels: list[int],
+    inputs: int,
+    blocks: list[int] | None = None,
+    stem_stride: int = 1,
+    *,
+    pooled: bool = False,
 ) -> nn.Sequential:
     """Return a stem, levels of residual blocks, and global average pooling.
 
@@ -117,6 +136,7 @@ def residual_features(
         inputs: channels of an image.
         blocks: of each level; None: one each. The first may be 0: the stem alone is that level.
         stem_stride: by which the stem's convolution divides the sides: 1, 2 or 4.
+        pooled: as of `ResidualBlock`.
     """
     kernel, padding = (3, 1) if stem_stride == 1 else (2 * stem_stride, stem_stride // 2)
     layers: list[nn.Module] = [
@@ -129,7 +149,8 @@ def residual_features(
         zip(channels, blocks or [1] * len(channels), strict=True)
     ):
         for block in range(count):
-            layers.append(ResidualBlock(width, outputs, 2 if level and not block else 1))
+            stride = 2 if level and not block else 1
+            layers.append(ResidualBlock(width, outputs, stride, pooled=pooled))
             width = outputs
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

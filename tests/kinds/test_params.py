@@ -32,6 +32,7 @@ OPTIONAL = (  # keys that may be absent
     ".evaluate.metric",
     ".train.class_weights",
     ".train.optimizer",
+    ".train.schedule",
 )
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
 # Sections that may be null.

@@ -11,7 +11,7 @@ from stages.datasets.dataset import read_dataset
 from stages.datasets.images.duplicates import near_pairs
 from stages.datasets.images.packed import open_packed
 from stages.kinds.image_classification.artifacts import AUGMENTATION, AUGMENTED_IMAGES
-from stages.kinds.image_classification.inputs import augment
+from stages.kinds.image_classification.inputs import augment, mirrored_in_turn
 from stages.kinds.image_classification.model import fresh_model
 from stages.training.classification import adam_rate
 from stages.training.image_networks import to_tensor
@@ -58,7 +58,8 @@ def _augmentation(task: "Task", batch: Tensor, seed: int) -> "dict[str, Content]
     if task.params.train.augment is None:
         return {}
     random = torch.Generator().manual_seed(seed_for(seed, "augment", 0))
-    after = augment(batch, task.params.train.augment, random)
+    mirrored = mirrored_in_turn(len(batch), seed, 0)
+    after = augment(batch, task.params.train.augment, random, mirrored)
     return {AUGMENTATION: {"before": _to_uint8(batch), "after": _to_uint8(after)}}
 
 

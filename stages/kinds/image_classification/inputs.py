@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stages.core.runtime import seed_for
 from stages.datasets.images.packed import in_batches
 from stages.training.image_networks import PREDICTED_AT_ONCE
 
@@ -68,21 +69,33 @@ def _copy_to_device(images: np.ndarray, rows: np.ndarray, device: torch.device) 
     return resident
 
 
-def augment(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:
+def mirrored_in_turn(count: int, seed: int, epoch: int) -> Tensor:
+    """Return which of `count` images an epoch mirrors, (count,), bool: half of them, in turn.
+
+    Drawn anew in each epoch, half of the images would look in the next one as they did in this one
+    (Jordan, 2024, section 3.6).
+    """
+    first = np.random.default_rng(seed_for(seed, "mirror")).integers(0, 2, count)
+    return torch.from_numpy((first + epoch) % 2 == 1)
+
+
+def augment(images: Tensor, params: "Augment", random: torch.Generator, mirrored: Tensor) -> Tensor:
     """Return randomly changed images, (batch, channel, height, width), on the same device.
 
     Args:
         images: (batch, channel, height, width).
         params: the limits of each change.
         random: on the CPU, so that a device draws the same numbers as another.
+        mirrored: which images to mirror, if the params say so, (batch,), bool.
     """
+    mirrored = mirrored & params.flip
     if params.rotate or params.scale or params.shear:
-        return _transform(images, params, random)
-    return _shift(images, params, random)
+        return _transform(images, params, random, mirrored)
+    return _shift(images, params, random, mirrored)
 
 
-def _shift(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:
-    """Shift each image by whole pixels, and mirror half of them.
+def _shift(images: Tensor, params: "Augment", random: torch.Generator, mirrored: Tensor) -> Tensor:
+    """Shift each image by whole pixels, and mirror some.
 
     Pixels from outside the image repeat it as in a mirror.
     """
@@ -92,10 +105,8 @@ def _shift(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor
     down, across = shifts.to(images.device, non_blocking=True).unbind(1)
     y = _reflect(torch.arange(height, device=images.device) + down[:, None], height)
     x = _reflect(torch.arange(width, device=images.device) + across[:, None], width)
-    if params.flip:
-        mirrored = torch.rand(count, generator=random) < 0.5  # noqa: PLR2004
-        mirrored = mirrored.to(images.device, non_blocking=True)
-        x = torch.where(mirrored[:, None], x.flip(1), x)
+    mirrored = mirrored.to(images.device, non_blocking=True)
+    x = torch.where(mirrored[:, None], x.flip(1), x)
     samples = torch.arange(count, device=images.device)
     return images[samples[:, None, None], :, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
 
@@ -106,7 +117,9 @@ def _reflect(positions: Tensor, length: int) -> Tensor:
     return torch.where(positions < length, positions, 2 * (length - 1) - positions)
 
 
-def _transform(images: Tensor, params: "Augment", random: torch.Generator) -> Tensor:
+def _transform(
+    images: Tensor, params: "Augment", random: torch.Generator, mirrored: Tensor
+) -> Tensor:
     """Return each image under a random affine transformation.
 
     Pixels from outside the image are 0. One `grid_sample` transforms the whole batch; torchvision's
@@ -122,9 +135,7 @@ def _transform(images: Tensor, params: "Augment", random: torch.Generator) -> Te
     scale = 1 + uniform(params.scale)
     # In the coordinates of affine_grid, a side is 2 long.
     across, down = uniform(2 * params.translate), uniform(2 * params.translate)
-    mirror = torch.ones(count)
-    if params.flip:
-        mirror = torch.where(torch.rand(count, generator=random) < 0.5, -1.0, 1.0)  # noqa: PLR2004
+    mirror = torch.where(mirrored, -1.0, 1.0)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     first = torch.stack([mirror * cosine / scale, (shear * cosine - sine) / scale, across], dim=1)
     second = torch.stack([mirror * sine / scale, (shear * sine + cosine) / scale, down], dim=1)

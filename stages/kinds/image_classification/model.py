@@ -61,7 +61,9 @@ def build(params: "TrainImages | FrozenFeatures", channels: int, classes: int) -
     if params.model == "tiny_cnn":
         features, width = tiny_cnn_features(widths, channels), widths[-1]
     elif params.model == "residual":
-        features = residual_features(widths, channels, params.blocks, params.stem_stride)
+        features = residual_features(
+            widths, channels, params.blocks, params.stem_stride, pooled=True
+        )
         width = widths[-1]
     else:
         features, width = _torchvision_features(params.model)

@@ -9,7 +9,12 @@ import torch
 from stages.core.runtime import seed_for
 from stages.datasets.dataset import read_dataset
 from stages.datasets.images.packed import open_packed
-from stages.kinds.image_classification.inputs import SplitReader, augment, resize
+from stages.kinds.image_classification.inputs import (
+    SplitReader,
+    augment,
+    mirrored_in_turn,
+    resize,
+)
 from stages.kinds.image_classification.model import fresh_model
 from stages.training.classification import Batch, classification_run, shuffled_batches
 from stages.training.loop import TrainingRun
@@ -50,10 +55,11 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
             rank = fabric.global_rank
             stream = ("augment", epoch, rank) if rank else ("augment", epoch)
             random = torch.Generator().manual_seed(seed_for(seed, *stream))
+            mirrored = mirrored_in_turn(len(rows["train"]), seed, epoch)
             for indices in shuffled_batches(len(rows["train"]), size, seed, epoch, fabric):
                 pixels, batch_labels = readers["train"].batch(indices)
                 if params.augment is not None:
-                    pixels = augment(pixels, params.augment, random)
+                    pixels = augment(pixels, params.augment, random, mirrored[indices])
                 if low_resolution is not None and epoch < reduced_epochs:
                     pixels = resize(pixels, low_resolution.size)
                 yield (pixels,), batch_labels

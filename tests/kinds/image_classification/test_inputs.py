@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stages.kinds.image_classification.inputs import SplitReader, augment, resize
+from stages.kinds.image_classification.inputs import (
+    SplitReader,
+    augment,
+    mirrored_in_turn,
+    resize,
+)
 from stages.kinds.image_classification.schema import Augment
+
+EVERY = torch.ones(60, dtype=torch.bool)
 
 
 def limits(**changes: float | bool) -> Augment:
@@ -35,12 +42,12 @@ def shifted(image: Tensor, down: int, across: int) -> Tensor:
 
 def test_without_limits_images_stay_as_they_are() -> None:
     images = pictures(5, 8)
-    assert torch.equal(augment(images, limits(), generator()), images)
+    assert torch.equal(augment(images, limits(), generator(), EVERY[:5]), images)
 
 
 def test_a_shift_is_by_whole_pixels_over_a_mirrored_border() -> None:
     images = pictures(60, 10)
-    changed = augment(images, limits(translate=0.2), generator())
+    changed = augment(images, limits(translate=0.2), generator(), EVERY[:60])
     moves = {
         (down, across): shift
         for down in range(-2, 3)
@@ -59,7 +66,7 @@ def test_a_shift_is_by_whole_pixels_over_a_mirrored_border() -> None:
 
 def test_about_half_of_the_images_are_mirrored() -> None:
     images = pictures(400, 6)
-    changed = augment(images, limits(flip=True), generator())
+    changed = augment(images, limits(flip=True), generator(), mirrored_in_turn(400, 0, 0))
     mirrored = (changed == images.flip(-1)).all(dim=(1, 2, 3))
     same = (changed == images).all(dim=(1, 2, 3))
     assert (mirrored ^ same).all()
@@ -77,14 +84,25 @@ def test_any_change_keeps_shape_and_range(
     side: int, translate: float, flip: bool, rotate: float
 ) -> None:
     params = limits(translate=translate, flip=flip, rotate=rotate)
-    changed = augment(pictures(3, side), params, generator())
+    changed = augment(pictures(3, side), params, generator(), EVERY[:3])
     assert changed.shape == (3, 2, side, side)
     assert 0 <= changed.min() <= changed.max() <= 1 + 1e-6
 
 
+def test_each_image_is_mirrored_in_every_other_epoch() -> None:
+    first, second, third = (mirrored_in_turn(50, seed=3, epoch=epoch) for epoch in range(3))
+    assert torch.equal(first, ~second)
+    assert torch.equal(first, third)
+    assert 10 < int(first.sum()) < 40
+    assert not torch.equal(first, mirrored_in_turn(50, seed=4, epoch=0))
+
+
 def test_the_same_generator_gives_the_same_changes() -> None:
     images, params = pictures(9, 8), limits(translate=0.3, flip=True)
-    assert torch.equal(augment(images, params, generator(3)), augment(images, params, generator(3)))
+    assert torch.equal(
+        augment(images, params, generator(3), EVERY[:9]),
+        augment(images, params, generator(3), EVERY[:9]),
+    )
 
 
 def test_reducing_keeps_the_mean_of_an_even_image() -> None:
