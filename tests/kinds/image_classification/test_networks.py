@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.project import default_task, merge, read_params
+from support.project import default_task, merge, read_params, with_frozen_features
 from torch import nn
 
 from stages.core.errors import UserError
@@ -133,20 +133,10 @@ def test_a_network_that_cannot_be_built_is_one_line(changes: dict[str, Any], mes
 def test_a_frozen_network_needs_images_of_a_pixel_at_its_last_level(
     size: int | None, key: str
 ) -> None:
-    settings = {
-        "model": "tiny_cnn",
-        "channels": [4] * 5,
-        "initial_weights": "start.safetensors",
-        "size": size,
-        "regularisation": [1.0],
-        "max_iterations": 10,
-        "max_samples": 10,
-    }
     params = read_params()
-    section = params["tasks"]["image"]["baseline"]
-    section["methods"].append("frozen_features")
-    section["frozen_features"] = settings
+    section = params["tasks"]["image"]
+    with_frozen_features(section, "start.safetensors", channels=[4] * 5, size=size)
     with pytest.raises(UserError, match=rf"{key} \(given 8\) must be at least 16: baseline\."):
         check_params(params)
-    settings["size"] = 16
+    section["baseline"]["frozen_features"]["size"] = 16
     check_params(params)
