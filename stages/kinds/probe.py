@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
-    from stages.core.schema import Runtime
     from stages.training.loop import TrainingRun
 
 STAGE_SECONDS = 30.0  # of all stages together, for starting Python and importing libraries, about
@@ -121,12 +120,10 @@ def _load() -> float:
     return os.getloadavg()[0]
 
 
-def _competing_threads(runtime: "Runtime", device: "torch.device") -> int | None:
-    """Return `threads` as `Moment.seconds_to` takes it."""
+def busy_load(threads: int) -> float | None:
+    """Return the load before the first measurement if this machine is busy, otherwise None."""
     cores = os.cpu_count() or 1
-    threads = min(runtime.threads, cores)
-    # No smaller network must be proposed because something else runs for a moment.
-    return threads if device.type == "cpu" and is_busy(_load(), cores, threads) else None
+    return _load() if is_busy(_load(), cores, min(threads, cores)) else None
 
 
 def time_training(task: Task, write_samples: WriteSamples) -> Timing:
@@ -144,12 +141,14 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     from stages.training.devices import launch_fabric
 
     runtime = task.runtime.model_copy(update={"devices": 1})
-    size = task.params.train.batch_size // task.runtime.devices
+    size = max(1, task.params.train.batch_size // task.runtime.devices)
     train = task.params.train.model_copy(update={"batch_size": size})
     params = task.params.model_copy(update={"train": train})
     set_deterministic(runtime)
     fabric = launch_fabric(runtime)
-    threads = _competing_threads(runtime, fabric.device)
+    # No smaller network must be proposed because something else runs for a moment.
+    busy = fabric.device.type == "cpu" and busy_load(runtime.threads) is not None
+    threads = min(runtime.threads, os.cpu_count() or 1) if busy else None
     setup_seconds = []
     with scratch_folder() as root:
         scratch = _ScratchTask(task.name, task.kind, params, runtime, root)
