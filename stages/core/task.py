@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 DATA = Path("data")
+# Params that may name a file or folder which no stage writes.
+_INPUTS = (
+    "prepare.path",
+    "train.initial_weights",
+    "baseline.frozen_features.initial_weights",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,20 @@ class Task:
     def evidence(self) -> Path:
         """Return the folder of the evidence pack, which is in git."""
         return Path("evidence") / self.name
+
+    def input_paths(self) -> dict[str, str]:
+        """Return the files and folders that the params name and no stage writes, by key: `prepare.path`.
+
+        A name that is no path, such as `imagenet`, is among them: no such file exists.
+        """
+        paths = {}
+        for key in _INPUTS:
+            value = self.params
+            for name in key.split("."):
+                value = getattr(value, name, None)
+            if value is not None:
+                paths[key] = value
+        return paths
 
     def key(self, path: str) -> str:
         """Return the full key of a param: `tasks.image.train.epochs` for `train.epochs`."""

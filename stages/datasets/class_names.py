@@ -1,9 +1,11 @@
-"""Names of classes that a reader could take for one another."""
+"""How many classes there may be, and names of classes that a reader could take for one another."""
 
 import unicodedata
 from collections.abc import Iterable
 
 from stages.core.errors import UserError
+
+MAX_CLASSES = 1000  # in a column of labels
 
 
 def require_distinct(names: Iterable[str], source: str, remedy: str) -> None:

@@ -14,8 +14,8 @@ from stages.evaluation.classification_metrics import Predictions, metric_score, 
 from stages.evaluation.data_warnings import (
     label_noise,
     mean_cross_entropy,
-    never_predicted,
     require_logged_loss,
+    unrecognised_classes,
     warning_rows,
 )
 from stages.evaluation.metric_significance import compare_predictions, metric_interval
@@ -237,7 +237,7 @@ def evaluate_classifier(
                 probabilities,
                 validation_labels,
             )
-    warnings += never_predicted(validation, dataset.classes)
+    warnings += unrecognised_classes(validation, dataset.classes)
     baseline = read_json(task.folder("baseline") / "baseline.json")
     baselines = read_arrays(task.folder("baseline") / "test.safetensors")
     predictions = tabulate_predictions(dataset, seeds, baselines, baseline["strongest"], validation)

@@ -1,4 +1,4 @@
-"""Checks of an evaluation: label noise, classes never predicted, weights that do not fit their log."""
+"""Checks of an evaluation: label noise, classes never recognised, weights that do not fit their log."""
 
 import math
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ MAX_CONCENTRATION = 0.45
 # scratch on clean reviews, which contradicts up to 24% of its confident half of training samples, 25.5%
 # to 38.0% (8 seeds).
 MAX_VALIDATION_CONTRADICTED = 0.2
-NEVER_PREDICTS = "never predicts"  # the start of a warning's name; the class follows
-# Validation samples of a class, at least, for a recall of 0 to be a warning.
-MIN_SAMPLES = 3
+# The start of a warning's name; the class follows. "Never recognises": it is predicted, but always wrongly.
+NEVER_PREDICTS, NEVER_RECOGNISES = "never predicts", "never recognises"
+MIN_VALIDATION_SAMPLES = 3  # of a class, for a recall of 0 to be a warning
 # How far a loss may be from the one in the log, by the precision of training.
 _TOLERANCE, _REDUCED_PRECISION_TOLERANCE = 1e-3, 0.05
 
@@ -87,12 +87,12 @@ def _contradicted(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return contradicted
 
 
-def never_predicted(validation: "pd.DataFrame", classes: Sequence[str]) -> list[Diagnostic]:
+def unrecognised_classes(validation: "pd.DataFrame", classes: Sequence[str]) -> list[Diagnostic]:
     """Return a warning for each class of which the primary seed's model recognises no sample.
 
     Args:
         validation: a row a validation sample: label, and each seed's predicted label, the primary seed
-            first. Classes with fewer than `MIN_SAMPLES` samples are left out.
+            first. Classes with fewer than `MIN_VALIDATION_SAMPLES` samples are left out.
         classes: their names.
     """
     labels = validation["label"].to_numpy(dtype=np.int64)
@@ -101,8 +101,9 @@ def never_predicted(validation: "pd.DataFrame", classes: Sequence[str]) -> list[
     for label, name in enumerate(classes):
         of_class = labels == label
         recognised = (seeds[of_class] == label).sum(axis=0)
-        if of_class.sum() < MIN_SAMPLES or recognised[0] > 0:
+        if of_class.sum() < MIN_VALIDATION_SAMPLES or recognised[0] > 0:
             continue
+        is_predicted = bool((seeds[:, 0] == label).any())
         observed = (
             f"of {int(of_class.sum())} validation samples of class {name} ({of_class.mean():.1%} of "
             f"all), the primary seed's model recognises none; {int((recognised == 0).sum())} of "
@@ -112,7 +113,8 @@ def never_predicted(validation: "pd.DataFrame", classes: Sequence[str]) -> list[
             "train.class_weights: balanced, with evaluate.metric: balanced_accuracy or macro_f1, which "
             "accuracy hides; then more samples of the class"
         )
-        warnings.append(Diagnostic(f"{NEVER_PREDICTS} class {name}", observed, remedy))
+        failure = NEVER_RECOGNISES if is_predicted else NEVER_PREDICTS
+        warnings.append(Diagnostic(f"{failure} class {name}", observed, remedy))
     return warnings
 
 

@@ -13,8 +13,8 @@ from stages.evaluation.failure_causes import (
     FAR,
     Change,
     likely_causes,
-    main_diagnosis,
     next_step,
+    shared_diagnoses,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def analyse_classifier(
         training: by diagnosis, as `next_step` takes them.
     """
     folder, params = task.folder("evaluate"), task.params.failures
-    diagnosis = main_diagnosis(
+    diagnoses = shared_diagnoses(
         read_json(task.folder("train") / "diagnostics.json"),
         read_json(folder / "data_warnings.json"),
         len(task.params.train.seeds),
@@ -93,7 +93,7 @@ def analyse_classifier(
             summary["causes"],
             task.params.train,
             changes,
-            diagnosis,
+            diagnoses,
             training,
         ),
     )

@@ -46,10 +46,10 @@ def compare_classifiers(before: "Path", after: "Path", task: "Task") -> Experime
     predictions_before, predictions_after = (
         read_csv(path, dtype={"id": str}) for path in (before, after)
     )
-    return compare_predictions(predictions_before, predictions_after, task.params.evaluate)
+    return compare_runs(predictions_before, predictions_after, task.params.evaluate)
 
 
-def compare_predictions(
+def compare_runs(
     before: "pd.DataFrame", after: "pd.DataFrame", params: "EvaluateClassifier"
 ) -> ExperimentResult:
     """Return `evaluate.metric` on validation data before and after a change, and the verdict.

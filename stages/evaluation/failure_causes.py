@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation.data_warnings import NEVER_PREDICTS
+from stages.evaluation.data_warnings import NEVER_PREDICTS, NEVER_RECOGNISES
 from stages.training.diagnostics import (
     NO_LOSS_DECREASE,
     OVERFITTING,
@@ -47,6 +47,7 @@ CAUSES = {
 DIAGNOSES = (
     NO_LOSS_DECREASE,
     NEVER_PREDICTS,
+    NEVER_RECOGNISES,
     UNDERTRAINED,
     UNDERFITTING,
     PLATEAU,
@@ -145,6 +146,7 @@ def training_changes(
     return {
         NO_LOSS_DECREASE: [far],
         NEVER_PREDICTS: [balanced],
+        NEVER_RECOGNISES: [balanced],
         UNDERTRAINED: [longer, *larger],
         UNDERFITTING: [*larger, longer],
         PLATEAU: [faster, *larger],
@@ -167,24 +169,25 @@ class Diagnosis:
     seeds: int
 
 
-def main_diagnosis(
+def shared_diagnoses(
     diagnostics: Sequence[Mapping[str, Any]], warnings: Sequence[Mapping[str, Any]], seeds: int
-) -> Diagnosis | None:
-    """Return the first of `DIAGNOSES` that at least half of the seeds have; None for none.
+) -> list[Diagnosis]:
+    """Return those of `DIAGNOSES` that at least half of the seeds have, in that order.
 
     Args:
         diagnostics: of training: seed, name, observed.
         warnings: of the data: name, observed; they are of all seeds.
         seeds: how many seeds there are.
     """
+    shared = []
     for name in DIAGNOSES:
         observed = [row["observed"] for row in diagnostics if row["name"] == name]
         if 2 * len(observed) >= seeds:
-            return Diagnosis(name, observed[0], len(observed))
+            shared.append(Diagnosis(name, observed[0], len(observed)))
         of_data = [row["observed"] for row in warnings if row["name"].startswith(name)]
         if of_data:
-            return Diagnosis(name, "; ".join(of_data), seeds)
-    return None
+            shared.append(Diagnosis(name, "; ".join(of_data), seeds))
+    return shared
 
 
 def next_step(
@@ -192,10 +195,12 @@ def next_step(
     causes: Mapping[str, int],
     params: Any,
     changes: Mapping[str, Change],
-    diagnosis: Diagnosis | None = None,
+    diagnoses: Sequence[Diagnosis] = (),
     training: Mapping[str, Sequence[Change]] | None = None,
 ) -> dict[str, Any]:
     """Return the change for what was diagnosed, else for the most frequent cause of failure.
+
+    Of the diagnoses the first one decides for which a change is left that the params do not have.
 
     Of equally frequent causes the first in the order of `CAUSES` decides. Where `changes` has none
     for it, or its change is already in the params, the step is longer training.
@@ -205,8 +210,8 @@ def next_step(
         causes: number of cases by cause.
         params: of the stage train.
         changes: by cause.
-        diagnosis: of training or data; None for none.
-        training: by diagnosis, the first to try first; those already in the params are left out.
+        diagnoses: of training and data, the most fundamental one first.
+        training: by diagnosis, the first to try first.
     """
     cause = max(CAUSES, key=lambda name: causes.get(name, 0))
     longer: Change = (
@@ -215,22 +220,28 @@ def next_step(
         "longer training lets the models of more seeds agree on samples that only some predict correctly",
     )
     cases, total = causes.get(cause, 0), sum(causes.values())
-    proposals = training.get(diagnosis.name, ()) if diagnosis and training else ()
-    open_proposals = [change for change in proposals if not _is_set(change, params)]
-    if diagnosis and open_proposals:
-        (key, value, effect), *_ = open_proposals
+    diagnosis, change = next(
+        (
+            (diagnosis, change)
+            for diagnosis in diagnoses
+            for change in (training or {}).get(diagnosis.name, ())
+            if not _is_set(change, params)
+        ),
+        (None, changes.get(cause, longer)),
+    )
+    if diagnosis:
         reason = f"Diagnosed for {diagnosis.seeds} seeds, {diagnosis.name}: {diagnosis.observed}"
     else:
-        change = changes.get(cause, longer)
-        key, value, effect = longer if _is_set(change, params) else change
+        change = longer if _is_set(change, params) else change
         reason = (
             f'{cases} of {total} failure cases have the likely cause "{cause}": {CAUSES[cause]}'
         )
+    key, value, effect = change
     key = f"{section}.{key}"
     value_text = str(value).replace(" ", "").lower()
     return {
         "change": {key: value},
-        "diagnosis": diagnosis.name if diagnosis and open_proposals else None,
+        "diagnosis": diagnosis.name if diagnosis else None,
         "cause": cause,
         "cause_definition": CAUSES[cause],
         "cases": cases,

@@ -272,12 +272,17 @@ def inverse_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the factor on logits (n, classes) that minimises the log loss of `labels` (n,).
 
     Temperature scaling (Guo et al., 2017, section 4.2): it turns margins into probabilities and changes
-    no prediction.
+    no prediction. Samples of a class that is never predicted are left out: each would have an endless loss,
+    and the smallest factor would be the best. Without other samples the factor is 1.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     rows = np.arange(len(labels))
+    possible = logits[rows, labels] > NEVER / 2
+    if not possible.any():
+        return 1.0
+    logits, labels, rows = logits[possible], labels[possible], np.arange(possible.sum())
 
     def loss(factor: float) -> float:
         return float(-log_softmax(factor * logits, axis=1)[rows, labels].mean())

@@ -146,7 +146,7 @@ class _Cells:
         random = np.random.default_rng(params.seed)
         total = int(self.counts.sum())
         parts = []
-        for size in self._sizes(params.resamples):
+        for size in self._sizes(params.resamples, "bootstrap"):
             drawn = random.multinomial(total, self.counts / total, size=size)
             parts.append(
                 [
@@ -174,7 +174,7 @@ class _Cells:
             columns[1] - columns[0] for columns in (self.predicted, self.correct)
         ]  # of the first method's totals by an exchange of one sample
         extreme = 0
-        for size in self._sizes(params.resamples):
+        for size in self._sizes(params.resamples, "permutations"):
             exchanged = random.binomial(self.counts, 0.5, size=(size, len(self.counts)))
             moved = [exchanged @ columns for columns in change]
             first, second = (
@@ -189,8 +189,8 @@ class _Cells:
             extreme += int((np.abs(second - first) >= abs(after - before) - 1e-12).sum())
         return (1 + extreme) / (1 + params.resamples)
 
-    def _sizes(self, resamples: int) -> Iterator[int]:
+    def _sizes(self, resamples: int, title: str) -> Iterator[int]:
         width = max(len(self.counts), self.true.shape[1])
         part = max(1, _VALUES_AT_ONCE // width)
-        for start in progress(range(0, resamples, part), "bootstrap"):
+        for start in progress(range(0, resamples, part), title):
             yield min(part, resamples - start)

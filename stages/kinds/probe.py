@@ -1,8 +1,10 @@
 """The time of a task on this machine, from a few training steps on made-up samples of the same shape."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from stages.core.task import Task
 from stages.kinds.plans import Cost, SplitSizes
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
     from stages.training.loop import TrainingRun
@@ -21,6 +24,7 @@ _BATCHES = 6  # of made-up training samples
 _STEP_SECONDS = 2.0  # after which no further step is timed
 _VALIDATION_SAMPLES = 32
 _UNEVEN = 1.2  # wall time over processor time for each thread, on an idle machine, at most
+_OWN_LOAD = 0.5  # of the survey of the data, which comes before
 
 WriteSamples = Callable[[Path, int, int], None]
 
@@ -77,19 +81,21 @@ class Moment:
     processor: float
 
     @classmethod
-    def read(cls) -> "Moment":
-        """Return the present moment."""
+    def read(cls, device: "torch.device") -> "Moment":
+        """Return the moment at which `device` has finished all work that it was sent."""
+        if device.type != "cpu":
+            import torch
+
+            torch.accelerator.synchronize(device)
         return cls(time.perf_counter(), time.process_time())
 
     def seconds_to(self, later: "Moment", threads: int | None) -> float:
         """Return the seconds to a later moment, as on an idle machine.
 
-        Where other programs keep the processor busy, the processor time says what an idle one would
-        take: no smaller network must be proposed because something else runs for a moment.
-
         Args:
             later: the later moment.
-            threads: that compute; None: a GPU computes, and only the clock counts.
+            threads: where other programs keep the processor busy, those that compute: the processor time
+                then says what an idle machine would take. None: only the clock counts.
         """
         wall = later.wall - self.wall
         if threads is None:
@@ -97,10 +103,34 @@ class Moment:
         return min(wall, _UNEVEN * (later.processor - self.processor) / threads)
 
 
+def is_busy(load: float, cores: int, threads: int) -> bool:
+    """Return whether other programs leave fewer cores than there are threads to compute.
+
+    Args:
+        load: the mean number of running processes, before the measurement.
+        cores: of the machine.
+        threads: at most as many as cores.
+    """
+    return load > cores - threads + _OWN_LOAD
+
+
+@cache
+def _load() -> float:
+    """Return the load of the last minute, the same in further calls: a measurement is load as well."""
+    return os.getloadavg()[0]
+
+
+def busy_load(threads: int) -> float | None:
+    """Return the load before the first measurement if this machine is busy, otherwise None."""
+    cores = os.cpu_count() or 1
+    return _load() if is_busy(_load(), cores, min(threads, cores)) else None
+
+
 def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     """Train the task's network for a few steps on made-up samples; return the time that it takes.
 
-    The kind's own training run is measured, so that whatever it does in a step counts.
+    The kind's own training run is measured, so that whatever it does in a step counts. Of several devices
+    one is measured, with its share of each batch: further processes would start this command again.
 
     Args:
         task: its params say what is trained.
@@ -110,19 +140,24 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     from stages.core.runtime import set_deterministic
     from stages.training.devices import launch_fabric
 
-    set_deterministic(task.runtime)
-    fabric = launch_fabric(task.runtime)
-    size = task.params.train.batch_size
-    threads = task.runtime.threads if fabric.device.type == "cpu" else None
+    runtime = task.runtime.model_copy(update={"devices": 1})
+    size = max(1, task.params.train.batch_size // task.runtime.devices)
+    train = task.params.train.model_copy(update={"batch_size": size})
+    params = task.params.model_copy(update={"train": train})
+    set_deterministic(runtime)
+    fabric = launch_fabric(runtime)
+    # No smaller network must be proposed because something else runs for a moment.
+    busy = fabric.device.type == "cpu" and busy_load(runtime.threads) is not None
+    threads = min(runtime.threads, os.cpu_count() or 1) if busy else None
     setup_seconds = []
     with scratch_folder() as root:
-        scratch = _ScratchTask(task.name, task.kind, task.params, task.runtime, root)
+        scratch = _ScratchTask(task.name, task.kind, params, runtime, root)
         for batches in (1, 1, _BATCHES):  # the first one loads libraries and weights
             write_samples(scratch.folder("prepare"), batches * size, _VALIDATION_SAMPLES)
-            start = Moment.read()
+            start = Moment.read(fabric.device)
             training_run = task.module("train").training_runs(scratch, fabric)
-            setup_seconds.append(start.seconds_to(Moment.read(), threads))
-        step, validation = _time_steps(training_run(task.params.train.seeds[0]), fabric, threads)
+            setup_seconds.append(start.seconds_to(Moment.read(fabric.device), threads))
+        step, validation = _time_steps(training_run(train.seeds[0]), fabric, threads)
     setup = max(0.0, setup_seconds[-1] - setup_seconds[-2]) / ((_BATCHES - 1) * size)
     return Timing(step, validation / _VALIDATION_SAMPLES, setup)
 
@@ -136,16 +171,16 @@ def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tu
 
     def batches(epoch: int) -> Iterator[Any]:
         for batch in run.batches(epoch):
-            times.append(Moment.read())
+            times.append(Moment.read(fabric.device))
             yield batch
             if len(times) > 1 and time.perf_counter() - times[1].wall > _STEP_SECONDS:
                 break
-        times.append(Moment.read())
+        times.append(Moment.read(fabric.device))
 
     def validate(model: Any) -> dict[str, float]:
-        start = Moment.read()
+        start = Moment.read(fabric.device)
         scores = run.validate(model)
-        validation_seconds.append(start.seconds_to(Moment.read(), threads))
+        validation_seconds.append(start.seconds_to(Moment.read(fabric.device), threads))
         return scores
 
     fit(replace(run, batches=batches, validate=validate, epochs=1), fabric, title="timing")
@@ -157,7 +192,9 @@ def _time_steps(run: "TrainingRun", fabric: "Fabric", threads: int | None) -> tu
 def write_dataset(
     folder: Path, classes: list[str], training: int, validation: int, **note: object
 ) -> None:
-    """Write the table and the note of made-up samples, whose labels take turns.
+    """Write the table and the note of made-up samples, whose labels take turns in each split.
+
+    So training has the classes of validation, unless it is the smaller one.
 
     Args:
         folder: of the stage prepare.
@@ -170,9 +207,9 @@ def write_dataset(
 
     from stages.core.files import write_all
 
-    count = training + validation
-    rows = range(count)
-    samples = pd.DataFrame({"row": rows, "id": rows, "label": [row % len(classes) for row in rows]})
+    rows = range(training + validation)
+    labels = [number % len(classes) for count in (training, validation) for number in range(count)]
+    samples = pd.DataFrame({"row": rows, "id": rows, "label": labels})
     samples["group"] = samples["id"]
     samples["split"] = ["train"] * training + ["validation"] * validation
     write_all(folder, {"samples.csv": samples, "dataset.json": {"classes": classes, **note}})

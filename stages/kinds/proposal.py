@@ -210,7 +210,9 @@ def common_settings(
             f"test {test:g}, validation {validation:g}",
             f"{total} samples: about {sizes.train} to train on, {sizes.validation} and {sizes.test}"
             + "".join(
-                f"; official {name} data stay" for name in official if name and official[name]
+                f"; official {name} data stay"
+                for name in ("validation", "test")
+                if official.get(name)
             ),
         ),
         *([Setting("train.class_weights", "balanced", balance)] if unbalanced else []),

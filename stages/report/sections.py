@@ -127,7 +127,7 @@ def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
         Text(
             "No problem diagnosed. The training log of every seed was checked for a loss that does not "
             "decrease, for too short training, underfitting, a plateau and overfitting, and the model's "
-            "results for label noise, copying, and classes that it never predicts. A loss that is not "
+            "results for label noise, copying, and classes that it never recognises. A loss that is not "
             "finite would have stopped training."
         ),
         machine,

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +36,6 @@ RULE = (
 )
 STAGES = ("prepare", "check", "baseline", "train", "evaluate")
 _SEED_STEP = 1000  # between the training seeds of two reruns
-# Params that may name files which git does not have.
-_PATHS = (("prepare", "path"), ("train", "initial_weights"))
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Setting:
     runtime: Mapping[str, Any]
     seed_shift: int = 0
 
-    def apply(self, clone: Path, task: str) -> None:
+    def apply(self, clone: Path, task: "Task") -> None:
         """Change the params of a clone."""
         from stages.core.params import read_yaml
         from stages.kinds.params import FILE
 
         params = read_yaml(clone / FILE)
         params["runtime"] |= self.runtime
-        sections = params["tasks"][task]
+        sections = params["tasks"][task.name]
         sections["train"]["seeds"] = [seed + self.seed_shift for seed in sections["train"]["seeds"]]
-        for section, key in _PATHS:
-            path = sections[section].get(key)
-            if path and not (clone / path).exists() and Path(path).exists():
-                sections[section][key] = str(Path(path).resolve())
+        for key, path in task.input_paths().items():
+            if not (clone / path).exists() and Path(path).exists():
+                *names, last = key.split(".")
+                reduce(getitem, names, sections)[last] = str(Path(path).resolve())
         (clone / FILE).write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML
 
     def require_device(self, runtime: "Runtime") -> None:
@@ -185,7 +185,7 @@ def rerun_metrics(task: "Task", setting: Setting, clone: Path) -> dict[str, Any]
     from stages.core.files import read_json
     from stages.core.processes import last_line, run_command
 
-    setting.apply(clone, task.name)
+    setting.apply(clone, task)
     for stage in STAGES:
         result = run_command(clone, "python", "-m", f"stages.{stage}", task.name)
         if result.returncode:

@@ -59,7 +59,11 @@ def scheduled(
             **_plan_values(schedule.plan, schedule.epochs, schedule.seeds),
         },
         settings=(*proposal.settings, *_settings(schedule)),
-        remarks=(*proposal.remarks, *_remarks(schedule, ladder, budget)),
+        remarks=(
+            *proposal.remarks,
+            *_busy_remarks(runtime),
+            *_time_remarks(schedule, ladder, budget),
+        ),
     )
 
 
@@ -88,15 +92,14 @@ def _settings(schedule: Schedule) -> tuple[Setting, ...]:
     )
 
 
-def _remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[str]:
-    return [*_busy_remarks(), *_time_remarks(schedule, ladder, budget)]
-
-
-def _busy_remarks() -> list[str]:
+def _busy_remarks(runtime: "Runtime") -> list[str]:
     """Say that the machine is busy: the estimates are for an idle one."""
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if load <= cores:
+    from stages.kinds.probe import busy_load
+
+    load = busy_load(runtime.threads)
+    if load is None:
         return []
+    cores = os.cpu_count()
     return [
         f"this machine is busy (load {load:.1f} on {cores} cores); the times are those of an idle one"
     ]

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from stages.core.task import Task
 
-# Params that may name files which git does not have.
-_INPUTS = (("prepare", "path"), ("train", "initial_weights"))
-
 
 def clone_head(folder: Path) -> Path:
     """Clone HEAD of the current folder's repository into `folder`, which must be absent or empty."""
@@ -36,9 +33,8 @@ def read_tasks(clone: Path) -> "dict[str, Task]":
 
 def link_local_inputs(clone: Path, task: "Task") -> None:
     """Link the data and weights that the task's params name and git does not have into a clone."""
-    for section, key in _INPUTS:
-        name = getattr(getattr(task.params, section), key, None)
-        if not name or Path(name).is_absolute():
+    for name in task.input_paths().values():
+        if Path(name).is_absolute():
             continue
         link = clone / name
         if Path(name).exists() and not link.exists():

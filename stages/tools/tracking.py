@@ -146,9 +146,8 @@ def untracked_inputs(task: "Task") -> list[str]:
         inputs.append(tracking.pointer)
     elif tracking.storage is not Storage.OUTSIDE:
         inputs.append(Path(path))
-    weights = getattr(task.params.train, "initial_weights", None)
-    if weights and Path(weights).exists() and is_inside(weights):
-        inputs.append(Path(weights))
+    weights = [file for key, file in task.input_paths().items() if key != "prepare.path"]
+    inputs += [Path(file) for file in weights if Path(file).exists() and is_inside(file)]
     missing = [item for item in inputs if _lacks_files(item)]
     for item in missing:
         if _has_files(item) or (item.is_file() and not _has_files(item.parent)):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.runtime import seed_for
+from stages.training.batches import random_batches
 from stages.training.loop import Scores, TrainingRun
 from stages.training.schedules import RISE, SCHEDULES
 
@@ -33,15 +33,14 @@ def shuffled_batches(
 
     Args:
         count: training samples.
-        size: of a batch, over all processes.
+        size: of a batch, over all processes; at most `count`.
         seed: the run's.
         epoch: from 0.
         fabric: rank and number of processes.
     """
     share = size // fabric.world_size
-    order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(count)
-    for step in range(count // size):
-        indices = order[step * size + fabric.global_rank * share :][:share]
+    for batch in random_batches(count, size, seed, epoch):
+        indices = batch[fabric.global_rank * share :][:share]
         yield np.sort(indices)  # the memory map is read forwards
 
 

@@ -8,8 +8,8 @@ from stages.core.errors import EvidenceError
 from stages.evaluation.data_warnings import (
     label_noise,
     mean_cross_entropy,
-    never_predicted,
     require_logged_loss,
+    unrecognised_classes,
 )
 
 LN2 = float(np.log(2))
@@ -40,16 +40,23 @@ def validation(*seeds: list[int]) -> pd.DataFrame:
 
 def test_a_class_of_which_no_sample_is_recognised_is_a_warning() -> None:
     found = [0] * 20 + [1] + [0] * 9
-    (warning,) = never_predicted(validation([0] * 30, found, [1] * 20 + [0] * 10), ["a", "b", "c"])
+    table = validation([0] * 30, found, [1] * 20 + [0] * 10)
+    (warning,) = unrecognised_classes(table, ["a", "b", "c"])
     assert warning.name == "never predicts class b"
     assert warning.observed.startswith("of 8 validation samples of class b (26.7% of all), ")
     assert "2 of 3 seeds do the same" in warning.observed
     assert "class_weights: balanced" in warning.remedy
 
 
+def test_a_class_that_is_predicted_for_samples_of_others_only_is_named_so() -> None:
+    (warning,) = unrecognised_classes(validation([1] + [0] * 29, [0] * 30), ["a", "b", "c"])
+    assert warning.name == "never recognises class b"
+    assert "2 of 2 seeds do the same" in warning.observed
+
+
 def test_a_recognised_class_or_one_of_two_samples_is_no_warning() -> None:
     found = [0] * 20 + [1] + [0] * 9  # class 2 is not recognised either, but has 2 samples
-    assert never_predicted(validation(found, [0] * 30), ["a", "b", "c"]) == []
+    assert unrecognised_classes(validation(found, [0] * 30), ["a", "b", "c"]) == []
 
 
 def test_weights_that_give_the_logged_loss_pass() -> None:

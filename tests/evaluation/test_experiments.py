@@ -7,7 +7,7 @@ import pytest
 from support.project import default_task
 
 from stages.core.errors import UserError
-from stages.evaluation.experiments import compare_classifiers, compare_predictions
+from stages.evaluation.experiments import compare_classifiers, compare_runs
 
 WRONG, RIGHT = [0] * 100, [1] * 100  # predicted labels; every true label is 1
 
@@ -32,7 +32,7 @@ def test_the_verdict_is_paired_and_every_seed_confirms_it(
     before: list[list[int]], after: list[list[int]], verdict: str
 ) -> None:
     params = default_task("workshop").params.evaluate
-    result = compare_predictions(predictions(*before), predictions(*after), params)
+    result = compare_runs(predictions(*before), predictions(*after), params)
     assert result.verdict == verdict
     assert result.before == f"accuracy {before[0][0]:.4f} (n 100)"
     assert result.after == f"accuracy {after[0][0]:.4f} (n 100)"
@@ -41,7 +41,7 @@ def test_the_verdict_is_paired_and_every_seed_confirms_it(
 def test_equal_predictions_are_not_better() -> None:
     params = default_task("workshop").params.evaluate
     same = predictions(RIGHT)
-    assert compare_predictions(same, same, params).verdict not in {"better", "worse"}
+    assert compare_runs(same, same, params).verdict not in {"better", "worse"}
 
 
 def test_other_samples_are_refused(tmp_path: Path) -> None:

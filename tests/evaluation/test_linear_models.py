@@ -269,3 +269,13 @@ def test_the_temperature_fits_the_share_of_correct_predictions(correct: int) -> 
     share = correct / 10
     expected = math.log(share / (1 - share))
     assert inverse_temperature(logits, labels) == pytest.approx(expected, abs=2e-3)
+
+
+def test_samples_of_a_class_without_training_samples_leave_the_temperature_as_it_is() -> None:
+    logits = np.array([[0.0, 1.0, NEVER]] * 5 + [[1.0, 0.0, NEVER]] * 5)
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1])
+    scale = inverse_temperature(logits, labels)
+    assert scale == pytest.approx(math.log(4), abs=2e-3)
+    more, unknown = np.concatenate([logits, logits[:3]]), np.array([2, 2, 2])
+    assert inverse_temperature(more, np.concatenate([labels, unknown])) == pytest.approx(scale)
+    assert inverse_temperature(logits[:3], unknown) == 1.0

@@ -173,3 +173,14 @@ def test_the_smallest_detectable_gain_is_detected_four_times_in_five(
     variance = (gain + 2 * regressions - gain**2) * sum(1 / n for n in counts) / len(counts) ** 2
     z = scipy.stats.norm.ppf([0.975, 0.8]).sum()
     assert gain == pytest.approx(z * np.sqrt(variance), rel=1e-6)
+
+
+def test_long_work_says_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.0)
+    labels = np.array([0, 1] * 10)
+    compare_predictions(labels, labels, 1 - labels[None], 2, params("macro_f1"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert "bootstrap, " in first
+    assert "permutations, " in second

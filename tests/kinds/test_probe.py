@@ -1,11 +1,13 @@
 """The time of a training, measured with a few steps of it."""
 
+import os
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from support.project import default_task
 
 from stages.datasets.dataset import read_dataset
@@ -13,7 +15,7 @@ from stages.datasets.images.packed import open_packed
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.image_proposal import write_noise_images
 from stages.kinds.plans import Cost, SplitSizes
-from stages.kinds.probe import STAGE_SECONDS, Moment, Timing, time_training
+from stages.kinds.probe import STAGE_SECONDS, Moment, Timing, is_busy, time_training
 from stages.kinds.text_classification.propose import write_sampled_texts
 
 
@@ -40,7 +42,9 @@ def test_made_up_texts_are_those_of_the_table(tmp_path: Path) -> None:
     write_sampled_texts(tmp_path, 3, 2, texts=["one two", "three"], classes=["a", "b"])
     texts = [*PackedTexts(tmp_path / "texts.bin")]
     assert texts == ["0 one two", "1 three", "2 one two", "3 three", "4 one two"]
-    assert read_dataset(tmp_path).labels("train").tolist() == [0, 1, 0]
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels("train").tolist() == [0, 1, 0]
+    assert dataset.labels("validation").tolist() == [0, 1]
 
 
 def test_the_kind_s_own_training_is_timed() -> None:
@@ -59,6 +63,59 @@ def test_the_kind_s_own_training_is_timed() -> None:
         steps.append(timing.step)
     assert steps[0] < steps[1]
     assert sorted(Path.cwd().glob("data/prepare/*")) == before
+
+
+def test_one_of_several_devices_is_timed_with_its_share_of_a_batch() -> None:
+    """No further process starts: it would run this test again."""
+    task = default_task("workshop")
+    share = task.params.train.batch_size // 2
+    runtime = task.runtime.model_copy(update={"devices": 2})
+    training = []
+
+    def write(folder: Path, count: int, validation: int) -> None:
+        training.append(count)
+        write_noise_images(folder, count, validation, size=16, channels=1, classes=3)
+
+    assert time_training(replace(task, runtime=runtime), write).step > 0
+    assert "LOCAL_RANK" not in os.environ
+    assert training[0] == share
+
+
+def test_more_classes_than_a_batch_with_balanced_weights_can_be_timed() -> None:
+    """Each class of the validation samples must have a training sample, or their loss is not finite."""
+    task = default_task("workshop")
+    train = task.params.train.model_copy(update={"batch_size": 64, "class_weights": "balanced"})
+    params = task.params.model_copy(update={"train": train})
+    write = partial(write_noise_images, size=16, channels=1, classes=600)
+    assert time_training(replace(task, params=params), write).sample > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_the_work_of_a_gpu_is_timed_and_not_its_start() -> None:
+    device = torch.device("cuda")
+    matrix = torch.ones(8192, 8192, device=device)
+    matrix @ matrix  # the first product loads libraries
+    start = Moment.read(device)
+    for _ in range(20):
+        matrix @ matrix
+    launched = time.perf_counter() - start.wall
+    assert start.seconds_to(Moment.read(device), threads=None) > 3 * launched
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "threads", "busy"),
+    [
+        (0.3, 2, 2, False),
+        (1.0, 2, 2, True),
+        (5, 16, 8, False),
+        (12, 16, 8, True),
+        (0.2, 16, 16, False),
+    ],
+)
+def test_a_machine_is_busy_if_it_leaves_fewer_cores_than_threads(
+    load: float, cores: int, threads: int, *, busy: bool
+) -> None:
+    assert is_busy(load, cores, threads) == busy
 
 
 def test_a_busy_machine_counts_as_idle() -> None:

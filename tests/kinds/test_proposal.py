@@ -88,7 +88,10 @@ def test_a_test_set_too_small_for_the_gain_is_said() -> None:
 def test_official_data_are_named() -> None:
     official = {"train": 500, "test": 100}
     _, settings = common_settings({"a": 300, "b": 300}, split_sizes(600, official), official, 0.01)
-    assert settings[0].reason.endswith("official train data stay; official test data stay")
+    assert settings[0].reason.endswith(" and 100; official test data stay")
+    official["validation"] = 50
+    _, settings = common_settings({"a": 300, "b": 300}, split_sizes(600, official), official, 0.01)
+    assert settings[0].reason.endswith("; official validation data stay; official test data stay")
 
 
 def test_batches_and_epochs_follow_from_the_samples() -> None:

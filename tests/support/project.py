@@ -149,6 +149,21 @@ def tiny(params: dict[str, Any]) -> None:
         merge(params["tasks"][name], changes)
 
 
+def with_frozen_features(section: dict[str, Any], weights: str, **changes: Any) -> None:
+    """Add the baseline of a frozen tiny_cnn, whose weights are a file, to a classifier's params."""
+    settings = {
+        "model": "tiny_cnn",
+        "channels": [8, 16],
+        "initial_weights": weights,
+        "size": None,
+        "regularisation": [1.0],
+        "max_iterations": 10,
+        "max_samples": 10,
+    }
+    section["baseline"]["methods"].append("frozen_features")
+    section["baseline"]["frozen_features"] = {**settings, **changes}
+
+
 def default_task(name: str) -> Task:
     """Return a task with the params of the project."""
     return load_tasks(load_params(ROOT / "params.yaml"))[name]

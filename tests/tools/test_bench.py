@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.project import ROOT, TASKS, default_task, read_params
+from support.project import ROOT, TASKS, default_task, read_params, with_frozen_features
 
 from stages.core.errors import UserError
+from stages.kinds.params import check_params, load_tasks
 from stages.kinds.registry import KINDS
 from stages.tools.bench import TASK_GOALS, VARIATIONS, select_figures
 from stages.tools.cli import make_parser
@@ -67,11 +68,15 @@ def test_data_that_git_does_not_have_are_linked_into_a_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, clone = tmp_path / "project", tmp_path / "clone"
-    task = default_task("image")
+    params = read_params()
+    with_frozen_features(params["tasks"]["image"], "start.safetensors")
+    task = load_tasks(check_params(params))["image"]
     (project / task.params.prepare.path).mkdir(parents=True)
+    (project / "start.safetensors").touch()
     clone.mkdir()
     monkeypatch.chdir(project)
     link_local_inputs(clone, task)
+    assert (clone / "start.safetensors").resolve() == project / "start.safetensors"
     link = clone / task.params.prepare.path
     assert link.resolve() == project / task.params.prepare.path
     link.unlink()

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from support.project import ROOT, change_params, commit, evidence, read_params, run
+from support.project import (
+    ROOT,
+    change_params,
+    commit,
+    evidence,
+    read_params,
+    run,
+    with_frozen_features,
+)
 
 from stages.core.errors import UserError
 from stages.kinds.params import load_params, load_tasks
@@ -41,15 +49,20 @@ def test_a_setting_is_written_into_params(tmp_path: Path, monkeypatch: pytest.Mo
     before = read_params()
     params = read_params()
     params["tasks"]["image"]["prepare"]["path"] = "photos"
+    with_frozen_features(params["tasks"]["image"], "start.safetensors")
+    (project / "start.safetensors").touch()
     (clone / "params.yaml").write_text(json.dumps(params))
     monkeypatch.chdir(project)
-    Setting("x", {"threads": 7}, 1000).apply(clone, "image")
+    task = load_tasks(load_params(clone / "params.yaml"))["image"]
+    Setting("x", {"threads": 7}, 1000).apply(clone, task)
     after = read_params(clone)
     assert load_params(clone / "params.yaml").runtime.threads == 7
     section = after["tasks"]["image"]
     seeds = before["tasks"]["image"]["train"]["seeds"]
     assert section["train"]["seeds"] == [seed + 1000 for seed in seeds]
     assert section["prepare"]["path"] == str(project / "photos")
+    weights = section["baseline"]["frozen_features"]["initial_weights"]
+    assert weights == str(project / "start.safetensors")
     assert after["tasks"]["workshop"] == before["tasks"]["workshop"]
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from support.images import draw_noise
-from support.project import commit, new_project, run
+from support.project import commit, new_project, read_params, run, with_frozen_features
 
 from stages.core.errors import UserError
-from stages.kinds.params import load_tasks
+from stages.kinds.params import check_params, load_tasks
 from stages.tools.cli import main
 from stages.tools.tracking import Storage, track, tracking_of, untrack, untracked_inputs
 
@@ -159,6 +159,15 @@ def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
     other = type(task)("photos", task.kind, params, task.runtime)
     with pytest.raises(UserError, match=r"git does not hold all of own/photos\.dvc"):
         untracked_inputs(other)
+
+
+def test_an_experiment_gets_the_weights_of_a_frozen_baseline(project: Path) -> None:
+    params = read_params(project)
+    with_frozen_features(params["tasks"]["image"], "start.safetensors")
+    (project / "start.safetensors").touch()
+    before = untracked_inputs(load_tasks()["image"])
+    task = load_tasks(check_params(params))["image"]
+    assert untracked_inputs(task) == [*before, "start.safetensors"]
 
 
 def test_a_relative_path_to_a_place_outside_cannot_be_tried(project: Path) -> None:

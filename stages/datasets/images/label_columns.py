@@ -6,6 +6,7 @@ from itertools import islice
 
 from stages.core.errors import UserError
 from stages.core.schema import Labels
+from stages.datasets.class_names import MAX_CLASSES
 from stages.datasets.images.folder_tree import FolderTree
 from stages.datasets.images.label_table import file_finder
 from stages.datasets.tables.reading import SUFFIXES, Table, find_tables, official_split
@@ -13,7 +14,6 @@ from stages.datasets.tables.reading import SUFFIXES, Table, find_tables, officia
 _SAMPLED_ROWS, _SAMPLED_TABLES = 500, 5
 _NAMES_FILES = 0.5  # share of the sampled rows whose files exist, from which a column names files
 _SAYS_FOLDER = 0.9  # share of rows whose label is a folder of the file: the table says nothing new
-_MAX_CLASSES = 1000
 _LABEL_NAMES = re.compile(
     r"(label|class|category|target|diagnosis|dx|species|breed|kind|type|y)([ _-]?(name|id))?s?",
     re.IGNORECASE,
@@ -82,7 +82,7 @@ def _are_splits(cells: Sequence[str]) -> bool:
 
 def _may_be_classes(cells: Sequence[str]) -> bool:
     classes = len({cell for cell in cells if cell})
-    return 2 <= classes <= min(_MAX_CLASSES, max(2, len(cells) // 2))  # noqa: PLR2004
+    return 2 <= classes <= min(MAX_CLASSES, max(2, len(cells) // 2))  # noqa: PLR2004
 
 
 def _without_synonyms(columns: Mapping[str, Sequence[str]]) -> list[str]:

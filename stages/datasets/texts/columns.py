@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stages.core.errors import UserError
+from stages.datasets.class_names import MAX_CLASSES
 
 TEXT = (
     *("text", "review", "sentence", "content", "comment", "body", "message", "description"),
@@ -22,7 +23,6 @@ GROUP = (
 )
 SPLIT = ("split", "set", "subset", "partition", "part", "fold")
 FEW_VALUES = 50  # of a column of labels that no heading shows, and of a slice
-_MOST_CLASSES = 1000  # of one with the heading of labels
 _ROWS_OF_VALUE = 5  # rows that a label has on average, at least
 _MIN_GROUPS = 10
 
@@ -123,7 +123,7 @@ def assign_roles(
     candidates = [
         column
         for column in rest.values()
-        if 2 <= column.distinct <= _limit(rows, _MOST_CLASSES) and column.heading in LABEL  # noqa: PLR2004
+        if 2 <= column.distinct <= _limit(rows, MAX_CLASSES) and column.heading in LABEL  # noqa: PLR2004
     ]
     label = named.get("label") or _label_column(candidates, rest.values(), rows, source)
     rest.pop(label.name, None)

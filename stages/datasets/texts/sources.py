@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
-from stages.datasets.class_names import require_distinct
+from stages.datasets.class_names import MAX_CLASSES, require_distinct
 from stages.datasets.ledger import SourceNote
 from stages.datasets.tables.faults import (
     ID,
@@ -39,7 +39,6 @@ EMBEDDED_SHA256 = {  # of reviews.csv and hard.csv
     "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
     "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
 }
-MAX_CLASSES = 1000
 _MAX_QUOTED = 60  # characters of a cell that a message quotes
 _MAX_HEADER = 500  # characters of a header that a message quotes
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")

@@ -117,6 +117,19 @@ def frozen_features(size: int, sizes: SplitSizes) -> tuple[int, float]:
     return side, seconds
 
 
+def baseline_seconds(training: int, channels: int, size: int) -> float:
+    """Return the estimated time of fitting the baselines, which see block means of large images.
+
+    Args:
+        training: number of training images.
+        channels: 1 or 3.
+        size: pixels a side of the images.
+    """
+    from stages.kinds.image_classification.baseline import SIDE
+
+    return _BASELINE_SECONDS * training * channels * min(size, SIDE) ** 2
+
+
 def _frozen_section(side: int) -> str:
     """Return the section `baseline.frozen_features` as what follows its colon."""
     if not side:
@@ -148,7 +161,7 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     values, settings = common_settings(survey.counts, sizes, official, _REGRESSIONS)
     hinted = options.groups or images.proposal.group_hint or survey.labels
     remarks = () if hinted else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
-    baselines = _BASELINE_SECONDS * sizes.train * channels * size**2
+    baselines = baseline_seconds(sizes.train, channels, size)
     frozen_size, frozen_seconds = frozen_features(size, sizes)
     flip = suits_mirroring(path, layout_choice(path, survey))
     look = "look the same" if flip else "do not look the same"

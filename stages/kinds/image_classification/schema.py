@@ -56,6 +56,17 @@ def _check_blocks(model: str, channels: list[int], blocks: list[int] | None) -> 
         )
 
 
+def _check_sides(sizes: dict[str, int], model: str, channels: list[int], channels_key: str) -> None:
+    """Check that images of each of `sizes`, pixels by key, have a pixel left at a network's last level."""
+    least = 2 ** (len(channels) - 1)
+    for key, size in sizes.items():
+        if model == "tiny_cnn" and size < least:
+            raise ValueError(
+                f"{key} (given {size}) must be at least {least}: {channels_key} names {len(channels)} "
+                "levels, each at half the side of the one before"
+            )
+
+
 class LogisticRegression(Section):
     """Logistic regression, its C chosen on validation data."""
 
@@ -172,16 +183,6 @@ class ImageClassification(TaskSections):
     failures: Failures
 
     @model_validator(mode="after")
-    def _sides_can_be_halved(self) -> Self:
-        least = 2 ** (len(self.train.channels) - 1)
-        if self.train.model == "tiny_cnn" and self.prepare.size < least:
-            raise ValueError(
-                f"prepare.size (given {self.prepare.size}) must be at least {least}: train.channels "
-                f"names {len(self.train.channels)} levels, each at half the side of the one before"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _low_resolution_is_lower(self) -> Self:
         low = self.train.low_resolution
         if low is not None and low.size >= self.prepare.size:
@@ -189,4 +190,18 @@ class ImageClassification(TaskSections):
                 f"train.low_resolution.size (given {low.size}) must be below prepare.size "
                 f"({self.prepare.size})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sides_can_be_halved(self) -> Self:
+        train, frozen = self.train, self.baseline.frozen_features
+        sizes = {"prepare.size": self.prepare.size}
+        if train.low_resolution is not None:
+            sizes["train.low_resolution.size"] = train.low_resolution.size
+        _check_sides(sizes, train.model, train.channels, "train.channels")
+        if frozen is not None:
+            size = frozen.size or self.prepare.size
+            key = "baseline.frozen_features.size" if frozen.size else "prepare.size"
+            channels = "baseline.frozen_features.channels"
+            _check_sides({key: size}, frozen.model, frozen.channels or [], channels)
         return self

@@ -1,6 +1,6 @@
 """Inputs of the flow: images from -1 to 1, and points on the paths from noise to images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -84,18 +84,3 @@ def validation_points(dataset: "Dataset", images: np.ndarray) -> ValidationPoint
     pixels = to_signed(images[dataset.rows("validation")[drawn]])
     labels = torch.from_numpy(dataset.labels("validation")[drawn])
     return ValidationPoints(random_point(pixels, generator), labels)
-
-
-def shuffled_batches(count: int, batch_size: int, purpose: str, epoch: int) -> Iterator[np.ndarray]:
-    """Yield an epoch's batches of indices, in random order; a last, smaller batch is dropped.
-
-    Args:
-        count: of samples.
-        batch_size: where there are fewer samples, one batch holds them all.
-        purpose: names the random stream.
-        epoch: from 0.
-    """
-    order = np.random.default_rng(seed_for(purpose, "order", epoch)).permutation(count)
-    batch_size = min(batch_size, count)
-    for start in range(0, count - batch_size + 1, batch_size):
-        yield order[start : start + batch_size]

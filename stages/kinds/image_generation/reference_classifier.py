@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from stages.core.runtime import seed_for, torch_device
-from stages.kinds.image_generation.inputs import shuffled_batches
+from stages.training.batches import random_batches
 from stages.training.classification import Batch, classification_run
 from stages.training.image_networks import (
     ImageClassifier,
@@ -48,7 +48,7 @@ def fit_reference_classifier(
     fit_normalisation(model, images, rows["train"])
 
     def batches(epoch: int) -> Iterator[Batch]:
-        for indices in shuffled_batches(len(rows["train"]), params.batch_size, "judge", epoch):
+        for indices in random_batches(len(rows["train"]), params.batch_size, "judge", epoch):
             pixels = to_tensor(images[rows["train"][indices]])
             yield fabric.to_device(((pixels,), labels["train"][indices]))
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.runtime import seed_for
-from stages.kinds.image_generation.inputs import Sampler, flat_to_pixels, shuffled_batches
+from stages.kinds.image_generation.inputs import Sampler, flat_to_pixels
+from stages.training.batches import random_batches
 from stages.training.loop import Scores, TrainingRun
 from stages.training.loop import fit as run_training
 from stages.training.schedules import one_cycle
@@ -99,7 +100,7 @@ def fit_vae(
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         epoch_generator = torch.Generator().manual_seed(seed_for("vae noise", epoch))
-        for indices in shuffled_batches(len(images), params.batch_size, "vae", epoch):
+        for indices in random_batches(len(images), params.batch_size, "vae", epoch):
             drawn = torch.randn(len(indices), params.latent, generator=epoch_generator)
             yield fabric.to_device((images[indices], labels[indices], drawn))
 

@@ -1,6 +1,5 @@
 """Failure cases of a text classifier, the words behind them, and the one change to try first."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,13 @@ from stages.evaluation.failure_causes import (
 from stages.kinds.text_classification.model import load, predict_batches
 from stages.kinds.text_classification.predict import WordWeights, word_weights
 from stages.kinds.text_classification.schema import MINILM_LAYERS
+from stages.kinds.text_classification.word_budget import within_budget
 
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.kinds.text_classification.schema import FailuresOfTexts, TrainTexts
 
 _USUAL_RATE = 0.0003  # of AdamW, for Transformers
-_MAX_WORDS_READ = 300_000  # to weigh words; MiniLM multiplies and adds 14 million times for each
 _MIN_TEXTS = 10  # of a bucket, for its share of errors to be compared
 
 
@@ -77,15 +76,6 @@ def _word_weights(task: "Task", dataset: Dataset, texts: list[str]) -> list[Word
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
     log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
     return word_weights(model, texts, log_probabilities, max_tokens, device)
-
-
-def within_budget(texts: Sequence[str], max_tokens: int) -> int:
-    """Return for how many of `texts`, from the first, the words can be weighed in a few minutes.
-
-    Each word that the model reads is removed once, and the rest of the text is read again.
-    """
-    lengths = np.array([min(len(text.split()), max_tokens) for text in texts])
-    return max(1, int(np.searchsorted(np.cumsum(lengths**2), _MAX_WORDS_READ, side="right")))
 
 
 def known_failure(buckets: pd.DataFrame, baseline: str) -> dict[str, Any]:

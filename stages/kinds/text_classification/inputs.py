@@ -39,7 +39,7 @@ def sorted_batches(lengths: np.ndarray, size: int = _BATCH_SIZE) -> Iterator[np.
         yield order[start : start + size]
 
 
-def shuffled_batches(
+def batches_of_similar_length(
     lengths: np.ndarray, size: int, random: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Yield random batches of `size` indices, each of texts of similar length.

@@ -10,6 +10,7 @@ from stages.datasets.dataset import SPLITS
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification.artifacts import artifacts
 from stages.kinds.text_classification.schema import MINILM_LAYERS
+from stages.report.classes import MOST_ROWS
 from stages.report.classifier_sections import classification_document
 from stages.report.document import Block, Command, Facts, Quote, Quotes, Table, Text
 from stages.report.formatting import (
@@ -33,7 +34,6 @@ _MAX_NEIGHBOURS = 2  # nearest training texts that the page shows with a case
 _MAX_WORDS = 200  # of a text that the page shows
 _MAX_NEIGHBOUR = 600  # characters of a nearest training text that the page shows
 _MAX_FAILURES = 40  # failure cases that the page shows; the file has all
-_MAX_BUCKETS = 20  # rows of the table of buckets on the page; the file has all
 _MAX_SLICES = 40  # rows of the table of slices on the page; the file has all
 _HIGHLIGHTS = (
     "Green words speak for the predicted class, orange ones against it; the weight of a word is the "
@@ -259,12 +259,10 @@ def _buckets_of(outputs: TextOutputs) -> str | None:
 def _bucket_table(outputs: TextOutputs) -> Table:
     table = outputs.buckets
     extent = ""
-    if len(table) > _MAX_BUCKETS:
+    if len(table) > MOST_ROWS:
         share = (table["model"] / table["count"]).sort_values(ascending=False, kind="stable")
-        table = table.loc[share.index[:_MAX_BUCKETS]]
-        extent = (
-            f"; the {_MAX_BUCKETS} of {len(share)} with the highest share of the model's errors"
-        )
+        table = table.loc[share.index[:MOST_ROWS]]
+        extent = f"; the {MOST_ROWS} of {len(share)} with the highest share of the model's errors"
     methods = {name: f"{name}: errors" for name in table.columns.drop(["bucket", "count"])}
     by = _buckets_of(outputs) or "the true class"
     caption = f"Test errors of each method by bucket (buckets by {by}{extent})"

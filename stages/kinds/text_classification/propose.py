@@ -30,6 +30,7 @@ from stages.kinds.proposal import (
     yaml_list,
     yaml_scalar,
 )
+from stages.kinds.text_classification.word_budget import weighing_seconds
 
 _LISTED = 5  # small classes that a message names
 _REGRESSIONS = 0.05  # evaluate.assumed_regressions of the template
@@ -44,6 +45,9 @@ _PREPARING_SECONDS = 5e-4  # of one text: packing it, looking for its near dupli
 _BASELINE_SECONDS = 2e-3  # of one training text, for the linear models
 _EMBEDDING_SECONDS = 4e-3  # of one training text, for frozen MiniLM
 _MOST_EMBEDDED = 5_000  # baseline.frozen_minilm.max_samples of the template
+_MOST_WEIGHED = (
+    212  # failures.explain and failures.show of the template: texts whose words are weighed
+)
 
 
 def propose(path: Path, name: str, options: DataOptions) -> Proposal:
@@ -99,7 +103,8 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             plans(sizes),
             sizes,
             partial(write_sampled_texts, texts=texts, classes=survey.classes),
-            _other_seconds(counts.total(), sizes.train),
+            _other_seconds(counts.total(), sizes.train)
+            + weighing_seconds(texts, min(_MOST_WEIGHED, sizes.test), max_tokens),
         ),
     )
 

@@ -12,9 +12,9 @@ from stages.core.runtime import seed_for
 from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification.inputs import (
+    batches_of_similar_length,
     pad_states,
     pad_tokens,
-    shuffled_batches,
     sorted_batches,
     token_counts,
 )
@@ -72,7 +72,7 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
         def batches(epoch: int) -> Iterator[Batch]:
             random = np.random.default_rng(seed_for(seed, "order", epoch))
             torch.manual_seed(seed_for(seed, "dropout", epoch, fabric.global_rank))
-            for indices in shuffled_batches(lengths["train"], size, random):
+            for indices in batches_of_similar_length(lengths["train"], size, random):
                 yield make_batch("train", indices[fabric.global_rank * share :][:share])
 
         model = fresh_model(task, len(dataset.classes), seed)

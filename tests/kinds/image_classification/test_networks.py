@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.project import default_task, merge, read_params
+from support.project import default_task, merge, read_params, with_frozen_features
 from torch import nn
 
 from stages.core.errors import UserError
@@ -108,6 +108,14 @@ def test_sgd_decays_weights_and_neither_biases_nor_norms() -> None:
             "train.low_resolution.size (given 8) must be",
         ),
         ({"low_resolution": {"share": 1.0, "size": 6}}, "train.low_resolution.share"),
+        (
+            {
+                "model": "tiny_cnn",
+                "channels": [4, 4, 4, 4],
+                "low_resolution": {"share": 0.5, "size": 4},
+            },
+            "train.low_resolution.size (given 4) must be at least 8: train.channels names 4 levels",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_built_is_one_line(changes: dict[str, Any], message: str) -> None:
@@ -117,3 +125,18 @@ def test_a_network_that_cannot_be_built_is_one_line(changes: dict[str, Any], mes
         check_params(params)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "key"), [(8, "baseline.frozen_features.size"), (None, "prepare.size")]
+)
+def test_a_frozen_network_needs_images_of_a_pixel_at_its_last_level(
+    size: int | None, key: str
+) -> None:
+    params = read_params()
+    section = params["tasks"]["image"]
+    with_frozen_features(section, "start.safetensors", channels=[4] * 5, size=size)
+    with pytest.raises(UserError, match=rf"{key} \(given 8\) must be at least 16: baseline\."):
+        check_params(params)
+    section["baseline"]["frozen_features"]["size"] = 16
+    check_params(params)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.project import read_params
 
 from stages.kinds.image_classification.model import imagenet_file
-from stages.kinds.image_classification.propose import frozen_features, plans
+from stages.kinds.image_classification.propose import baseline_seconds, frozen_features, plans
 from stages.kinds.image_proposal import SIZES
 from stages.kinds.params import check_params
 from stages.kinds.plans import SplitSizes
@@ -56,6 +56,12 @@ def test_every_plan_is_allowed(size: int, train: int) -> None:
 def test_more_images_need_fewer_epochs(train: int, more: int) -> None:
     few, many = (plans(32, SplitSizes(count, 1, 1))[-1].epochs for count in (train, train + more))
     assert few >= many
+
+
+def test_baselines_take_no_longer_for_images_larger_than_their_blocks() -> None:
+    assert baseline_seconds(50_000, 3, 32) == pytest.approx(61, rel=0.02)
+    assert baseline_seconds(50_000, 3, 128) == baseline_seconds(50_000, 3, 32)
+    assert baseline_seconds(50_000, 3, 16) == baseline_seconds(50_000, 3, 32) / 4
 
 
 def test_large_images_meet_a_coarse_stem_and_small_ones_few_levels() -> None:

@@ -17,7 +17,6 @@ from stages.kinds.image_generation.check import check_first_velocity_loss
 from stages.kinds.image_generation.inputs import (
     point_on_path,
     random_point,
-    shuffled_batches,
     to_pixels,
     to_signed,
 )
@@ -142,14 +141,6 @@ def test_the_generator_alone_determines_the_point() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not torch.equal(first.images, different.images)
     assert not torch.equal(first.times, different.times)
-
-
-def test_shuffled_batches_hold_each_sample_once_and_drop_a_smaller_one() -> None:
-    batches = list(shuffled_batches(10, 3, "judge", 0))
-    assert [len(batch) for batch in batches] == [3, 3, 3]
-    assert len(np.unique(np.concatenate(batches))) == 9
-    assert np.concatenate(batches).tolist() != sorted(np.concatenate(batches).tolist())
-    assert [len(batch) for batch in shuffled_batches(5, 64, "judge", 0)] == [5]
 
 
 # The solver.

@@ -1,10 +1,13 @@
 """Texts are put into the right slices and buckets, and errors are counted in each."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from support.texts import default_text_task
 
+from stages.kinds.proposal import DataOptions
 from stages.kinds.text_classification.baseline import KEYWORDS, NEGATION
 from stages.kinds.text_classification.evaluate import (
     bucket_of,
@@ -15,8 +18,10 @@ from stages.kinds.text_classification.evaluate import (
     length_slices,
     negation_buckets,
 )
-from stages.kinds.text_classification.failures import changes, known_failure, within_budget
+from stages.kinds.text_classification.failures import changes, known_failure
 from stages.kinds.text_classification.pack import describe_training
+from stages.kinds.text_classification.propose import propose
+from stages.kinds.text_classification.word_budget import weighing_seconds, within_budget
 
 TRAIN = default_text_task().params.train
 
@@ -144,6 +149,26 @@ def test_the_longer_the_texts_the_fewer_are_explained(words: int, count: int) ->
     texts = ["so " * words] * 500
     assert within_budget(texts, 128) == count
     assert within_budget(texts[:1], 512) == 1
+
+
+def test_the_time_of_weighing_words_grows_with_the_square_of_the_length_up_to_the_budget() -> None:
+    short = weighing_seconds(["so " * 10], 100, 128)
+    assert 0.5 < short < 10  # 10,000 words
+    assert weighing_seconds(["so " * 20], 100, 128) == pytest.approx(4 * short)
+    assert weighing_seconds(["so " * 20], 100, 10) == pytest.approx(short)
+    assert weighing_seconds(["so " * 200], 10_000, 256) == pytest.approx(30 * short)
+
+
+def test_the_proposed_time_contains_that_of_weighing_words(tmp_path: Path) -> None:
+    times = []
+    for words in (5, 50):
+        rows = [f"{'so ' * words}{number},{'ab'[number % 2]}" for number in range(60)]
+        table = tmp_path / f"{words}.csv"
+        table.write_text("\n".join(["text,label", *rows]))
+        ladder = propose(table, "words", DataOptions(text="text", label="label")).ladder
+        assert ladder is not None
+        times.append(ladder.other_seconds)
+    assert times[1] - times[0] > 2  # 12 or more test texts of 51 words
 
 
 @pytest.mark.parametrize(("large", "bucket"), [(10, "large"), (9, "small")])

@@ -18,8 +18,8 @@ from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification import train
 from stages.kinds.text_classification.inputs import (
+    batches_of_similar_length,
     pad_tokens,
-    shuffled_batches,
     sorted_batches,
 )
 from stages.kinds.text_classification.model import predict_batches
@@ -176,14 +176,14 @@ def test_sorted_batches_have_each_text_once_and_the_shortest_first(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 40), st.integers(0, 8), st.integers(0, 1000))
-def test_shuffled_batches_are_full_have_similar_lengths_and_no_text_twice(
+def test_batches_of_similar_length_are_full_have_similar_lengths_and_no_text_twice(
     size: int, count: int, surplus: int, seed: int
 ) -> None:
     lengths = np.random.default_rng(seed).integers(1, 129, size * count + surplus)
 
     def draw() -> list[list[int]]:
         random = np.random.default_rng(seed)
-        return [batch.tolist() for batch in shuffled_batches(lengths, size, random)]
+        return [batch.tolist() for batch in batches_of_similar_length(lengths, size, random)]
 
     batches = draw()
     assert draw() == batches
@@ -196,10 +196,10 @@ def test_shuffled_batches_are_full_have_similar_lengths_and_no_text_twice(
         assert all(shorter[1] <= longer[0] for shorter, longer in pairwise(ranges))
 
 
-def test_shuffled_batches_differ_each_time_and_use_every_text_in_the_end() -> None:
+def test_batches_of_similar_length_differ_each_time_and_use_every_text_in_the_end() -> None:
     lengths = np.random.default_rng(0).integers(1, 129, 1003)
     random = np.random.default_rng(1)
-    epochs = [list(shuffled_batches(lengths, 10, random)) for _ in range(8)]
+    epochs = [list(batches_of_similar_length(lengths, 10, random)) for _ in range(8)]
     left_out = [set(range(1003)) - set(np.concatenate(batches).tolist()) for batches in epochs]
     assert all(len(indices) == 3 for indices in left_out)
     assert not set.intersection(*left_out)
