@@ -195,7 +195,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "space": ("text, label\n", COLUMNS, "'label' is missing", "'text', ' label'"),
     "no header": ("A fine film.,positive\n", COLUMNS, "'text' is missing", "'A fine film.'"),
     "pipes": ("text|label\nx|positive\n", COLUMNS, "'text' is missing", "'text|label'"),
-    "doubled": ("text,label,text\n", COLUMNS, "'text' occurs more than once", "'label'"),
+    "doubled": ("text,label,text\n", COLUMNS, "'text' occurs twice", "'label'"),
     "only a mark": (b"\xef\xbb\xbf", COLUMNS, "'text' is missing", "header has"),
     "an empty line": ("\n", COLUMNS, "'text' is missing", "header has"),
     "id": ("text,label,who,shop,year\n", FULL, "'id' is missing", "'who', 'shop'"),
@@ -204,7 +204,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "doubled slice": (
         "text,label,id,who,shop,year,shop\n",
         FULL,
-        "'shop' occurs more than once",
+        "'shop' occurs twice",
         "'year', 'shop'",
     ),
 }
@@ -214,7 +214,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
 def test_a_missing_or_doubled_column_is_refused_with_the_header(tmp_path: Path, name: str) -> None:
     data, columns, problem, header = HEADERS[name]
     line = error_message(tmp_path, data, columns)
-    assert line.startswith(f"column {problem}")
+    assert f": column {problem}" in line
     assert "; the header has " in line
     assert header in line
     assert f"tasks.{NAME}.prepare.columns" in line
@@ -230,7 +230,10 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_all_missing_columns_are_named_at_once(tmp_path: Path) -> None:
     line = error_message(tmp_path, "words,mood\nx,positive\n")
-    assert line.startswith("column 'text' is missing, column 'label' is missing; the header has")
+    assert line.startswith(
+        f"tasks.{NAME}.prepare.columns.text: column 'text' is missing; "
+        f"tasks.{NAME}.prepare.columns.label: column 'label' is missing; the header has"
+    )
 
 
 def test_a_header_that_is_not_csv_is_called_the_header(tmp_path: Path) -> None:

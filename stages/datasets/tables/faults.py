@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from stages.core.errors import UserError
 
@@ -31,7 +31,18 @@ _MOST_LISTED = (
 _LONGEST_LIST = 200  # characters of the classes that the line names
 _SHOWN_ROWS = 3  # rows of a kind that the line names
 
-Sample = TypeVar("Sample")
+_MAX_QUOTED = 60  # characters of a cell that a message quotes
+
+
+class SplitSample(Protocol):
+    """A sample of a table."""
+
+    @property
+    def split(self) -> str:
+        """Return the official split, "" for none."""
+
+
+Sample = TypeVar("Sample", bound=SplitSample)
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,11 @@ class Fault:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
+def quote(cell: str) -> str:
+    """Return a cell in quotation marks, for messages; of a long one its beginning."""
+    return repr(cell if len(cell) <= _MAX_QUOTED else cell[:_MAX_QUOTED] + "...")
+
+
 @dataclass(frozen=True)
 class FaultyRow:
     """A row that cannot be used.
@@ -59,12 +75,14 @@ class FaultyRow:
         location: for messages: "row 7 (line 9)".
         label: its class where that is known, "" otherwise.
         fault: what is wrong with it.
+        split: its official split where that is known, "" otherwise.
     """
 
     name: str
     location: str
     label: str
     fault: Fault
+    split: str = ""
 
 
 @dataclass
@@ -74,10 +92,14 @@ class FaultCount:
     Attributes:
         rows: how many rows were read, sound ones included.
         counts: faulty rows by kind.
+        sound_splits: the official splits that have a row to use.
+        faulty_splits: those that have a faulty row.
     """
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    sound_splits: set[str] = field(default_factory=set)
+    faulty_splits: set[str] = field(default_factory=set)
     _first: dict[str, list[str]] = field(default_factory=dict)
 
     def watch(self, rows: Iterable[Sample | FaultyRow]) -> Iterator[Sample | FaultyRow]:
@@ -86,12 +108,15 @@ class FaultCount:
             self.rows += 1
             if isinstance(row, FaultyRow):
                 self.add(row)
+            else:
+                self.sound_splits.add(row.split)
             yield row
 
     def add(self, row: FaultyRow) -> None:
         """Count a faulty row."""
         kind, detail = row.fault.kind, row.fault.detail
         self.counts[kind] += 1
+        self.faulty_splits.add(row.split)
         first = self._first.setdefault(kind, [])
         if len(first) < _SHOWN_ROWS:
             first.append(f"{row.location}: {detail}" if detail else row.location)
@@ -109,7 +134,8 @@ class FaultCount:
     ) -> None:
         """Refuse the table, unless its faulty rows may be left out.
 
-        Rows after a quote that is never closed are never left out: nothing shows how many they are.
+        Rows after a quote that is never closed are never left out: nothing shows how many they are. Nor
+        are all rows of an official split, for other data would be drawn in their place.
 
         Args:
             source: the file or folder, for the message.
@@ -123,7 +149,8 @@ class FaultCount:
         allowed = unreadable == "list" or (
             unreadable is None and self.counts.total() <= _MOST_LISTED * self.rows
         )
-        if not self.counts or (allowed and not self.counts[OPEN_QUOTE]):
+        lost = sorted(self.faulty_splits - self.sound_splits - {""})
+        if not self.counts or (allowed and not lost and not self.counts[OPEN_QUOTE]):
             return
         kinds = [
             f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN_ROWS else ''})"
@@ -136,7 +163,13 @@ class FaultCount:
             for kind in self.counts
             if kind in _REMEDIES
         )
-        choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
+        if lost:
+            choice = (
+                f"; these are all official {' and '.join(lost)} data: to have others drawn in their place, "
+                "take them out of the source"
+            )
+        else:
+            choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
         raise UserError(
             f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {', '.join(kinds)}; "
             f"correct or remove them{''.join(remedies)}{choice}"
