@@ -100,9 +100,10 @@ def survey_images(
     choice = LayoutChoice(name, "--layout", "prepare.labels", layout, labels, guess=True)
     contents = read_folder(root, choice)
     usable = [file for file in contents.files if not file.problem]
-    visible = [file for file in usable if file.split != "test"]
+    inspectable = [file for file in usable if file.split != "test"]
     samples = [
-        _inspect(root / file.path) for file in visible[:: -(-len(visible) // SAMPLE_SIZE) or 1]
+        _inspect(root / file.path)
+        for file in inspectable[:: -(-len(inspectable) // SAMPLE_SIZE) or 1]
     ]
     images = [image for image in samples if image is not None]
     if not images:
@@ -122,7 +123,7 @@ def survey_images(
             if split in splits
         },
         [*contents.remarks, *_problem_remarks(contents.files), *_depth_remarks(max(bits))],
-        None if contents.labels and contents.labels.group else _group_hint(visible),
+        None if contents.labels and contents.labels.group else _group_hint(inspectable),
         [*sizes],
         Counter(modes),
         all(grey),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
+from stages.core.progress import progress
 from stages.datasets.class_names import require_distinct
 from stages.datasets.ledger import SourceNote
 from stages.datasets.tables.faults import (
@@ -192,7 +193,8 @@ def _number_alike(
     """Return whether an id is in two of the tables, as where each numbers its rows from 0."""
     earlier: set[str] = set()
     for table, places in zip(tables, indices, strict=True):
-        ids = {row.cells[places[column]].strip() for row in table.rows() if not row.fault} - {""}
+        rows = progress(table.rows(), "comparing ids")
+        ids = {row.cells[places[column]].strip() for row in rows if not row.fault} - {""}
         if earlier & ids:
             return True
         earlier |= ids
