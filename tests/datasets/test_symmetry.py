@@ -15,19 +15,31 @@ CHOICE = LayoutChoice("photos", "--layout", "prepare.labels")
 
 def test_classes_that_are_their_own_mirror_images() -> None:
     rows = np.tile(np.arange(8.0)[:, None], (1, 8))  # brightness by row: a mirror changes nothing
-    images = np.stack([rows, rows[::-1]] * 4)
-    assert mirror_symmetry(images, np.array([0, 1] * 4)) == pytest.approx(1)
+    images = np.stack([rows, rows[::-1]] * 12)
+    assert mirror_symmetry(images, np.array([0, 1] * 12)) == pytest.approx(1)
 
 
 def test_classes_that_are_each_other_s_mirror_images() -> None:
     columns = np.tile(np.arange(8.0), (8, 1))
-    images = np.stack([columns, columns[:, ::-1]] * 4)
-    assert mirror_symmetry(images, np.array([0, 1] * 4)) == pytest.approx(-1)
+    images = np.stack([columns, columns[:, ::-1]] * 12)
+    assert mirror_symmetry(images, np.array([0, 1] * 12)) == pytest.approx(-1)
 
 
 def test_one_class_and_no_images_say_nothing() -> None:
     assert mirror_symmetry(np.zeros((8, 4, 4)), np.zeros(8, dtype=int)) == 0
     assert mirror_symmetry(np.zeros((8, 4, 4)), np.repeat([0, 1], 4)) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_classes_whose_means_do_not_differ_show_nothing(seed: int) -> None:
+    """Stripes / and \\ at any phase: the mean of each class is grey, and a mirror swaps the classes."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], 40)
+    x, y = np.meshgrid(np.arange(16), np.arange(16))
+    direction = np.where(labels, 1, -1)[:, None, None]
+    phase = random.uniform(0, 2 * np.pi, (80, 1, 1))
+    images = 0.5 + 0.5 * np.sin(0.8 * (x + direction * y) + phase)
+    assert mirror_symmetry(images, labels) == 0
 
 
 def test_digits_must_not_be_mirrored() -> None:
@@ -42,7 +54,7 @@ def write(folder: Path, name: str, pixels: np.ndarray) -> None:
 
 
 def test_files_are_read_from_training_data_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
@@ -54,7 +66,9 @@ def test_files_are_read_from_training_data_only(
             turned = pixels.T + random.uniform(0, 40, (16, 16))
             write(Path("photos/test", label), str(index), turned)
     Path("photos/train/up/broken.png").write_bytes(b"no image")
+    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0)
     assert suits_mirroring(Path("photos"), CHOICE)
+    assert "comparing with mirror images" in capsys.readouterr().err
     Path("photos/train").rename("other")
     Path("photos/test").rename("turned")
     assert not suits_mirroring(Path("turned"), CHOICE)

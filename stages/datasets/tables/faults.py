@@ -1,11 +1,11 @@
 """Rows of a table that cannot be used: all are counted, and told in one line."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from stages.core.errors import UserError
+from stages.datasets.problem_kinds import ProblemKinds
 
 CELLS, QUOTE, OPEN_QUOTE = "wrong number of cells", "text after a quote", "open quote"
 LINE_BREAK, NOT_TEXT, TOO_LONG = "stray carriage return", "not UTF-8 text", "too long"
@@ -29,7 +29,6 @@ _MOST_LISTED = (
     0.1  # share of rows that are left out unasked; if there are more, the form may be misread
 )
 _LONGEST_LIST = 200  # characters of the classes that the line names
-_SHOWN_ROWS = 3  # rows of a kind that the line names
 
 _MAX_QUOTED = 60  # characters of a cell that a message quotes
 
@@ -85,22 +84,19 @@ class FaultyRow:
     split: str = ""
 
 
-@dataclass
-class FaultCount:
+@dataclass(kw_only=True)
+class FaultCount(ProblemKinds):
     """The faulty rows of a table by kind, and the first ones of each.
 
     Attributes:
         rows: how many rows were read, sound ones included.
-        counts: faulty rows by kind.
         sound_splits: the official splits that have a row to use.
         faulty_splits: those that have a faulty row.
     """
 
     rows: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
     sound_splits: set[str] = field(default_factory=set)
     faulty_splits: set[str] = field(default_factory=set)
-    _first: dict[str, list[str]] = field(default_factory=dict)
 
     def watch(self, rows: Iterable[Sample | FaultyRow]) -> Iterator[Sample | FaultyRow]:
         """Yield `rows` as they are, and count them."""
@@ -114,12 +110,9 @@ class FaultCount:
 
     def add(self, row: FaultyRow) -> None:
         """Count a faulty row."""
-        kind, detail = row.fault.kind, row.fault.detail
-        self.counts[kind] += 1
+        detail = row.fault.detail
         self.faulty_splits.add(row.split)
-        first = self._first.setdefault(kind, [])
-        if len(first) < _SHOWN_ROWS:
-            first.append(f"{row.location}: {detail}" if detail else row.location)
+        self.count(row.fault.kind, f"{row.location}: {detail}" if detail else row.location)
 
     def summary(self) -> str:
         """Return the number of faulty rows of each kind, the most frequent first."""
@@ -152,10 +145,6 @@ class FaultCount:
         lost = sorted(self.faulty_splits - self.sound_splits - {""})
         if not self.counts or (allowed and not lost and not self.counts[OPEN_QUOTE]):
             return
-        kinds = [
-            f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN_ROWS else ''})"
-            for kind, count in self.counts.most_common()
-        ]
         names = ", ".join(classes or ())
         listed = names if len(names) <= _LONGEST_LIST else f"{names[:_LONGEST_LIST]}..."
         remedies = dict.fromkeys(
@@ -171,6 +160,6 @@ class FaultCount:
         else:
             choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
         raise UserError(
-            f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {', '.join(kinds)}; "
+            f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {self.describe()}; "
             f"correct or remove them{''.join(remedies)}{choice}"
         )
