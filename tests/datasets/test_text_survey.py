@@ -88,11 +88,16 @@ def test_test_rows_at_the_start_of_a_long_file_do_not_use_up_the_sample(tmp_path
     assert found.rows == 1000
 
 
-def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(tmp_path: Path) -> None:
+def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.01)
     rows = [(f"some words {n}", "no" if n < 25_000 else "yes") for n in range(50_000)]
     found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
     assert found.rows == 20_000
     assert found.roles.label.values["no"] == pytest.approx(10_000, abs=300)  # 4 standard deviations
+    printed = capsys.readouterr().err
+    assert all(title in printed for title in ("looking at the table", "reading texts"))
     again = survey(tmp_path / "a.csv")
     assert again.columns == found.columns
 

@@ -9,12 +9,11 @@ from stages.datasets.images.files import SURVEY_PIXELS, read_image_file
 from stages.datasets.images.layouts import LayoutChoice, read_folder
 
 _SIDE = 16  # pixels
-_PER_CLASS = 40  # images
-_CLASSES = 20
+_CLASSES, _IMAGES = 20, 800  # that are read, at most
 _LEAST_PER_CLASS = 4  # images, for a class to count
-_SYMMETRIC = 0.8  # digits by hand have 0.06 to 0.32, photographs of ten classes 1.00 to 1.10
+_SYMMETRIC = 0.8  # digits by hand have 0.06 to 0.32, photographs of two to ten classes 1.00 to 1.10
 _DRAWS = 20  # of random labels
-_ERRORS = 4.0  # standard deviations of these, by which the classes must differ more
+_ERRORS = 3.0  # standard deviations of these, by which the classes must differ more
 
 
 def mirror_symmetry(images: np.ndarray, labels: np.ndarray) -> float:
@@ -62,10 +61,12 @@ def suits_mirroring(root: Path, choice: LayoutChoice) -> bool:
     for file in read_folder(root, choice).files:
         if not file.problem and file.split in {"", "train"}:
             files.setdefault(file.label, []).append(root / file.path)
+    paths_by_class = [*files.values()][:_CLASSES]
+    per_class = _IMAGES // max(1, len(paths_by_class))
     sample = [
         (label, path)
-        for label, paths in enumerate([*files.values()][:_CLASSES])
-        for path in paths[:: -(-len(paths) // _PER_CLASS)]
+        for label, paths in enumerate(paths_by_class)
+        for path in paths[:: -(-len(paths) // per_class)]
     ]
     images, labels = [], []
     for label, path in progress(sample, "comparing with mirror images"):
