@@ -15,7 +15,7 @@ def run(task: Task) -> None:
     set_deterministic(task.runtime)
     evaluation = task.module("evaluate").evaluate(task)
     for warning in evaluation.warnings:
-        print(f"evaluate@{task.name}: {printable(warning)}", file=sys.stderr)
+        print(f"evaluate@{task.name}: {printable(str(warning))}", file=sys.stderr)
     write_all(task.folder("evaluate"), evaluation.files())
 
 

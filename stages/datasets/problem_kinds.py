@@ -30,11 +30,11 @@ class ProblemKinds:
         if len(first) <= _EXAMPLES:  # one more than is shown, which becomes dots
             first.append(example)
 
-    def describe(self, most: int | None = None) -> str:
-        """Return the numbers and examples of the `most` frequent kinds, None: of all."""
+    def describe(self, limit: int | None = None) -> str:
+        """Return the numbers and examples of the `limit` frequent kinds, None: of all."""
         parts = [
             f"{count} {kind} ({first_few(self._first[kind], '; ')})"
-            for kind, count in self.counts.most_common(most)
+            for kind, count in self.counts.most_common(limit)
         ]
         rest = len(self.counts) - len(parts)
         return ", ".join([*parts, *([f"and {rest} more kinds of problems"] if rest else [])])

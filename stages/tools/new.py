@@ -306,23 +306,23 @@ def _track(path: str, name: str, *, track: bool) -> list[Path]:
     from stages.tools.tracking import Storage, tracking_of
     from stages.tools.tracking import track as track_with_dvc
 
-    tracking, shown = tracking_of(path), printable(path)
+    tracking, place = tracking_of(path), printable(path)
     if tracking.storage is Storage.DVC:
-        print(f"data: DVC tracks {shown} already ({printable(str(tracking.pointer))})")
+        print(f"data: DVC tracks {place} already ({printable(str(tracking.pointer))})")
     elif tracking.storage is Storage.GIT:
         rest = "" if tracking.complete else ", but not all of its files: git add the others"
-        print(f"data: git holds {shown}{rest}")
+        print(f"data: git holds {place}{rest}")
     elif tracking.storage is Storage.OUTSIDE:
         print(
-            f"data: {shown} lies outside this repository; DVC notices when it changes and holds no copy. "
+            f"data: {place} lies outside this repository; DVC notices when it changes and holds no copy. "
             "Another machine needs it at the same path, or the data in the repository"
         )
     elif not track:
         print(
-            f"data: nothing tracks {shown}; other clones and evidence verify lack it until you run "
-            f"`dvc add {shown}` or `git add {shown}`"
+            f"data: nothing tracks {place}; other clones and evidence verify lack it until you run "
+            f"`dvc add {place}` or `git add {place}`"
         )
     else:
-        print(f"data: dvc add {shown} (evidence remove {name} undoes it; --no-track leaves it out)")
+        print(f"data: dvc add {place} (evidence remove {name} undoes it; --no-track leaves it out)")
         return track_with_dvc(path, name)
     return []

@@ -80,12 +80,7 @@ def survey_table(
     split = _split_column(tables[0], headings) if len(tables) == 1 else None
     columns, rows = _sample_columns(tables[0], headings, split)
     if not rows:
-        faults = (f"row {row.number}: {row.fault}" for row in tables[0].rows() if row.fault)
-        faulty = next(faults, "")
-        raise UserError(
-            f"{path}: a header and no row to use{f' ({faulty})' if faulty else ''}; each text needs a row "
-            "with its label"
-        )
+        raise UserError(_no_rows(tables[0], path))
     roles = assign_roles(columns, rows, split, names_by_role, str(path))
     if roles.label.name.strip() in roles.label.values:
         raise UserError(
@@ -118,6 +113,12 @@ def survey_table(
         row_counts.faults,
         remarks,
     )
+
+
+def _no_rows(table: Table, path: Path) -> str:
+    """Return the message on a table without a sound row, with its first fault if it has any."""
+    faults = (f" (row {row.number}: {row.fault})" for row in table.rows() if row.fault)
+    return f"{path}: a header and no row to use{next(faults, '')}; each text needs a row with its label"
 
 
 @dataclass
