@@ -2,6 +2,7 @@
 
 import sys
 
+from stages.core.errors import printable
 from stages.core.task import Task
 from stages.kinds.entry import run_stage
 
@@ -14,7 +15,7 @@ def run(task: Task) -> None:
     set_deterministic(task.runtime)
     evaluation = task.module("evaluate").evaluate(task)
     for warning in evaluation.warnings:
-        print(f"evaluate@{task.name}: {warning}", file=sys.stderr)
+        print(f"evaluate@{task.name}: {printable(str(warning))}", file=sys.stderr)
     write_all(task.folder("evaluate"), evaluation.files())
 
 

@@ -95,8 +95,8 @@ def require_class_sizes(
     """
     counts = packed.samples["label"].value_counts()
     named = {*packed.unreadable["label"], *packed.duplicates["label"], *classes}
-    for name in sorted(named - {""}):  # a row whose label is unknown is of no class
-        counts[name] = counts.get(name, 0)
+    absent = named - {"", *counts.index}  # a row whose label is unknown is of no class
+    counts = counts.reindex([*counts.index, *sorted(absent)], fill_value=0)
     least, noun = rules.task.params.prepare.min_per_class, rules.noun
     small = counts[counts < least].sort_values(kind="stable")
     if len(small):

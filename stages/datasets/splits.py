@@ -41,20 +41,20 @@ def split_by_group(
     """
     names, group_of = np.unique(groups, return_inverse=True)
     split = _official_splits(group_of, len(names), official)
-    drawn = {name: share for name, share in _shares(split, params).items() if share}
+    shares = {name: share for name, share in _shares(split, params).items() if share}
     rest = np.flatnonzero(split == "train")
-    if len(rest) <= len(drawn):
+    if len(rest) <= len(shares):
         raise UserError(
-            f"{len(rest)} groups cannot fill {len(drawn) + 1} splits; at least {len(drawn) + 1} are "
+            f"{len(rest)} groups cannot fill {len(shares) + 1} splits; at least {len(shares) + 1} are "
             "needed (without groups, each sample is one)"
         )
     group, label, samples = _classes(group_of, labels)
     strata = _strata(group, label, samples)
     free = split == "train"
-    for to_fill, (name, share) in zip(range(len(drawn), 0, -1), drawn.items(), strict=True):
+    for to_fill, (name, share) in zip(range(len(shares), 0, -1), shares.items(), strict=True):
         rest, held_out = _hold_out(rest, strata[rest], share, params.seed, to_fill)
         split[held_out] = name
-    return _spread_classes(split, group, label, free, ["train", *drawn])[group_of]
+    return _spread_classes(split, group, label, free, ["train", *shares])[group_of]
 
 
 def _official_splits(group_of: np.ndarray, count: int, official: np.ndarray) -> np.ndarray:
@@ -133,17 +133,17 @@ def _spread_classes(
     place[~free] = -1
     sizes = np.bincount(place[free], minlength=len(names))
     counts = np.zeros((label.max() + 1, len(names)), dtype=np.int64)
-    counted = place[group] >= 0
-    np.add.at(counts, (label[counted], place[group[counted]]), 1)
-    required = np.arange(len(names)) < counts.sum(axis=1, keepdims=True)
-    for missing, target in np.argwhere(required & (counts == 0)):
-        candidates = group[label == missing]
+    has_place = place[group] >= 0
+    np.add.at(counts, (label[has_place], place[group[has_place]]), 1)
+    needs = np.arange(len(names)) < counts.sum(axis=1, keepdims=True)  # of each class, which splits
+    for rare, target in np.argwhere(needs & (counts == 0)):
+        candidates = group[label == rare]
         candidates = candidates[place[candidates] >= 0]
-        for moving in sorted(candidates, key=lambda unit: -counts[missing, place[unit]]):
-            source, classes = place[moving], label[start[moving] : start[moving + 1]]
-            last = required[classes, source] & (counts[classes, source] == 1)
+        for unit in sorted(candidates, key=lambda group_: -counts[rare, place[group_]]):
+            source, classes = place[unit], label[start[unit] : start[unit + 1]]
+            last = needs[classes, source] & (counts[classes, source] == 1)
             if sizes[source] > 1 and not last.any():
-                place[moving], split[moving] = target, names[target]
+                place[unit], split[unit] = target, names[target]
                 counts[classes, source] -= 1
                 counts[classes, target] += 1
                 sizes[source] -= 1
@@ -170,9 +170,9 @@ def split_stratified(
     """
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     stratum = strata[first].astype(object)
-    drawn = np.ones(len(stratum), dtype=bool)
-    drawn[unit_of[np.isin(official, HELD_OUT)]] = False
-    names, counts = np.unique(stratum[drawn].astype(str), return_counts=True)
+    free = np.ones(len(stratum), dtype=bool)
+    free[unit_of[np.isin(official, HELD_OUT)]] = False
+    names, counts = np.unique(stratum[free].astype(str), return_counts=True)
     least = np.ceil(1 / min(params.test, params.validation, 1 - params.test - params.validation))
     rare = {str(name) for name in strata} - set(names[counts >= least])
     rare_units = counts[counts < least].sum()

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError
 from stages.core.schema import Labels
-from stages.datasets.images.layouts import LayoutChoice, read_folder
+from stages.datasets.images.layouts import LayoutChoice
 from stages.datasets.images.survey import ImageSurvey, survey_images
 from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (
@@ -27,7 +28,6 @@ from stages.kinds.proposal import (
 SIZES = (8, 16, 28, 32, 64, 96, 128)
 _LISTED_GROUPS = 3
 _TIMED_FILES = 20
-_MAX_PIXELS = 50_000_000
 _LAYOUTS = {
     "classes": "a sub-folder for each class",
     "splits": "folders of training and held-out data, each with a sub-folder for each class",
@@ -83,11 +83,11 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
     pattern = None if options.groups == NO_GROUPS else options.groups
     groups, hint = [], None
     if pattern:
-        description = describe_groups(path, survey, pattern)
+        description = describe_groups(survey.paths, pattern)
         groups = [Setting("prepare.group_pattern", pattern, description)]
     elif survey.group_hint and options.groups is None:
         hint = GroupHint(
-            survey.group_hint, describe_groups(path, survey, survey.group_hint, partial=True)
+            survey.group_hint, describe_groups(survey.paths, survey.group_hint, partial=True)
         )
     values = {
         "layout": survey.layout,
@@ -129,12 +129,11 @@ def _labels_section(labels: dict[str, str] | None) -> str:
     return "".join(f"\n        {key}: {yaml_scalar(value)}" for key, value in labels.items())
 
 
-def describe_groups(root: Path, survey: ImageSurvey, pattern: str, *, partial: bool = False) -> str:
+def describe_groups(paths: Sequence[str], pattern: str, *, partial: bool = False) -> str:
     """Return how many groups a pattern finds in the paths of the images, and some of them.
 
     Args:
-        root: the folder of the images.
-        survey: of the folder.
+        paths: of the images.
         pattern: a regular expression.
         partial: whether images without a group are allowed.
 
@@ -150,17 +149,15 @@ def describe_groups(root: Path, survey: ImageSurvey, pattern: str, *, partial: b
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    files = read_folder(root, layout_choice(root, survey)).files
-    names = [file.path for file in files if not file.problem]
-    matches = {name: expression.search(name) for name in names}
-    missing = [name for name, match in matches.items() if not (match and match[1])]
-    if missing and not partial:
+    matches = {path: expression.search(path) for path in paths}
+    unmatched = [path for path, match in matches.items() if not (match and match[1])]
+    if unmatched and not partial:
         raise UserError(
-            f"--groups: given {pattern!r}; {len(missing)} of {len(names)} files have no group, such as "
-            f"{missing[0]}"
+            f"--groups: given {pattern!r}; {len(unmatched)} of {len(paths)} files have no group, such as "
+            f"{unmatched[0]}"
         )
     groups = sorted({match[1] for match in matches.values() if match and match[1]})
-    rest = f"; {len(missing)} files have none" if missing else ""
+    rest = f"; {len(unmatched)} files have none" if unmatched else ""
     return f"{len(groups)} groups, such as {', '.join(groups[:_LISTED_GROUPS])}{rest}"
 
 
@@ -179,13 +176,13 @@ def preparing_seconds(root: Path, count: int, size: int, channels: int) -> float
         size: pixels a side.
         channels: 1 or 3.
     """
-    from stages.datasets.images.files import read_image_file
+    from stages.datasets.images.files import SURVEY_PIXELS, read_image_file
 
     files = [*islice((file for file in root.rglob("*") if file.is_file()), _TIMED_FILES)]
     start = time.perf_counter()
     for file in files:
         with suppress(ValueError):  # no image
-            read_image_file(file, size, channels, _MAX_PIXELS)
+            read_image_file(file, size, channels, SURVEY_PIXELS)
     seconds = (time.perf_counter() - start) / max(1, len(files))
     return count * (seconds + _COMPARING_SECONDS)
 

@@ -61,12 +61,12 @@ def _check_path(task: Task, *, folder: bool) -> None:
 
 
 def _check_labels(task: Task) -> None:
-    from stages.datasets.images.label_table import column_indices, open_table  # slow to import
+    from stages.datasets.images.label_table import label_indices, open_table  # slow to import
 
     prepare, key = task.params.prepare, task.key("prepare.labels")
     try:
         table = open_table(Path(prepare.path), prepare.labels, key)
-        column_indices(table, prepare.labels, key)
+        label_indices(table, prepare.labels, key)
     except UserError as error:
         raise UserError(f"{FILE}: {error}") from None
     except (OSError, ValueError) as error:  # no permission, a NUL in the path, ...

@@ -10,6 +10,7 @@ undoes it.
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -60,14 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Propose params, and write the section and the review note; return the exit status."""
-    from stages.core.files import write
     from stages.core.runtime import pin_threads
-    from stages.kinds.params import FILE, load_params
+    from stages.kinds.params import load_params
     from stages.kinds.plans import Budget
     from stages.kinds.proposal import fill_template, read_template
-    from stages.report.review import FOLDER
     from stages.tools.schedule import minutes, scheduled
-    from stages.tools.tracking import untrack
 
     params = load_params()
     pin_threads(params.runtime)  # before numpy is imported
@@ -82,26 +80,52 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--minutes: a task of {kind.title} has a fixed training; leave it out")
     proposal = scheduled(kind, name, proposal, budget, params.runtime)
     section = fill_template(read_template(kind.name, "template.yaml"), proposal.values)
-    extended = _extended_params(FILE.read_bytes().decode(), section, name)
+    _extended_params(section, name)  # refuses what cannot be added before anything is asked
     _print(name, kind, proposal, path)
     if not asks and not arguments.yes:
         print("not a terminal: nothing is asked, as with --yes", file=sys.stderr)
     if asks and not _confirmed("Add this task?", default=True):
         print("nothing was written")
         return DECLINED_STATUS
-    files = _track(path, name, track=not arguments.no_track)
-    note = FOLDER / f"{name}.md"
-    try:
-        if not note.exists():
-            write(note, read_template(kind.name, "review.md").format(name=name))
-            files.append(note)
-        write(FILE, extended)
-    except BaseException:
-        untrack(path, name, [])
-        raise
-    print(f"written: {', '.join(map(str, [FILE, *files]))}")
+    note = read_template(kind.name, "review.md").format(name=name)
+    files = _add_task(name, path, section, note, track=not arguments.no_track)
+    print(f"written: {', '.join(map(str, files))}")
     print(f"next: dvc repro pack@{name}")
     return 0
+
+
+def _add_task(name: str, path: str, section: str, note: str, *, track: bool) -> list[Path]:
+    """Track the data, and write the review note and the section; after an error, undo all of it.
+
+    Args:
+        name: of the task.
+        path: of its data.
+        section: of params.yaml.
+        note: the review note, which is written where there is none.
+        track: whether DVC may track the data.
+
+    Returns:
+        The files that are new or changed.
+    """
+    from stages.core.files import write
+    from stages.kinds.params import FILE
+    from stages.report.review import FOLDER
+    from stages.tools.tracking import untrack
+
+    tracking_files, notes = _track(path, name, track=track), []
+    try:
+        if not (note_path := FOLDER / f"{name}.md").exists():
+            write(note_path, note)
+            notes.append(note_path)
+        # Read again: people and other commands may have changed the file since the proposal.
+        write(FILE, _extended_params(section, name))
+    except BaseException:
+        for note_path in notes:
+            note_path.unlink()
+        if tracking_files:
+            untrack(path, name, [])
+        raise
+    return [FILE, *tracking_files, *notes]
 
 
 def _confirmed(question: str, *, default: bool) -> bool:
@@ -123,7 +147,7 @@ def _params_path(path: str, name: str) -> str:
     followed: neither git nor DVC holds what they lead to.
 
     Raises:
-        UserError: it does not exist, or the pipeline writes there.
+        UserError: it does not exist, is a pipe or a device, or the pipeline writes there.
     """
     from stages.core.task import DATA, STAGES
     from stages.tools.tracking import is_inside
@@ -134,6 +158,8 @@ def _params_path(path: str, name: str) -> str:
         exists = False
     if not exists or not path:
         raise UserError(f"given path {path!r}; no such file or folder")
+    if not (Path(path).is_file() or Path(path).is_dir()):  # reading a pipe waits for its writer
+        raise UserError(f"given path {path!r}; must be a regular file or a folder")
     if not is_inside(path):
         return str(Path(path).resolve())
     relative = Path(path).resolve().relative_to(Path.cwd().resolve())
@@ -205,7 +231,9 @@ def _propose(kind: "Kind", path: Path, arguments: argparse.Namespace, *, asks: b
     proposal: Proposal = propose(path, arguments.name, options)
     hint = proposal.group_hint
     if hint and options.groups is None and asks:
-        print(f"file names suggest {hint.description} (--groups {hint.pattern!r})")
+        print(
+            f"file names suggest {printable(hint.description)} (--groups {shlex.quote(hint.pattern)})"
+        )
         if _confirmed("Keep each group in one split?", default=False):
             proposal = propose(path, arguments.name, replace(options, groups=hint.pattern))
     names = {"name": arguments.name, "path": yaml_scalar(str(path))}
@@ -222,15 +250,18 @@ def _check_options(kind: "Kind", options: "DataOptions") -> None:
             raise UserError(f"{option}: given {value!r}; it is for a {data}")
 
 
-def _extended_params(text: str, section: str, name: str) -> str:
-    """Return params.yaml with the section added, once the result is known to be valid.
+def _extended_params(section: str, name: str) -> str:
+    """Return params.yaml, as it is now, with the section added, once the result is known to be valid.
 
     Raises:
-        UserError: the file's form leaves no place for a section, or the params are not allowed.
+        UserError: the file has a task of that name, its form leaves no place for a section, or the
+            params are not allowed.
     """
-    from stages.kinds.params import FILE, check_params
+    from stages.kinds.params import FILE, check_params, load_params
     from stages.tools.yaml_sections import add_section, parse
 
+    _check_name(name, load_params().tasks)
+    text = FILE.read_bytes().decode()
     try:
         extended = add_section(text, "tasks", section)
     except UserError as error:
@@ -248,7 +279,7 @@ def _print(name: str, kind: "Kind", proposal: "Proposal", path: str) -> None:
     """Print the facts about the data, the table of proposed params, and what the user should decide."""
     from stages.kinds.proposal import NO_GROUPS
 
-    print(f"{name}: {kind.title} of {path}")
+    print(f"{name}: {kind.title} of {printable(path)}")
     for subject, fact in proposal.data.items():
         print(f"  {subject}: {printable(fact)}")
     print(f"proposed, below tasks.{name}:")
@@ -265,7 +296,8 @@ def _print(name: str, kind: "Kind", proposal: "Proposal", path: str) -> None:
         hint = proposal.group_hint
         print(
             f"note: file names suggest {printable(hint.description)}, which are not used; to keep each in "
-            f"one split: --groups {hint.pattern!r}; to leave it so without this note: --groups {NO_GROUPS}"
+            f"one split: --groups {shlex.quote(hint.pattern)}; to leave it so without this note: "
+            f"--groups {NO_GROUPS}"
         )
 
 
@@ -274,23 +306,23 @@ def _track(path: str, name: str, *, track: bool) -> list[Path]:
     from stages.tools.tracking import Storage, tracking_of
     from stages.tools.tracking import track as track_with_dvc
 
-    tracking = tracking_of(path)
+    tracking, place = tracking_of(path), printable(path)
     if tracking.storage is Storage.DVC:
-        print(f"data: DVC tracks {path} already ({tracking.pointer})")
+        print(f"data: DVC tracks {place} already ({printable(str(tracking.pointer))})")
     elif tracking.storage is Storage.GIT:
         rest = "" if tracking.complete else ", but not all of its files: git add the others"
-        print(f"data: git holds {path}{rest}")
+        print(f"data: git holds {place}{rest}")
     elif tracking.storage is Storage.OUTSIDE:
         print(
-            f"data: {path} lies outside this repository; DVC notices when it changes and holds no copy. "
+            f"data: {place} lies outside this repository; DVC notices when it changes and holds no copy. "
             "Another machine needs it at the same path, or the data in the repository"
         )
     elif not track:
         print(
-            f"data: nothing tracks {path}; other clones and evidence verify lack it until you run "
-            f"`dvc add {path}` or `git add {path}`"
+            f"data: nothing tracks {place}; other clones and evidence verify lack it until you run "
+            f"`dvc add {place}` or `git add {place}`"
         )
     else:
-        print(f"data: dvc add {path} (evidence remove {name} undoes it; --no-track leaves it out)")
+        print(f"data: dvc add {place} (evidence remove {name} undoes it; --no-track leaves it out)")
         return track_with_dvc(path, name)
     return []

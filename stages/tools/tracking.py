@@ -80,7 +80,12 @@ def track(path: str, name: str) -> list[Path]:
             f"dvc add {path}: {reason}; with --no-track the task is added and its data are left as they are"
         )
     pointer = Path(f"{path}.dvc")
-    write(pointer, f"desc: {_DESCRIPTION.format(name=name)}\n{pointer.read_text(encoding='utf-8')}")
+    try:
+        content = pointer.read_text(encoding="utf-8")
+        write(pointer, f"desc: {_DESCRIPTION.format(name=name)}\n{content}")
+    except BaseException:
+        run_command(_ROOT, "dvc", "remove", pointer.as_posix())
+        raise
     return [pointer, pointer.with_name(".gitignore")]
 
 
@@ -148,13 +153,18 @@ def untracked_inputs(task: "Task") -> list[str]:
         inputs.append(Path(path))
     weights = [file for key, file in task.input_paths().items() if key != "prepare.path"]
     inputs += [Path(file) for file in weights if Path(file).exists() and is_inside(file)]
-    missing = [item for item in inputs if _lacks_files(item)]
-    for item in missing:
-        if _has_files(item) or (item.is_file() and not _has_files(item.parent)):
+    untracked = [item for item in inputs if _lacks_files(item)]
+    for item in untracked:
+        if _has_files(item):
             raise UserError(
                 f"git does not hold all of {item}, which an experiment needs; run git add {item}"
             )
-    return [item.as_posix() for item in missing]
+        if item.is_file() and not _has_files(item.parent):
+            raise UserError(
+                f"git holds nothing in {item.parent}, so that DVC cannot copy {item}, which an experiment "
+                f"needs, to a folder of that name; run git add {item.parent}"
+            )
+    return [item.as_posix() for item in untracked]
 
 
 def _has_files(path: Path) -> bool:

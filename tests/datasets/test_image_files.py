@@ -164,8 +164,12 @@ def test_deep_grey_is_scaled_by_the_bits_in_use(tmp_path: Path, bits: int, grey:
 
 @pytest.mark.parametrize("greatest", [4095, 4096, 1023, 65535, 200, 0])
 def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
-    tmp_path: Path, greatest: int
+    tmp_path: Path,
+    greatest: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0)
     for index, value in enumerate((greatest // 3, greatest, greatest // 2)):
         Image.new("I;16", (8, 8), value).save(tmp_path / f"{index}.png")
     Image.new("L", (8, 8), 255).save(tmp_path / "eight bits.png")
@@ -177,6 +181,7 @@ def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
     assert depth.bits_in_use() is None  # no 16-bit file was read
     pixels = read_image_file(tmp_path / "1.png", 8, 1, PIXELS, depth)
     assert depth.bits_in_use() == max(8, greatest.bit_length())
+    assert "looking for the bits in use" in capsys.readouterr().err
     assert (pixels == greatest >> (depth.bits() - 8)).all()
 
 

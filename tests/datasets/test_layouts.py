@@ -21,6 +21,7 @@ from support.stages import run_stages
 from stages.core.errors import UserError
 from stages.datasets.dataset import SPLITS
 from stages.datasets.images.files import read_image_file, read_image_files
+from stages.datasets.images.folder_tree import read_tree
 from stages.datasets.images.layouts import LayoutChoice, read_folder
 from stages.datasets.images.preparing import prepare_images as prepare_images_in
 
@@ -298,6 +299,15 @@ def test_links_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
     assert any(
         remark.startswith("1 (a/more): links to folders are followed") for remark in note["remarks"]
     )
+
+
+def test_folders_that_link_to_each_other_are_walked_once_from_each(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "raw", count=1)
+    (raw / "a/more").symlink_to("../b")
+    (raw / "b/more").symlink_to("../a")
+    tree = read_tree(raw)
+    assert tree.files == ["a/0.png", "a/more/0.png", "b/0.png", "b/more/0.png"]
+    assert "2 (a/more/more, b/more/more): links to a folder above them are left out" in tree.remarks
 
 
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import re
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from support.project import ROOT
@@ -195,7 +195,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "space": ("text, label\n", COLUMNS, "'label' is missing", "'text', ' label'"),
     "no header": ("A fine film.,positive\n", COLUMNS, "'text' is missing", "'A fine film.'"),
     "pipes": ("text|label\nx|positive\n", COLUMNS, "'text' is missing", "'text|label'"),
-    "doubled": ("text,label,text\n", COLUMNS, "'text' occurs more than once", "'label'"),
+    "doubled": ("text,label,text\n", COLUMNS, "'text' occurs twice", "'label'"),
     "only a mark": (b"\xef\xbb\xbf", COLUMNS, "'text' is missing", "header has"),
     "an empty line": ("\n", COLUMNS, "'text' is missing", "header has"),
     "id": ("text,label,who,shop,year\n", FULL, "'id' is missing", "'who', 'shop'"),
@@ -204,7 +204,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "doubled slice": (
         "text,label,id,who,shop,year,shop\n",
         FULL,
-        "'shop' occurs more than once",
+        "'shop' occurs twice",
         "'year', 'shop'",
     ),
 }
@@ -214,7 +214,7 @@ HEADERS: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
 def test_a_missing_or_doubled_column_is_refused_with_the_header(tmp_path: Path, name: str) -> None:
     data, columns, problem, header = HEADERS[name]
     line = error_message(tmp_path, data, columns)
-    assert line.startswith(f"column {problem}")
+    assert f": column {problem}" in line
     assert "; the header has " in line
     assert header in line
     assert f"tasks.{NAME}.prepare.columns" in line
@@ -230,7 +230,10 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_all_missing_columns_are_named_at_once(tmp_path: Path) -> None:
     line = error_message(tmp_path, "words,mood\nx,positive\n")
-    assert line.startswith("column 'text' is missing, column 'label' is missing; the header has")
+    assert line.startswith(
+        f"tasks.{NAME}.prepare.columns.text: column 'text' is missing; "
+        f"tasks.{NAME}.prepare.columns.label: column 'label' is missing; the header has"
+    )
 
 
 def test_a_header_that_is_not_csv_is_called_the_header(tmp_path: Path) -> None:
@@ -332,6 +335,66 @@ def test_up_to_a_tenth_of_the_rows_is_left_out_unasked(faulty: int, *, refused: 
         faults.check("x.csv", "prepare", "refuse")
     with pytest.raises(UserError) if refused else nullcontext():
         faults.check("x.csv", "prepare", None)
+
+
+def write_splits(folder: Path, **rows: list[str]) -> Path:
+    """Write a file for each split, with the columns id, text and label."""
+    for split, lines in rows.items():
+        (folder / f"{split}.csv").write_text("\n".join(["id,text,label", *lines]) + "\n")
+    return folder
+
+
+def numbered(split: str, count: int, start: int = 0) -> list[str]:
+    return [f"{start + n},{split} text {n},{['positive', 'negative'][n % 2]}" for n in range(count)]
+
+
+@pytest.mark.parametrize(("start", "prefixes"), [(0, ("train-", "test-")), (40, ("", ""))])
+def test_ids_that_each_split_file_numbers_anew_are_told_apart(
+    tmp_path: Path, start: int, prefixes: tuple[str, str]
+) -> None:
+    train, test = numbered("train", 40), numbered("test", 4, start)
+    task = task_on(write_splits(tmp_path, train=train, test=test), columns=COLUMNS | {"id": "id"})
+    samples = [row for row in read_table(task) if isinstance(row, TextSample)]
+    assert [sample.name for sample in samples] == [
+        *(f"{prefixes[0]}{n}" for n in range(40)),
+        *(f"{prefixes[1]}{start + n}" for n in range(4)),
+    ]
+    assert [sample.split for sample in samples[-5:]] == ["train", *["test"] * 4]
+
+
+def test_an_id_that_one_split_file_has_twice_is_a_fault_all_the_same(tmp_path: Path) -> None:
+    train = [*numbered("train", 4), "0,another,positive"]
+    task = task_on(
+        write_splits(tmp_path, train=train, test=numbered("test", 4)),
+        columns=COLUMNS | {"id": "id"},
+    )
+    (faulty,) = [row for row in read_table(task) if isinstance(row, FaultyRow)]
+    assert str(faulty.fault) == "repeated id: 'train-0' is also that of train.csv row 1 (line 2)"
+
+
+@pytest.mark.parametrize("unreadable", ["list", None])
+def test_no_official_split_is_left_out_as_a_whole(
+    tmp_path: Path, unreadable: Literal["list"] | None
+) -> None:
+    task = task_on(
+        write_splits(
+            tmp_path, train=numbered("train", 96), test=[f"{n},text {n}," for n in range(4)]
+        )
+    )
+    faults = FaultCount()
+    list(faults.watch(read_table(task)))
+    with pytest.raises(UserError, match="these are all official test data") as error:
+        faults.check(str(tmp_path), "tasks.mine.prepare", unreadable)
+    assert "4 of 100 rows cannot be used: 4 empty label" in str(error.value)
+
+
+def test_an_empty_cell_of_splits_is_undivided(tmp_path: Path) -> None:
+    data = "text,label,part\na,positive,train\nb,negative, \nc,positive,Test\nd,negative,later\n"
+    rows = read_table(task_on(write(tmp_path, data), columns=COLUMNS | {"split": "part"}))
+    assert [row.split for row in rows] == ["train", "", "test", ""]
+    assert [str(row.fault) for row in rows if isinstance(row, FaultyRow)] == [
+        "unknown split: 'later'"
+    ]
 
 
 def test_rows_after_a_quote_that_is_not_closed_are_never_left_out(tmp_path: Path) -> None:

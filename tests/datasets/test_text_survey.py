@@ -81,6 +81,35 @@ def test_test_rows_at_the_end_of_a_long_sorted_file_are_seen(tmp_path: Path) -> 
     assert found.rows == 20_000
 
 
+def test_test_rows_at_the_start_of_a_long_file_do_not_use_up_the_sample(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", n % 2, "test" if n < 25_000 else "train") for n in range(26_000)]
+    found = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
+    assert found.official == {"train": 1000, "test": 25_000}
+    assert found.rows == 1000
+
+
+def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.01)
+    rows = [(f"some words {n}", "no" if n < 25_000 else "yes") for n in range(50_000)]
+    found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
+    assert found.rows == 20_000
+    assert found.roles.label.values["no"] == pytest.approx(10_000, abs=300)  # 4 standard deviations
+    printed = capsys.readouterr().err
+    assert all(title in printed for title in ("looking at the table", "reading texts"))
+    again = survey(tmp_path / "a.csv")
+    assert again.columns == found.columns
+
+
+def test_rows_without_a_split_are_undivided(tmp_path: Path) -> None:
+    rows = [(f"some words {n}", n % 2, ["", "test"][n % 3 == 0]) for n in range(90)]
+    found = survey(write(tmp_path / "a.csv", ("text", "label", "part"), rows))
+    assert names(found)["split"] == "part"
+    assert found.official == {"": 60, "test": 30}
+    assert not found.faults.counts
+
+
 def test_one_file_a_split_needs_no_column_of_splits(tmp_path: Path) -> None:
     for name, count in (("train", 60), ("test", 20)):
         rows = [(f"{name} words {n}", n % 2) for n in range(count)]
@@ -143,7 +172,7 @@ def test_test_data_without_labels_are_refused_with_what_to_do(tmp_path: Path) ->
     write(tmp_path / "tables" / "train.csv", ("text", "label"), rows)
     write(tmp_path / "tables" / "test.csv", ("text", "id"), rows)
     with pytest.raises(
-        UserError, match=r"test\.csv: column 'label' is missing.*move the file elsewhere"
+        UserError, match=r"test\.csv: .*: column 'label' is missing.*move the file elsewhere"
     ):
         survey(tmp_path / "tables")
 

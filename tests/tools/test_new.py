@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -188,6 +189,7 @@ def test_a_path_outside_the_repository_is_written_in_full(
     [
         (["image", "photos"], "params.yaml: tasks.image exists already"),
         (["Photos", "photos"], "given name 'Photos'; must begin with a lower-case letter"),
+        (["notes", "pipe.csv"], "given path 'pipe.csv'; must be a regular file or a folder"),
         (["photos", "nowhere"], "given path 'nowhere'; no such file or folder"),
         (["photos", "photos", "--kind", "video"], "--kind: given 'video'; must be one of image_c"),
         (["photos", "notes.csv", "--kind", "image_generation"], "image_generation needs a folder"),
@@ -231,6 +233,7 @@ def test_what_cannot_become_a_task_is_refused_and_nothing_written(
     write_table(project / "ragged.csv", ("text", "label"), [("text only",)])
     write_table(project / "header.csv", ("text", "label"), [])
     write_table(project / "single.csv", ("text",), [("a text",)])
+    os.mkfifo(project / "pipe.csv")
     before = status(project)
     with pytest.raises(SystemExit) as stop:
         main(["new", *arguments])

@@ -3,8 +3,10 @@
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,17 @@ def user_environment() -> dict[str, str]:
     return {**environment(), "PYTHONPATH": str(ROOT)}
 
 
-def answer(project: Path, answers: str, *arguments: str) -> tuple[int, str]:
-    """Run the command in a terminal, and type the answers; return the exit status and the output."""
+def answer(
+    project: Path, answers: str, *arguments: str, meanwhile: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """Run the command in a terminal, and type the answers; return the exit status and the output.
+
+    Args:
+        project: the folder in which it runs.
+        answers: what is typed.
+        arguments: further ones of the command.
+        meanwhile: called while the command asks whether to add the task.
+    """
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         (*COMMAND, *arguments),
@@ -53,8 +64,12 @@ def answer(project: Path, answers: str, *arguments: str) -> tuple[int, str]:
         stderr=terminal,
     )
     os.close(terminal)
-    os.write(controller, answers.encode())
     output = b""
+    if meanwhile:
+        while b"Add this task?" not in output:
+            output += os.read(controller, 4096)
+        meanwhile()
+    os.write(controller, answers.encode())
     try:
         while part := os.read(controller, 4096):
             output += part
@@ -90,6 +105,29 @@ def test_groups_that_names_suggest_are_asked_for(
     assert bool(re.search(r"prepare\.group_pattern .*6 groups", output)) is (pattern is not None)
 
 
+def test_what_changes_while_the_command_asks_is_kept(project: Path) -> None:
+    def add_another_task() -> None:
+        assert new("other", "photos", *GENERATION, "--yes") == 0
+        with Path("params.yaml").open("a") as file:
+            file.write("# a remark\n")
+
+    code, output = answer(project, "y\n", "--groups", "none", meanwhile=add_another_task)
+    assert code == 0, output
+    assert [*read_params(project)["tasks"]][-2:] == ["other", "photos"]
+    assert Path("params.yaml").read_text().endswith("# a remark\n")
+
+
+def test_a_task_of_the_same_name_that_appears_meanwhile_is_kept(project: Path) -> None:
+    def add_the_same_task() -> None:
+        assert new("photos", "photos/", *GENERATION, "--yes", "--groups", r"(person\d)_") == 0
+
+    code, output = answer(project, "y\n", "--groups", "none", meanwhile=add_the_same_task)
+    assert code == 2, output
+    assert "tasks.photos exists already" in output
+    assert proposed_groups(project) == r"(person\d)_"
+    assert Path("data/review/photos.md").exists()
+
+
 @pytest.mark.parametrize("end", ["\x04\x04", "\x04"])
 def test_the_end_of_the_input_is_no_agreement(project: Path, end: str) -> None:
     code, output = answer(project, end, "--groups", "none")
@@ -115,6 +153,30 @@ def test_input_from_a_pipe_is_not_waited_for(project: Path) -> None:
     assert "note: file names suggest 6 groups, such as person0, person1, person2" in done.stdout
     assert "which are not used" in done.stdout
     assert proposed_groups(project) is None
+    # A shell reads the option as it is printed.
+    option = re.search(r"in one split: (--groups .+?); to leave", done.stdout)
+    assert option
+    assert shlex.split(option[1]) == ["--groups", PATTERN]
+
+
+def test_names_from_the_data_reach_the_terminal_without_control_characters(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = draw_noise(project / "pho\x1b[31mtos")
+    for image in folder.rglob("*.png"):
+        image.rename(image.with_name(f"per\x1b]0;son{int(image.stem) % 6}_{image.stem}.png"))
+    commit(project, "odd names")
+    assert new("odd", folder.name, *GENERATION, "--yes") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_groups_in_the_question_are_printed_without_control_characters(project: Path) -> None:
+    for image in (project / "photos").rglob("*.png"):
+        image.rename(image.with_name(image.name.replace("person", "per\x1b]0;son")))
+    code, output = answer(project, "n\nn\n")
+    assert code == 1, output
+    assert "per ]0;son0" in output
+    assert "\x1b" not in output
 
 
 def test_yes_asks_nothing_in_a_terminal(project: Path) -> None:

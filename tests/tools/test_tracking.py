@@ -1,6 +1,10 @@
 """Who holds the data of a task: git, DVC, neither; and what experiments need of them."""
 
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ from support.images import draw_noise
 from support.project import commit, new_project, read_params, run, with_frozen_features
 
 from stages.core.errors import UserError
+from stages.core.task import Task
 from stages.kinds.params import check_params, load_tasks
 from stages.tools.cli import main
 from stages.tools.tracking import Storage, track, tracking_of, untrack, untracked_inputs
@@ -144,6 +149,41 @@ def test_an_error_after_dvc_add_undoes_it(project: Path) -> None:
     assert "photos" not in load_tasks()
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let this process write no file beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_a_full_disk_leaves_everything_as_it_was(
+    project: Path, capsys: pytest.CaptureFixture[str], *, tracked: bool
+) -> None:
+    draw_noise(project / "photos")
+    if tracked:
+        track("photos", "photos")  # a .dvc file that is not this command's to delete
+    else:
+        commit(project, "photos")
+    before = status(project)
+    with files_of_at_most(8_000), pytest.raises(SystemExit) as stop:  # params.yaml has more
+        main(["new", "photos", "photos", *GENERATION])
+    assert stop.value.code == 2
+    assert "no space to write" in capsys.readouterr().err
+    assert status(project) == before
+    assert (project / "photos.dvc").exists() is tracked
+
+
+def with_path(task: Task, path: str) -> Task:
+    """Return the task with other data."""
+    prepare = task.params.prepare.model_copy(update={"path": path})
+    return replace(task, params=task.params.model_copy(update={"prepare": prepare}))
+
+
 def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
     draw_noise(project / "photos")
     evidence("new", "photos", "photos", *GENERATION)
@@ -153,12 +193,17 @@ def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
     assert untracked_inputs(task) == []
     draw_noise(project / "own/photos")
     track("own/photos", "other")
-    params = task.params.model_copy(
-        update={"prepare": task.params.prepare.model_copy(update={"path": "own/photos"})}
-    )
-    other = type(task)("photos", task.kind, params, task.runtime)
-    with pytest.raises(UserError, match=r"git does not hold all of own/photos\.dvc"):
+    other = with_path(task, "own/photos")
+    # DVC copies a file only into a folder that the clone of an experiment has.
+    with pytest.raises(UserError, match=r"git holds nothing in own,.* run git add own$"):
         untracked_inputs(other)
+    run(project, "git", "add", "own")
+    assert untracked_inputs(other) == []
+    draw_noise(project / "in_git")
+    run(project, "git", "add", "in_git")
+    draw_noise(project / "in_git" / "more")
+    with pytest.raises(UserError, match=r"git does not hold all of in_git,.* run git add in_git$"):
+        untracked_inputs(with_path(task, "in_git"))
 
 
 def test_an_experiment_gets_the_weights_of_a_frozen_baseline(project: Path) -> None:

@@ -13,12 +13,16 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 
 if TYPE_CHECKING:
     from stages.core.schema import PrepareImages
 
 FULL_DEPTH = 16  # bits
 _LEAST_DEPTH = 8
+SURVEY_PIXELS = (
+    50_000_000  # that a file may claim, for one that is read before the params are known
+)
 LEAST_SIDE = 4  # pixels of the longer side; smaller images show nothing
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -50,7 +54,10 @@ class GreyDepth:
     @cached_property
     def _bits(self) -> int:
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-            greatest = max(pool.map(self._greatest, self._files), default=0)
+            values = pool.map(self._greatest, self._files)
+            greatest = max(
+                progress(values, "looking for the bits in use", len(self._files)), default=0
+            )
         return max(_LEAST_DEPTH, greatest.bit_length())
 
     def _greatest(self, path: Path) -> int:
@@ -95,8 +102,8 @@ def read_image_file(
     """Return the image file `path` as uint8 (channel, height, width); `depth` scales 16-bit grey.
 
     Raises:
-        ValueError: it is not an image, is damaged, is smaller than 4 x 4 pixels, or claims more than
-            `max_pixels`; the text says which.
+        ValueError: it is not an image, is damaged, has a longer side of less than 4 pixels, or claims
+            more than `max_pixels`; the text says which.
     """
     try:
         with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from stages.core.errors import UserError
 from stages.datasets.images.files import FORMATS
-from stages.datasets.images.problems import first_few
+from stages.datasets.problem_kinds import first_few
 
 _SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 _REMARKS = {  # on kinds of entries
@@ -49,15 +49,15 @@ def read_tree(root: Path) -> FolderTree:
     files: list[str] = []
     folders: list[str] = []
     left_out: dict[str, list[str]] = defaultdict(list)
-    waiting = [""]
+    waiting = [("", frozenset({root.resolve()}))]  # with the folders above each, links followed
     while waiting:
-        below = waiting.pop()
-        for name, kind in _entries(root / below):
+        below, above = waiting.pop()
+        for name, kind in _entries(root / below, above):
             path = f"{below}/{name}" if below else name
             if kind == "file":
                 files.append(path)
             elif kind in {"folder", "linked"}:
-                waiting.append(path)
+                waiting.append((path, above | {(root / path).resolve()}))
                 if path.count("/") < _LISTED_DEPTH:
                     folders.append(path)
             if kind in _REMARKS:
@@ -65,26 +65,33 @@ def read_tree(root: Path) -> FolderTree:
     return FolderTree(root, _ordered(files), _ordered(folders), _remarks(left_out))
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield each name in a folder, with its kind: file, folder, or a key of `_REMARKS`."""
+def _entries(folder: Path, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
+    """Yield each name in a folder, with its kind: file, folder, or a key of `_REMARKS`.
+
+    Args:
+        folder: whose entries are listed.
+        above: itself and the folders through which the walk has come, links followed.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                yield entry.name, _kind(folder, entry)
+                yield entry.name, _kind(entry, above)
     except OSError as error:
         raise UserError(
             f"{folder}: the folder cannot be listed ({error.strerror}); check its permissions"
         ) from None
 
 
-def _kind(folder: Path, entry: "os.DirEntry[str]") -> str:
+def _kind(entry: "os.DirEntry[str]", above: frozenset[Path]) -> str:
     if entry.name.startswith(".") or entry.name in _SYSTEM_NAMES:
         return "system"
     if not entry.is_symlink():
         return "folder" if entry.is_dir() else "file" if entry.is_file() else "special"
     target = Path(entry)
     if target.is_dir():
-        return "circular" if folder.resolve().is_relative_to(target.resolve()) else "linked"
+        place = target.resolve()
+        leads_back = any(folder.is_relative_to(place) for folder in above)
+        return "circular" if leads_back else "linked"
     # A broken link is listed as a file, so that it is reported as unreadable.
     return "file" if target.is_file() or not target.exists() else "special"
 

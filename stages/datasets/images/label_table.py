@@ -9,8 +9,8 @@ from stages.core.errors import UserError
 from stages.datasets.images.folder_tree import FolderTree, is_image_name, listing
 from stages.datasets.images.sample import ImageFile
 from stages.datasets.tables.csv_files import Row
-from stages.datasets.tables.faults import NO_GROUP, NO_LABEL, SPLIT, Fault
-from stages.datasets.tables.reading import Table, find_tables, official_split
+from stages.datasets.tables.faults import NO_GROUP, NO_LABEL, SPLIT, Fault, quote
+from stages.datasets.tables.reading import Table, column_indices, find_tables, official_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 NO_FILE, MISSING, AMBIGUOUS = "no file name", "no such file", "several such files"
 REPEATED, CONTRADICTION = "file in two rows", "file in two classes"
-_MAX_HEADER = 500  # characters of a header that a message quotes
-_MAX_QUOTED = 60  # characters of a cell that a message quotes
 
 
 def labelled_files(
@@ -41,7 +39,7 @@ def labelled_files(
     """
     table = open_table(tree.root, labels, key)
     resolve = file_finder(tree, labels.path)
-    indices = column_indices(table, labels, key)
+    indices = label_indices(table, labels, key)
     rows: dict[str, list[tuple[Row, ImageFile]]] = defaultdict(list)
     unusable: list[ImageFile] = []
     for row in table.rows():
@@ -74,25 +72,16 @@ def open_table(root: Path, labels: "Labels", key: str) -> Table:
     return find_tables(path, key, labels.separator)[0]
 
 
-def column_indices(table: Table, labels: "Labels", key: str) -> dict[str, int]:
+def label_indices(table: Table, labels: "Labels", key: str) -> dict[str, int]:
     """Return the index of each column that the params name: "file", "label", "group", "split".
 
     Raises:
         UserError: one is missing, or the header has it twice.
     """
-    header = table.header()
-    columns = {name: getattr(labels, name) for name in ("file", "label", "group", "split")}
-    wrong = [
-        f"{key}.{name}: column {column!r} {'occurs twice' if column in header else 'is missing'}"
-        for name, column in columns.items()
-        if column is not None and header.count(column) != 1
-    ]
-    if wrong:
-        raise UserError(
-            f"{table.path}: {'; '.join(wrong)}; the header has "
-            f"{', '.join(map(repr, header))[:_MAX_HEADER]}"
-        )
-    return {name: header.index(column) for name, column in columns.items() if column is not None}
+    names = {name: getattr(labels, name) for name in ("file", "label", "group", "split")}
+    names = {name: column for name, column in names.items() if column is not None}
+    indices = column_indices(table, {f"{key}.{name}": column for name, column in names.items()})
+    return {name: indices[column] for name, column in names.items()}
 
 
 def _row_file(
@@ -103,14 +92,14 @@ def _row_file(
         return ImageFile("", "", problem=str(row.fault))
     cells = {name: row.cells[index].strip() for name, index in indices.items()}
     paths, split = resolve(cells["file"]), official_split(cells.get("split", ""))
-    quoted = repr(cells["file"][:_MAX_QUOTED])
+    quoted = quote(cells["file"])
     faults = (
         (not cells["file"], Fault(NO_FILE)),
         (not paths, Fault(MISSING, quoted)),
         (len(paths) > 1, Fault(AMBIGUOUS, f"{quoted} is {' and '.join(paths[:2])}")),
         (not cells["label"], Fault(NO_LABEL, quoted)),
         (not cells.get("group", "-"), Fault(NO_GROUP, quoted)),
-        (bool(cells.get("split")) and not split, Fault(SPLIT, repr(cells.get("split")))),
+        (bool(cells.get("split")) and not split, Fault(SPLIT, quote(cells.get("split", "")))),
     )
     problem = next((str(fault) for broken, fault in faults if broken), "")
     path = "" if problem else paths[0]

@@ -1,16 +1,12 @@
 """What is wrong with files and rows, told in one line."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 
 from stages.core.errors import UserError
+from stages.datasets.problem_kinds import ProblemKinds
 
-_MAX_KINDS, _EXAMPLES = 8, 3  # kinds of problems, and names of each, that a line quotes
-
-
-def first_few(names: Sequence[str], separator: str = ", ") -> str:
-    """Return the first three names, and dots for the rest."""
-    return separator.join([*names[:_EXAMPLES], *(["..."] if len(names) > _EXAMPLES else [])])
+_MAX_KINDS = 8  # of problems, that a line names
 
 
 def count_kinds(problems: Iterable[str]) -> dict[str, int]:
@@ -24,17 +20,11 @@ def summarise_problems(problems: Iterable[tuple[str, str]]) -> str:
     Args:
         problems: the name of each sample and its problem; the kind stands before the first colon.
     """
-    kinds: dict[str, list[str]] = defaultdict(list)
+    kinds = ProblemKinds()
     for name, problem in problems:
         kind, colon, detail = problem.partition(":")
-        kinds[kind].append(f"{name}{colon}{detail}")
-    parts = [
-        f"{len(samples)} {kind} ({first_few(samples, '; ')})"
-        for kind, samples in sorted(kinds.items(), key=lambda item: -len(item[1]))
-    ]
-    rest = len(parts) - _MAX_KINDS
-    ending = [f"and {rest} more kinds of problems"] if rest > 0 else []
-    return ", ".join([*parts[:_MAX_KINDS], *ending])
+        kinds.count(kind, f"{name}{colon}{detail}")
+    return kinds.describe(_MAX_KINDS)
 
 
 def refuse_problems(problems: list[tuple[str, str]], path: str, key: str) -> None:

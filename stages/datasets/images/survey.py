@@ -44,6 +44,7 @@ class ImageSurvey:
         layout: "classes", "splits" or "table".
         labels: the table of labels and its columns: path, file, label, and group and split where it
             has them; None where the layout is not "table".
+        paths: of the files that the layout gives a class.
         counts: files to train on by class, undivided ones included.
         split_counts: files of each official split by class, for those that exist.
         remarks: sentences on what is left out or unusual.
@@ -57,6 +58,7 @@ class ImageSurvey:
 
     layout: str
     labels: dict[str, str] | None
+    paths: list[str]
     counts: dict[str, int]
     split_counts: dict[str, dict[str, int]]
     remarks: list[str]
@@ -100,9 +102,10 @@ def survey_images(
     choice = LayoutChoice(name, "--layout", "prepare.labels", layout, labels, guess=True)
     contents = read_folder(root, choice)
     usable = [file for file in contents.files if not file.problem]
-    visible = [file for file in usable if file.split != "test"]
+    inspectable = [file for file in usable if file.split != "test"]
     samples = [
-        _inspect(root / file.path) for file in visible[:: -(-len(visible) // SAMPLE_SIZE) or 1]
+        _inspect(root / file.path)
+        for file in inspectable[:: -(-len(inspectable) // SAMPLE_SIZE) or 1]
     ]
     images = [image for image in samples if image is not None]
     if not images:
@@ -115,6 +118,7 @@ def survey_images(
     return ImageSurvey(
         contents.layout,
         contents.labels.model_dump(exclude_none=True) if contents.labels else None,
+        [file.path for file in usable],
         _count([file for file in usable if file.split in {"", "train"}]),
         {
             split: _count([f for f in usable if f.split == split])
@@ -122,7 +126,7 @@ def survey_images(
             if split in splits
         },
         [*contents.remarks, *_problem_remarks(contents.files), *_depth_remarks(max(bits))],
-        None if contents.labels and contents.labels.group else _group_hint(visible),
+        None if contents.labels and contents.labels.group else _group_hint(inspectable),
         [*sizes],
         Counter(modes),
         all(grey),

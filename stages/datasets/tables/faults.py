@@ -1,11 +1,11 @@
 """Rows of a table that cannot be used: all are counted, and told in one line."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from stages.core.errors import UserError
+from stages.datasets.problem_kinds import ProblemKinds
 
 CELLS, QUOTE, OPEN_QUOTE = "wrong number of cells", "text after a quote", "open quote"
 LINE_BREAK, NOT_TEXT, TOO_LONG = "stray carriage return", "not UTF-8 text", "too long"
@@ -29,9 +29,19 @@ _MOST_LISTED = (
     0.1  # share of rows that are left out unasked; if there are more, the form may be misread
 )
 _LONGEST_LIST = 200  # characters of the classes that the line names
-_SHOWN_ROWS = 3  # rows of a kind that the line names
 
-Sample = TypeVar("Sample")
+_MAX_QUOTED = 60  # characters of a cell that a message quotes
+
+
+class SplitSample(Protocol):
+    """A sample of a table."""
+
+    @property
+    def split(self) -> str:
+        """Return the official split, "" for none."""
+
+
+Sample = TypeVar("Sample", bound=SplitSample)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class Fault:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
+def quote(cell: str) -> str:
+    """Return a cell in quotation marks, for messages; of a long one its beginning."""
+    return repr(cell if len(cell) <= _MAX_QUOTED else cell[:_MAX_QUOTED] + "...")
+
+
 @dataclass(frozen=True)
 class FaultyRow:
     """A row that cannot be used.
@@ -59,26 +74,29 @@ class FaultyRow:
         location: for messages: "row 7 (line 9)".
         label: its class where that is known, "" otherwise.
         fault: what is wrong with it.
+        split: its official split where that is known, "" otherwise.
     """
 
     name: str
     location: str
     label: str
     fault: Fault
+    split: str = ""
 
 
-@dataclass
-class FaultCount:
+@dataclass(kw_only=True)
+class FaultCount(ProblemKinds):
     """The faulty rows of a table by kind, and the first ones of each.
 
     Attributes:
         rows: how many rows were read, sound ones included.
-        counts: faulty rows by kind.
+        sound_splits: the official splits that have a row to use.
+        faulty_splits: those that have a faulty row.
     """
 
     rows: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    _first: dict[str, list[str]] = field(default_factory=dict)
+    sound_splits: set[str] = field(default_factory=set)
+    faulty_splits: set[str] = field(default_factory=set)
 
     def watch(self, rows: Iterable[Sample | FaultyRow]) -> Iterator[Sample | FaultyRow]:
         """Yield `rows` as they are, and count them."""
@@ -86,15 +104,15 @@ class FaultCount:
             self.rows += 1
             if isinstance(row, FaultyRow):
                 self.add(row)
+            else:
+                self.sound_splits.add(row.split)
             yield row
 
     def add(self, row: FaultyRow) -> None:
         """Count a faulty row."""
-        kind, detail = row.fault.kind, row.fault.detail
-        self.counts[kind] += 1
-        first = self._first.setdefault(kind, [])
-        if len(first) < _SHOWN_ROWS:
-            first.append(f"{row.location}: {detail}" if detail else row.location)
+        detail = row.fault.detail
+        self.faulty_splits.add(row.split)
+        self.count(row.fault.kind, f"{row.location}: {detail}" if detail else row.location)
 
     def summary(self) -> str:
         """Return the number of faulty rows of each kind, the most frequent first."""
@@ -109,7 +127,8 @@ class FaultCount:
     ) -> None:
         """Refuse the table, unless its faulty rows may be left out.
 
-        Rows after a quote that is never closed are never left out: nothing shows how many they are.
+        Rows after a quote that is never closed are never left out: nothing shows how many they are. Nor
+        are all rows of an official split, for other data would be drawn in their place.
 
         Args:
             source: the file or folder, for the message.
@@ -123,12 +142,9 @@ class FaultCount:
         allowed = unreadable == "list" or (
             unreadable is None and self.counts.total() <= _MOST_LISTED * self.rows
         )
-        if not self.counts or (allowed and not self.counts[OPEN_QUOTE]):
+        lost = sorted(self.faulty_splits - self.sound_splits - {""})
+        if not self.counts or (allowed and not lost and not self.counts[OPEN_QUOTE]):
             return
-        kinds = [
-            f"{count} {kind} ({'; '.join(self._first[kind])}{'; ...' if count > _SHOWN_ROWS else ''})"
-            for kind, count in self.counts.most_common()
-        ]
         names = ", ".join(classes or ())
         listed = names if len(names) <= _LONGEST_LIST else f"{names[:_LONGEST_LIST]}..."
         remedies = dict.fromkeys(
@@ -136,8 +152,14 @@ class FaultCount:
             for kind in self.counts
             if kind in _REMEDIES
         )
-        choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
+        if lost:
+            choice = (
+                f"; these are all official {' and '.join(lost)} data: to have others drawn in their place, "
+                "take them out of the source"
+            )
+        else:
+            choice = "" if allowed else f"; or set {key}.unreadable: list to leave them out"
         raise UserError(
-            f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {', '.join(kinds)}; "
+            f"{source}: {self.counts.total()} of {self.rows} rows cannot be used: {self.describe()}; "
             f"correct or remove them{''.join(remedies)}{choice}"
         )

@@ -1,7 +1,7 @@
 """Tables on disk, read row by row: CSV in its dialects, compressed or not, and Parquet."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
 }
+_MAX_HEADER = 500  # characters of a header that a message quotes
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 
 
@@ -81,6 +82,31 @@ class Table:
         if self.separator is None:
             return _parquet_rows(self.path)
         return csv_rows(read_lines(self.path), self.separator, self.quoted)
+
+
+def column_indices(table: Table, columns: Mapping[str, str], hint: str = "") -> dict[str, int]:
+    """Return the index of each column, by its name.
+
+    Args:
+        table: in which they are.
+        columns: the param that names each: "tasks.reviews.prepare.columns.text" -> "review".
+        hint: what else can be done where one is missing; may be empty.
+
+    Raises:
+        UserError: one is missing, or the header has it twice.
+    """
+    header = table.header()
+    problems = [
+        f"{param}: column {name!r} {'occurs twice' if name in header else 'is missing'}"
+        for param, name in columns.items()
+        if header.count(name) != 1
+    ]
+    if problems:
+        raise UserError(
+            f"{table.path}: {'; '.join(problems)}; the header has "
+            f"{', '.join(map(repr, header))[:_MAX_HEADER]}{hint}"
+        )
+    return {name: header.index(name) for name in columns.values()}
 
 
 def find_tables(path: Path, key: str, separator: str | None = None) -> list[Table]:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EvidenceError, UserError
+from stages.core.progress import progress
 from stages.datasets.class_names import MAX_CLASSES, require_distinct
 from stages.datasets.ledger import SourceNote
 from stages.datasets.tables.faults import (
@@ -19,8 +20,15 @@ from stages.datasets.tables.faults import (
     SPLIT,
     Fault,
     FaultyRow,
+    quote,
 )
-from stages.datasets.tables.reading import Table, digest, find_tables, official_split
+from stages.datasets.tables.reading import (
+    Table,
+    column_indices,
+    digest,
+    find_tables,
+    official_split,
+)
 
 if TYPE_CHECKING:
     from stages.core.schema import Columns, PrepareTexts
@@ -39,8 +47,6 @@ EMBEDDED_SHA256 = {  # of reviews.csv and hard.csv
     "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
     "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
 }
-_MAX_QUOTED = 60  # characters of a cell that a message quotes
-_MAX_HEADER = 500  # characters of a header that a message quotes
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
@@ -63,6 +69,15 @@ class TextSample:
     group: str
     slices: tuple[str, ...]
     split: str = ""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a row is no sample, with its class and official split where they are known, "" otherwise."""
+
+    fault: Fault
+    label: str
+    split: str
 
 
 def source_tables(task: "Task") -> list[Table]:
@@ -119,7 +134,8 @@ def read_samples(
 ) -> Iterator[TextSample | FaultyRow]:
     """Yield the texts of the tables in order, and in its place each row that cannot be used.
 
-    Only one row is in memory at a time, beside the ids.
+    Only one row is in memory at a time, beside the ids. Where an id is in several tables, each begins
+    with the name of its file.
 
     Args:
         tables: as `source_tables` returns them.
@@ -131,22 +147,23 @@ def read_samples(
         UserError: a file cannot be read, or lacks a column.
     """
     places: dict[str, str] = {}
-    for table in tables:
-        indices = _column_indices(table, columns, key)
+    indices = [_column_indices(table, columns, key) for table in tables]
+    alike = columns.id is not None and _number_alike(tables, indices, columns.id)
+    for table, table_indices in zip(tables, indices, strict=True):
         prefix = f"{table.stem}-" if table.split else ""
         for row in table.rows():
             name, location = f"{prefix}row-{row.number}", _location(row, table)
-            sample = _sample(row, name, indices, table.split, columns, classes)
+            sample = _sample(row, name, table_indices, table.split, columns, classes)
             if isinstance(sample, TextSample) and columns.id is not None:
+                sample = replace(sample, name=f"{prefix}{sample.name}") if alike else sample
                 first = places.setdefault(sample.name, location)
                 if first is not location:
-                    detail = f"{_quoted(sample.name)} is also that of {first}"
-                    sample = (Fault(ID, detail), sample.label)
+                    fault = Fault(ID, f"{quote(sample.name)} is also that of {first}")
+                    sample = _Refusal(fault, sample.label, sample.split)
             if isinstance(sample, TextSample):
                 yield sample
             else:
-                fault, label = sample
-                yield FaultyRow(name, location, label, fault)
+                yield FaultyRow(name, location, sample.label, sample.fault, sample.split)
 
 
 def _location(row: "Row", table: Table) -> str:
@@ -154,36 +171,33 @@ def _location(row: "Row", table: Table) -> str:
     return f"{file_name}row {row.number}" + (f" (line {row.line})" if row.line else "")
 
 
-def _quoted(cell: str) -> str:
-    return repr(cell if len(cell) <= _MAX_QUOTED else cell[:_MAX_QUOTED] + "...")
-
-
 def _column_indices(table: Table, columns: "Columns", key: str) -> dict[str, int]:
-    """Return the index of each of the columns.
+    """Return the index of each of the columns, by its name.
 
     Raises:
         UserError: one is missing, or the header has it twice.
     """
-    header = table.header()
-    names = [columns.text, columns.label, columns.id, columns.group, columns.split, *columns.slices]
-    required = [name for name in names if name is not None]
-    wrong = [name for name in required if header.count(name) != 1]
-    if wrong:
-        problems = [
-            f"{name!r} {'is missing' if name not in header else 'occurs more than once'}"
-            for name in wrong
-        ]
-        move = ""
-        if table.split == "test" and columns.label not in header:
-            move = (
-                "; test data need labels: move the file elsewhere to draw test data from the others"
-            )
-        raise UserError(
-            f"{table.path}: column {', column '.join(problems)}; the header has "
-            f"{', '.join(map(repr, header))[:_MAX_HEADER]} (name the columns in "
-            f"{key}.columns){move}"
-        )
-    return {name: header.index(name) for name in required}
+    roles = ("text", "label", "id", "group", "split")
+    names = {f"{key}.columns.{role}": getattr(columns, role) for role in roles}
+    names |= {f"{key}.columns.slices[{place}]": name for place, name in enumerate(columns.slices)}
+    hint = ""
+    if table.split == "test" and columns.label not in table.header():
+        hint = "; test data need labels: move the file elsewhere to draw test data from the others"
+    return column_indices(table, {param: name for param, name in names.items() if name}, hint)
+
+
+def _number_alike(
+    tables: Sequence[Table], indices: Sequence[Mapping[str, int]], column: str
+) -> bool:
+    """Return whether an id is in two of the tables, as where each numbers its rows from 0."""
+    earlier: set[str] = set()
+    for table, places in zip(tables, indices, strict=True):
+        rows = progress(table.rows(), "comparing ids")
+        ids = {row.cells[places[column]].strip() for row in rows if not row.fault} - {""}
+        if earlier & ids:
+            return True
+        earlier |= ids
+    return False
 
 
 def _sample(
@@ -193,10 +207,10 @@ def _sample(
     split: str,
     columns: "Columns",
     classes: Sequence[str] | None,
-) -> TextSample | tuple[Fault, str]:
-    """Return a row as a sample, or its fault and its label, "" where that is unknown."""
+) -> "TextSample | _Refusal":
+    """Return a row as a sample, or why it is none; an empty cell of splits means: not divided."""
     if row.fault:
-        return row.fault, ""
+        return _Refusal(row.fault, "", split)
 
     def cell(column: str | None) -> str:
         return "" if column is None else row.cells[indices[column]].strip()
@@ -212,11 +226,11 @@ def _sample(
         (NO_TEXT, not text, ""),
         (NO_GROUP, columns.group is not None and not group, ""),
         (NO_ID, columns.id is not None and not identifier, ""),
-        (SPLIT, columns.split is not None and not split, cell(columns.split)),
+        (SPLIT, bool(cell(columns.split)) and not split, cell(columns.split)),
     )
     for kind, broken, value in rules:
         if broken:
-            return Fault(kind, _quoted(value) if value else ""), known
+            return _Refusal(Fault(kind, quote(value) if value else ""), known, split)
     slices = tuple(row.cells[indices[column]] for column in columns.slices)
     return TextSample(identifier or name, text, label, group, slices, split)
 

@@ -1,23 +1,26 @@
 """A survey of tables of texts, from which the params of a new task are proposed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, islice
+from heapq import heappop, heappush
+from itertools import combinations
 from pathlib import Path
+from random import Random
 from types import MappingProxyType
 
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.core.schema import Columns
-from stages.datasets.tables.csv_files import SEPARATORS
+from stages.datasets.tables.csv_files import SEPARATORS, Row
 from stages.datasets.tables.faults import FaultCount, FaultyRow
 from stages.datasets.tables.reading import Table, find_tables, official_split
 from stages.datasets.texts.columns import SPLIT, Column, Roles, assign_roles
 from stages.datasets.texts.sources import class_names, read_samples
 
-SAMPLE_SIZE = 20_000  # rows from which the columns are described
+SAMPLE_SIZE = 20_000  # rows from which the columns are described, at most
 _SAMPLE_CHARACTERS = 50_000_000  # of these rows, at most
 _LONGEST_HEADING = 80
 _QUANTILES = (0.25, 0.5, 0.75, 0.95)
@@ -30,12 +33,12 @@ class TableSurvey:
     Attributes:
         files: the file of each official split, or of "" where there is one file.
         separator: a key of `SEPARATORS`; None for Parquet.
-        columns: of the first 20,000 rows without the test data.
+        columns: of at most 20,000 rows without the test data.
         rows: how many these are.
         roles: what each column holds.
         classes: of the file, in order.
         counts: texts of each class, without the test data.
-        official: rows of each official split; {"": all} where there are none.
+        official: rows of each official split; those of none under "".
         words: the quartiles of the texts' length in words, and the length that 95% do not exceed.
         faults: the rows that cannot be used, in all splits.
         remarks: what the user should check.
@@ -77,28 +80,24 @@ def survey_table(
     split = _split_column(tables[0], headings) if len(tables) == 1 else None
     columns, rows = _sample_columns(tables[0], headings, split)
     if not rows:
-        faulty = next((f"row {row.number}: {row.fault}" for row in tables[0].rows()), "")
-        raise UserError(
-            f"{path}: a header and no row to use{f' ({faulty})' if faulty else ''}; each text needs a row "
-            "with its label"
-        )
+        raise UserError(_no_rows(tables[0], path))
     roles = assign_roles(columns, rows, split, names_by_role, str(path))
     if roles.label.name.strip() in roles.label.values:
         raise UserError(
             f"{tables[0].path}: the first line must name the columns; it seems to be a row, for "
             f"{roles.label.name!r} is also a label: write a line such as text,label above it"
         )
-    counted = _count_rows(tables, _named(roles), key)
-    counted.faults.check(str(path), key, "list" if counted.classes else "refuse")
-    classes = class_names(counted.classes, roles.label.name, key)
+    row_counts = _count_rows(tables, _named(roles), key)
+    row_counts.faults.check(str(path), key, "list" if row_counts.classes else "refuse")
+    classes = class_names(row_counts.classes, roles.label.name, key)
     remarks = []
-    if roles.group and "group" not in names_by_role and counted.groups_cross:
+    if roles.group and "group" not in names_by_role and row_counts.groups_cross:
         remarks.append(
             f"{roles.group.name} is not taken for groups: some are in several official splits, and would "
             "go to one of them as a whole"
         )
         roles = replace(roles, group=None)
-    remarks += _remarks(roles, counted, key)
+    remarks += _remarks(roles, row_counts, key)
     lengths = [len(value.split()) for value in roles.text.values.elements()]
     separators = {mark: name for name, mark in SEPARATORS.items()}
     return TableSurvey(
@@ -108,12 +107,18 @@ def survey_table(
         rows,
         roles,
         classes,
-        counted.classes,
-        counted.official,
+        row_counts.classes,
+        row_counts.official,
         [max(1, round(value)) for value in np.quantile(lengths, _QUANTILES)],
-        counted.faults,
+        row_counts.faults,
         remarks,
     )
+
+
+def _no_rows(table: Table, path: Path) -> str:
+    """Return the message on a table without a sound row, with its first fault if it has any."""
+    faults = (f" (row {row.number}: {row.fault})" for row in table.rows() if row.fault)
+    return f"{path}: a header and no row to use{next(faults, '')}; each text needs a row with its label"
 
 
 @dataclass
@@ -140,7 +145,8 @@ class _RowCounts:
 
 def _count_rows(tables: Sequence[Table], columns: Columns, key: str) -> _RowCounts:
     result = _RowCounts(FaultCount())
-    for sample in result.faults.watch(read_samples(tables, columns, None, key)):
+    samples = progress(read_samples(tables, columns, None, key), "reading texts")
+    for sample in result.faults.watch(samples):
         if not isinstance(sample, FaultyRow):
             result.official[sample.split] += 1
             result.groups.setdefault(sample.split, set()).add(sample.group)
@@ -160,33 +166,58 @@ def _named(roles: Roles) -> Columns:
 def _sample_columns(
     table: Table, headings: Mapping[int, str], split: Column | None
 ) -> tuple[list[Column], int]:
-    """Return the columns of a table's first rows, and how many rows these are.
+    """Return the columns of rows from all over a table, and how many rows these are.
 
     A row of official test data is passed over.
     """
-    columns, count, characters = {place: Column(name) for place, name in headings.items()}, 0, 0
+    columns = {place: Column(name) for place, name in headings.items()}
     split_place = next(
-        (place for place, name in headings.items() if split and name == split.name), -1
+        (place for place, name in headings.items() if split and name == split.name), None
     )
-    for row in islice(table.rows(), SAMPLE_SIZE):
-        if row.fault or (split and official_split(row.cells[split_place]) == "test"):
-            continue
-        count += 1
-        characters += sum(map(len, row.cells))
+    usable = (
+        row
+        for row in progress(table.rows(), "looking at the table")
+        if not row.fault
+        and (split_place is None or official_split(row.cells[split_place]) != "test")
+    )
+    rows = _draw_rows(usable)
+    for row in rows:
         for place, column in columns.items():
             column.add(row.cells[place])
-        if characters > _SAMPLE_CHARACTERS:
-            break
-    return list(columns.values()), count
+    return list(columns.values()), len(rows)
+
+
+def _draw_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return at most `SAMPLE_SIZE` of the rows, with `_SAMPLE_CHARACTERS` in all, drawn at random.
+
+    Each row gets a random number, and those with the smallest numbers are kept.
+    """
+    random, limit = Random(0), 1.0  # noqa: S311 (the same rows each time)
+    heap: list[tuple[float, int, Row]] = []
+    characters = 0
+    for row in rows:
+        number = random.random()
+        if number >= limit:
+            continue
+        heappush(heap, (-number, row.number, row))
+        characters += sum(map(len, row.cells))
+        while len(heap) > 1 and (len(heap) > SAMPLE_SIZE or characters > _SAMPLE_CHARACTERS):
+            negative, _, dropped = heappop(heap)
+            limit = -negative
+            characters -= sum(map(len, dropped.cells))
+    return sorted((row for _, _, row in heap), key=lambda row: row.number)
 
 
 def _split_column(table: Table, headings: Mapping[int, str]) -> Column | None:
-    """Return the column of official splits: each value of the whole table is one, and one is train."""
+    """Return the column of official splits: each value of the whole table is one, or empty.
+
+    It has held-out data, and others to train on.
+    """
     columns = {place: Column(heading) for place, heading in headings.items()}
     columns = {place: column for place, column in columns.items() if column.heading in SPLIT}
-    for row in table.rows() if columns else ():
+    for row in progress(table.rows(), "looking for splits") if columns else ():
         for place in [place for place in columns if not row.fault]:
-            if official_split(row.cells[place]):
+            if not row.cells[place].strip() or official_split(row.cells[place]):
                 columns[place].add(row.cells[place])
             else:
                 del columns[place]
@@ -196,7 +227,8 @@ def _split_column(table: Table, headings: Mapping[int, str]) -> Column | None:
 
 
 def _is_split(column: Column) -> bool:
-    return {"train"} < {official_split(value) for value in column.values}
+    splits = {official_split(value) for value in column.values}
+    return bool(splits & {"train", ""}) and bool(splits - {"train", ""})
 
 
 def _usable_headings(path: Path, header: Sequence[str]) -> dict[int, str]:
@@ -224,8 +256,8 @@ def _usable_headings(path: Path, header: Sequence[str]) -> dict[int, str]:
     return usable
 
 
-def _remarks(roles: Roles, counted: _RowCounts, key: str) -> Iterator[str]:
-    label, official, faults = roles.label.name, counted.official, counted.faults
+def _remarks(roles: Roles, row_counts: _RowCounts, key: str) -> Iterator[str]:
+    label, official, faults = roles.label.name, row_counts.official, row_counts.faults
     if not roles.label_by_heading:
         yield f"check {key}.columns.label: {label} was chosen because it has few different values"
     if roles.other_labels:
