@@ -323,6 +323,9 @@ def _track(path: str, name: str, *, track: bool) -> list[Path]:
             f"`dvc add {place}` or `git add {place}`"
         )
     else:
-        print(f"data: dvc add {place} (evidence remove {name} undoes it; --no-track leaves it out)")
+        print(
+            f"data: dvc add {place} (evidence remove {name} undoes it; --no-track leaves it out)",
+            flush=True,  # copying the data may take minutes
+        )
         return track_with_dvc(path, name)
     return []
