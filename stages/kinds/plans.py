@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 USUAL_SEEDS = 3
 CHEAP_RUN = 120.0  # seconds of training up to which a run is repeated with further seeds
-RUN_SECONDS = 590.0  # of training a run, at most, where the user names no limit: ten minutes, less a little
+RUN_SECONDS = (
+    590.0  # of training a run, at most, where the user names no limit: just below ten minutes
+)
 
 
 @dataclass(frozen=True)

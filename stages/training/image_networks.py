@@ -138,12 +138,7 @@ def residual_features(
         stem_stride: by which the stem's convolution divides the sides: 1, 2 or 4.
         pooled: as of `ResidualBlock`.
     """
-    kernel, padding = (3, 1) if stem_stride == 1 else (2 * stem_stride, stem_stride // 2)
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, channels[0], kernel, stem_stride, padding, bias=False),
-        nn.BatchNorm2d(channels[0]),
-        nn.ReLU(),
-    ]
+    layers: list[nn.Module] = []
     width = channels[0]
     for level, (outputs, count) in enumerate(
         zip(channels, blocks or [1] * len(channels), strict=True)
@@ -152,7 +147,15 @@ def residual_features(
             stride = 2 if level and not block else 1
             layers.append(ResidualBlock(width, outputs, stride, pooled=pooled))
             width = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    kernel, padding = (3, 1) if stem_stride == 1 else (2 * stem_stride, stem_stride // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, channels[0], kernel, stem_stride, padding, bias=False),
+        nn.BatchNorm2d(channels[0]),
+        nn.ReLU(),
+        *layers,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
 
 
 def set_normalisation(model: ImageClassifier, mean: Tensor, std: Tensor) -> None:
