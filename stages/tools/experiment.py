@@ -19,7 +19,6 @@ from stages.core.files import read_csv, read_json, write
 from stages.core.processes import git
 from stages.evaluation.experiments import LOG
 from stages.tools.dvc_experiments import apply_experiment, references, run_experiment
-from stages.tools.tracking import untracked_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,6 +217,8 @@ def try_change(task: "Task", change: Change, why: str, *, keep: bool) -> LogRow:
     Raises:
         UserError: the change or the pack does not allow a comparison.
     """
+    from stages.tools.tracking import untracked_inputs
+
     require_current_evidence(task)
     change = check_change(change, task)
     read_log(task)  # a damaged file must be an error before the run, not after it

@@ -32,6 +32,10 @@ OPTIONAL = (  # keys that may be absent
     ".evaluate.metric",
     ".train.class_weights",
     ".train.optimizer",
+    ".train.blocks",
+    ".train.stem_stride",
+    ".train.low_resolution",
+    ".baseline.frozen_features",
     ".train.schedule",
 )
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)

@@ -100,7 +100,7 @@ def test_grey_images_stored_in_colour_get_one_channel(project: Path) -> None:
             Image.new("RGB", (500, 300), level).save(project / "scans" / name / f"{number}.jpg")
     new("scans", "scans")
     prepare = task_params("scans").prepare
-    assert (prepare.size, prepare.channels, prepare.min_per_class) == (64, 1, 3)
+    assert (prepare.size, prepare.channels, prepare.min_per_class) == (128, 1, 3)
 
 
 def test_images_can_become_a_task_of_generation(project: Path) -> None:
