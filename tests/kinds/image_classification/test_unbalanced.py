@@ -14,6 +14,8 @@ from stages.core.files import read_csv
 from stages.core.task import Task
 from stages.kinds.params import check_params, load_tasks
 
+pytestmark = pytest.mark.long
+
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 
 

@@ -14,6 +14,8 @@ from support.texts import text_task, write_topics
 from stages.core.files import read_json
 from stages.core.task import Task
 
+pytestmark = pytest.mark.long
+
 MAX_TOKENS = 24
 CHANGES: dict[str, dict[str, Any]] = {
     "prepare": {"classes": None, "near_duplicate": 1.0, "min_per_class": 3},
