@@ -25,8 +25,8 @@ def survey(path: Path, **chosen: str | None) -> TableSurvey:
     return survey_table(path, "tasks.mine.prepare", chosen)
 
 
-def names(found: TableSurvey) -> dict[str, str | None]:
-    roles = found.roles
+def names(summary: TableSurvey) -> dict[str, str | None]:
+    roles = summary.roles
     columns = {role: getattr(roles, role) for role in ("text", "label", "id", "group", "split")}
     return {role: column.name if column else None for role, column in columns.items()}
 
@@ -44,24 +44,24 @@ def test_all_that_a_proposal_needs_is_found_at_once(tmp_path: Path) -> None:
         for n in range(240)
     ]
     header = ("uid", "Question", "topic", "author", "source", "split")
-    found = survey(write(tmp_path / "q.csv", header, rows, ";"))
-    assert names(found) == {
+    summary = survey(write(tmp_path / "q.csv", header, rows, ";"))
+    assert names(summary) == {
         "text": "Question",
         "label": "topic",
         "id": "uid",
         "group": "author",
         "split": "split",
     }
-    assert found.separator == "semicolon"
-    assert found.classes == TOPICS
-    assert found.official == {"train": 180, "test": 60}
-    assert found.counts.total() == 180
-    assert found.rows == 180
-    assert found.files == {"": "q.csv"}
+    assert summary.separator == "semicolon"
+    assert summary.classes == TOPICS
+    assert summary.official == {"train": 180, "test": 60}
+    assert summary.counts.total() == 180
+    assert summary.rows == 180
+    assert summary.files == {"": "q.csv"}
     lengths = sorted(2 * (1 + n % 40) for n in range(240) if n // 3 % 4)
-    assert found.words[1] == pytest.approx(lengths[90], abs=2)
-    assert found.words[3] == pytest.approx(lengths[171], abs=2)
-    assert any("60 rows are official test data" in remark for remark in found.remarks)
+    assert summary.words[1] == pytest.approx(lengths[90], abs=2)
+    assert summary.words[3] == pytest.approx(lengths[171], abs=2)
+    assert any("60 rows are official test data" in remark for remark in summary.remarks)
 
 
 def test_official_test_data_change_nothing_but_their_number(tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_official_test_data_change_nothing_but_their_number(tmp_path: Path) -> N
 
 def test_test_rows_at_the_end_of_a_long_sorted_file_are_seen(tmp_path: Path) -> None:
     rows = [(f"some words {n}", n % 2, "train" if n < 25_000 else "test") for n in range(26_000)]
-    found = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
-    assert names(found)["split"] == "set"
-    assert found.official == {"train": 25_000, "test": 1000}
-    assert found.rows == 20_000
+    summary = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
+    assert names(summary)["split"] == "set"
+    assert summary.official == {"train": 25_000, "test": 1000}
+    assert summary.rows == 20_000
 
 
 def test_test_rows_at_the_start_of_a_long_file_do_not_use_up_the_sample(tmp_path: Path) -> None:
     rows = [(f"some words {n}", n % 2, "test" if n < 25_000 else "train") for n in range(26_000)]
-    found = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
-    assert found.official == {"train": 1000, "test": 25_000}
-    assert found.rows == 1000
+    summary = survey(write(tmp_path / "a.csv", ("text", "label", "set"), rows))
+    assert summary.official == {"train": 1000, "test": 25_000}
+    assert summary.rows == 1000
 
 
 def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(
@@ -93,31 +93,33 @@ def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(
 ) -> None:
     monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.01)
     rows = [(f"some words {n}", "no" if n < 25_000 else "yes") for n in range(50_000)]
-    found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
-    assert found.rows == 20_000
-    assert found.roles.label.values["no"] == pytest.approx(10_000, abs=300)  # 4 standard deviations
+    summary = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
+    assert summary.rows == 20_000
+    assert summary.roles.label.values["no"] == pytest.approx(
+        10_000, abs=300
+    )  # 4 standard deviations
     printed = capsys.readouterr().err
     assert all(title in printed for title in ("looking at the table", "reading texts"))
     again = survey(tmp_path / "a.csv")
-    assert again.columns == found.columns
+    assert again.columns == summary.columns
 
 
 def test_rows_without_a_split_are_undivided(tmp_path: Path) -> None:
     rows = [(f"some words {n}", n % 2, ["", "test"][n % 3 == 0]) for n in range(90)]
-    found = survey(write(tmp_path / "a.csv", ("text", "label", "part"), rows))
-    assert names(found)["split"] == "part"
-    assert found.official == {"": 60, "test": 30}
-    assert not found.faults.counts
+    summary = survey(write(tmp_path / "a.csv", ("text", "label", "part"), rows))
+    assert names(summary)["split"] == "part"
+    assert summary.official == {"": 60, "test": 30}
+    assert not summary.faults.counts
 
 
 def test_one_file_a_split_needs_no_column_of_splits(tmp_path: Path) -> None:
     for name, count in (("train", 60), ("test", 20)):
         rows = [(f"{name} words {n}", n % 2) for n in range(count)]
         write(tmp_path / "tables" / f"{name}.tsv", ("text", "label"), rows, "\t")
-    found = survey(tmp_path / "tables")
-    assert found.files == {"train": "train.tsv", "test": "test.tsv"}
-    assert (found.separator, found.official) == ("tab", {"train": 60, "test": 20})
-    assert found.counts == {"0": 30, "1": 30}
+    summary = survey(tmp_path / "tables")
+    assert summary.files == {"train": "train.tsv", "test": "test.tsv"}
+    assert (summary.separator, summary.official) == ("tab", {"train": 60, "test": 20})
+    assert summary.counts == {"0": 30, "1": 30}
 
 
 def test_a_hundred_classes_are_found_with_a_heading_of_labels(tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_chosen_columns_come_first(tmp_path: Path) -> None:
         "split": None,
     }
     assert "stars may be labels too" in " ".join(survey(path).remarks)
-    found = survey(path, text="title", label="stars", group=None)
-    assert (found.roles.text.name, found.classes, found.roles.group) == (
+    summary = survey(path, text="title", label="stars", group=None)
+    assert (summary.roles.text.name, summary.classes, summary.roles.group) == (
         "title",
         ["0", "1", "2"],
         None,
@@ -152,15 +154,15 @@ def test_chosen_columns_come_first(tmp_path: Path) -> None:
 
 def test_rows_that_cannot_be_used_are_a_remark(tmp_path: Path) -> None:
     rows = [(f"some words {n}", "" if n % 20 == 0 else n % 2) for n in range(60)]
-    found = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
-    assert "3 of 60 rows cannot be used: 3 empty label" in " ".join(found.remarks)
-    assert found.counts.total() == 57
+    summary = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
+    assert "3 of 60 rows cannot be used: 3 empty label" in " ".join(summary.remarks)
+    assert summary.counts.total() == 57
 
 
 def test_columns_without_a_name_of_their_own_are_not_used(tmp_path: Path) -> None:
     rows = [(n, f"some words {n}", n % 2, "x", "y") for n in range(60)]
-    found = survey(write(tmp_path / "a.csv", ("", "text", "label", "twice", "twice"), rows))
-    assert [column.name for column in found.columns] == ["text", "label"]
+    summary = survey(write(tmp_path / "a.csv", ("", "text", "label", "twice", "twice"), rows))
+    assert [column.name for column in summary.columns] == ["text", "label"]
     with pytest.raises(UserError, match="the header names 1 column; at least two"):
         survey(write(tmp_path / "b.csv", ("", "text", "same", "same"), [row[:4] for row in rows]))
     with pytest.raises(UserError, match="cannot be the heading of a column"):
@@ -193,7 +195,7 @@ def test_groups_in_several_official_splits_are_not_taken_for_groups(
         for n, author in enumerate(authors)
     ]
     path = write(tmp_path / "a.csv", ("text", "label", "author", "split"), rows)
-    found = survey(path)
-    assert names(found)["group"] == (None if crossing else "author")
-    assert ("author is not taken for groups" in " ".join(found.remarks)) == crossing
+    summary = survey(path)
+    assert names(summary)["group"] == (None if crossing else "author")
+    assert ("author is not taken for groups" in " ".join(summary.remarks)) == crossing
     assert names(survey(path, group="author"))["group"] == "author"

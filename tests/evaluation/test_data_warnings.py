@@ -39,8 +39,8 @@ def validation(*seeds: list[int]) -> pd.DataFrame:
 
 
 def test_a_class_of_which_no_sample_is_recognised_is_a_warning() -> None:
-    found = [0] * 20 + [1] + [0] * 9
-    table = validation([0] * 30, found, [1] * 20 + [0] * 10)
+    predicted = [0] * 20 + [1] + [0] * 9
+    table = validation([0] * 30, predicted, [1] * 20 + [0] * 10)
     (warning,) = unrecognised_classes(table, ["a", "b", "c"])
     assert warning.name == "never predicts class b"
     assert warning.observed.startswith("of 8 validation samples of class b (26.7% of all), ")
@@ -55,8 +55,8 @@ def test_a_class_that_is_predicted_for_samples_of_others_only_is_named_so() -> N
 
 
 def test_a_recognised_class_or_one_of_two_samples_is_no_warning() -> None:
-    found = [0] * 20 + [1] + [0] * 9  # class 2 is not recognised either, but has 2 samples
-    assert unrecognised_classes(validation(found, [0] * 30), ["a", "b", "c"]) == []
+    predicted = [0] * 20 + [1] + [0] * 9  # class 2 is not recognised either, but has 2 samples
+    assert unrecognised_classes(validation(predicted, [0] * 30), ["a", "b", "c"]) == []
 
 
 def test_weights_that_give_the_logged_loss_pass() -> None:
