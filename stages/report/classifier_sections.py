@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.classification_metrics import METRICS
-from stages.evaluation.failure_causes import CAUSES
+from stages.evaluation.failure_causes import cause_definitions
 from stages.evaluation.folds import run_log, strongest_name
 from stages.report import charts, classes, sections
 from stages.report.document import (
@@ -21,6 +21,8 @@ from stages.report.document import (
 )
 from stages.report.formatting import (
     answer_questions,
+    calibration_line,
+    interval_method,
     make_table,
     method_rows,
     percent,
@@ -29,6 +31,7 @@ from stages.report.formatting import (
     significance_line,
     summary_line,
     verdict_line,
+    verdict_reason,
 )
 
 if TYPE_CHECKING:
@@ -138,18 +141,21 @@ def _loss_figure(outputs: "ClassificationOutputs") -> Figure:
     baseline_loss = outputs.baseline["validation"][strongest]["log_loss"]
     fold, seed = 0 if "fold" in outputs.log else None, outputs.metrics["primary_seed"]
     last = run_log(outputs.log, fold, seed).iloc[-1]
-    name, runs = outputs.task.folds()[0].run_name(seed), len(outputs.checkpoints["epoch"])
-    strong, unit = (f"The primary seed ({seed})", "seeds") if fold is None else (name, "runs")
+    name, count = outputs.task.folds()[0].run_name(seed), len(outputs.checkpoints["epoch"])
+    start, runs = "The", ""
+    if count > 1:
+        start = f"{name.capitalize()}: the"
+        unit = "seeds" if fold is None else "runs"
+        runs = f" for {count} {unit}: {name} is drawn strong, the others faint"
     return Figure(
         "loss.svg",
         charts.loss_curves(outputs.log, name, baseline_loss),
-        f"Loss by epoch. {name.capitalize()}: the training loss ends at {last['train_loss']:.3f}, the "
+        f"Loss by epoch. {start} training loss ends at {last['train_loss']:.3f}, the "
         f"validation loss at {last['validation_loss']:.3f}; the baseline's validation loss is "
         f"{baseline_loss:.3f}.",
-        f"Loss by epoch for {runs} {unit}. {strong.capitalize()} is "
-        f"drawn strong, the others faint; the dashed line is the validation loss of {strongest}. The "
-        "training loss includes augmentation and label smoothing where the params set them; the "
-        "validation loss includes neither.",
+        f"Loss by epoch{runs}. The dashed line is the validation loss of {strongest}. The training loss "
+        "includes augmentation and label smoothing where the params set them; the validation loss "
+        "includes neither.",
     )
 
 
@@ -157,16 +163,17 @@ def _run_table(outputs: "ClassificationOutputs") -> Table:
     """Return the selected epoch of each training run; without folds, also its model's test scores."""
     primary, rows = outputs.metrics["primary_seed"], []
     metrics = ["accuracy", *({outputs.gain["metric"]} - {"accuracy"})]
+    seeds = outputs.task.params.train.seeds
     for fold in outputs.task.folds():
-        for seed in outputs.task.params.train.seeds:
+        for seed in seeds:
             epoch = outputs.checkpoints["epoch"][fold.run_name(seed)]
             log = run_log(outputs.log, fold.fold, seed)
             selected = log[log["epoch"] == epoch].iloc[0]
-            name = f"{seed} (primary)" if seed == primary else str(seed)
+            is_primary = seed == primary and len(seeds) > 1
             rows.append(
                 {
                     "fold": fold.fold,
-                    "seed": name,
+                    "seed": f"{seed} (primary)" if is_primary else str(seed),
                     "epoch": int(epoch),
                     "train_loss": float(selected["train_loss"]),
                     "validation_loss": float(selected["validation_loss"]),
@@ -184,10 +191,8 @@ def _run_table(outputs: "ClassificationOutputs") -> Table:
         "validation_accuracy": "validation accuracy",
         **({} if has_folds else {key: f"test {METRICS[key]}" for key in metrics}),
     }
-    caption = (
-        f"Selected epoch of each {'run' if has_folds else 'seed'}: {outputs.checkpoints['rule']}. "
-        "Test data select nothing."
-    )
+    each = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
+    caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
 
 
@@ -229,42 +234,75 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
         "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval of {METRICS[metric]}",
         "log_loss": "log loss",
         "calibration_error": "calibration error",
+        "calibration_error_chance": "by chance",
     }
     rule = "Wilson" if metric == "accuracy" else "bootstrap"
-    caption = f"Scores on the same {outputs.metrics['n']} test samples ({rule} intervals)"
+    if "groups" in outputs.gain:
+        rule = f"{rule} intervals over {outputs.gain['groups']} groups"
+    else:
+        rule = f"{rule} intervals"
+    caption = (
+        f"Scores on the same {outputs.metrics['n']} test samples ({rule}). By chance: a calibration error "
+        f"that perfectly calibrated predictions stay below in "
+        f"{percent(outputs.task.params.evaluate.confidence, 0)} of draws"
+    )
     return make_table(method_rows(outputs), columns, caption)
 
 
 def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
-    gain, params, count = outputs.gain, outputs.task.params.evaluate, outputs.metrics["n"]
-    interval = f"{percent(params.confidence, 0)} interval"
-    scope = f"the intervals hold for samples like these {count}"
-    if outputs.dataset.note["grouped"]:
-        scope = (
-            f"the intervals hold for these {count} samples from these held-out groups; other groups may "
-            f"be easier or harder (evidence bench {outputs.task.name} measures other splits)"
-        )
+    gain, params = outputs.gain, outputs.task.params.evaluate
+    level = f"{percent(params.confidence, 0)} interval"
     facts = {
-        "Verdict": f"{gain['verdict']}, by {METRICS[gain['metric']]}",
-        "Gain": f"{points(gain['gain'])}, {interval} {points_range(gain['gain_low'], gain['gain_high'])} "
-        f"(paired bootstrap, {params.resamples:,} resamples)",
+        "Verdict": verdict_reason(outputs),
+        "Gain": f"{points(gain['gain'])}, {level} {points_range(gain['gain_low'], gain['gain_high'])} "
+        f"({interval_method(gain, params)})",
         "Test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; {significance_line(gain)}",
-        f"Over {gain['seeds']} seeds": f"mean gain {points(gain['seed_gain_mean'])}, "
-        f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
-        f"{100 * gain['seed_gain_sd']:.2f} points",
+    }
+    if "groups" in gain:
+        facts |= _group_facts(gain, outputs.metrics["n"], level)
+    if gain["seeds"] > 1:
+        facts[f"Over {gain['seeds']} seeds"] = (
+            f"mean gain {points(gain['seed_gain_mean'])}, "
+            f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
+            f"{100 * gain['seed_gain_sd']:.2f} points"
+        )
+    facts |= {
         "Smallest detectable gain": f"{points(gain['smallest_detectable_gain'])} with "
         f"{percent(gain['power'], 0)} power, if {percent(params.assumed_regressions)} of samples are "
         f"broken; the params call {points(params.worthwhile_gain)} worthwhile",
-        "Scope": scope,
+        "Log loss": f"{gain['log_loss_gain']:+.3f} nats below the baseline's, {level} "
+        f"{gain['log_loss_gain_low']:+.3f} to {gain['log_loss_gain_high']:+.3f} (paired bootstrap)",
+        "Scope": _scope(outputs),
     }
     return Facts(list(facts.items()))
 
 
-def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
-    model, baseline = (
-        f"{outputs.metrics[name]['calibration_error']:.3f}" for name in ("current", "baseline")
+def _group_facts(gain: Mapping[str, Any], count: int, level: str) -> dict[str, str]:
+    """Return what the groups do to the gain."""
+    groups = gain["groups"]
+    if groups == 1:
+        return {"Design effect": "unknown: one group does not show how much groups differ"}
+    return {
+        "By standard error": f"{level} {points_range(gain['gain_t_low'], gain['gain_t_high'])} "
+        f"(cluster-robust standard error, Student's t with {groups - 1} degrees of freedom)",
+        "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
+        f"say as much as {gain['effective_n']:.0f} independent ones",
+    }
+
+
+def _scope(outputs: "ClassificationOutputs") -> str:
+    gain, count = outputs.gain, outputs.metrics["n"]
+    if "groups" not in gain:
+        return f"the intervals hold for samples like these {count}"
+    return (
+        f"the intervals hold for new groups, as far as they are like these {gain['groups']} (evidence "
+        f"bench {outputs.task.name} measures other splits)"
     )
-    errors = f"Expected calibration error {model}, baseline {baseline}."
+
+
+def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
+    model, baseline = (calibration_line(outputs.metrics[name]) for name in ("current", "baseline"))
+    errors = f"Expected calibration error {model}; baseline {baseline}."
     return Figure(
         "reliability.svg",
         charts.reliability(outputs.reliability_curves()),
@@ -294,7 +332,7 @@ def failures_section(
     causes = make_table(
         [
             {"cause": cause, "cases": summary["causes"].get(cause, 0), "rule": definition}
-            for cause, definition in CAUSES.items()
+            for cause, definition in cause_definitions(outputs.gain["seeds"]).items()
         ],
         {"cause": "likely cause", "cases": "cases", "rule": "rule"},
         f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",

@@ -98,9 +98,7 @@ def test_prepared_folds_pass_the_checks_and_cover_all_samples(tmp_path: Path) ->
     assert whole.note["counts"]["train"] == len(folds[0].rows("train"))
     for number, fold in enumerate(folds):
         assert (whole.test_folds()[fold.samples.query("split == 'test'").index] >= 0).all()
-        assert set(fold.rows("test")) == set(
-            whole.samples["row"][whole.test_folds() == number]
-        )
+        assert set(fold.rows("test")) == set(whole.samples["row"][whole.test_folds() == number])
     checks = data_checks(folds, np.empty((0, 2), dtype=np.int64))
     assert all(check.passed for check in checks)
     assert checks[-1].name == "every sample is test data in one fold"

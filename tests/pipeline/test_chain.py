@@ -97,7 +97,9 @@ def test_damaged_weights_get_one_line(prepared: Path) -> None:
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-100])
     line = refused(prepared, "python", "-m", "stages.evaluate", "image")
-    assert line.startswith("evaluate@image: data/train/image/fold-0/weights-0.safetensors: not a whole")
+    assert line.startswith(
+        "evaluate@image: data/train/image/fold-0/weights-0.safetensors: not a whole"
+    )
 
 
 def test_weights_of_another_model_get_one_line(prepared: Path) -> None:
@@ -148,7 +150,9 @@ def test_a_writer_in_two_splits_fails_the_check(prepared: Path) -> None:
     samples.loc[0, "split_1"] = "test" if samples.loc[0, "split_1"] == "train" else "train"
     path.write_text(samples.to_csv(index=False))
     line = refused(prepared, "python", "-m", "stages.check", "image")
-    assert line.startswith("check@image: no group across splits: fold 1: groups in more than one split: 1")
+    assert line.startswith(
+        "check@image: no group across splits: fold 1: groups in more than one split: 1"
+    )
 
 
 def test_predict_names_label_and_confidence(chain: Path) -> None:
