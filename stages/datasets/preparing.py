@@ -241,7 +241,7 @@ def _divide_into_folds(
     excluded = samples.filter(regex=r"^split_\d+$") == EXCLUDED
     crossing = samples[excluded.any(axis=1)]
     folds_of = [
-        " ".join(str(fold) for fold in np.flatnonzero(row))
+        f"train or validation of fold {' '.join(str(fold) for fold in np.flatnonzero(row))}"
         for row in excluded.loc[crossing.index].to_numpy()
     ]
     first = samples.assign(split=samples["split_0"])
@@ -249,7 +249,7 @@ def _divide_into_folds(
         samples,
         pd.concat([first[first["split"].isin(("train", "validation"))], samples]),
         samples["split"].to_numpy(dtype=str),
-        crossing.assign(split=[f"train or validation of folds {numbers}" for numbers in folds_of]),
+        crossing.assign(split=pd.Series(folds_of, crossing.index, dtype=object)),
     )
 
 

@@ -172,9 +172,12 @@ def draw_folds(groups: np.ndarray, labels: np.ndarray, params: "Split") -> np.nd
             f"{len(names)} groups cannot fill {params.folds} folds (without groups, each sample is one); "
             "lower prepare.split.folds"
         )
+    classes, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rare = counts < params.folds  # cannot be in each part, so the draw does not balance them
+    strata = np.where(rare, counts.argmax(), np.arange(len(classes)))[class_of]
     draw = StratifiedGroupKFold(params.folds, shuffle=True, random_state=params.seed)
     part = np.zeros(len(groups), dtype=np.int64)
-    for number, (_, members) in enumerate(draw.split(labels, labels, group_of)):
+    for number, (_, members) in enumerate(draw.split(strata, strata, group_of)):
         part[members] = number
     return part
 

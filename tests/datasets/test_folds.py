@@ -82,7 +82,7 @@ def test_a_split_is_either_shares_or_folds(split: dict[str, float], reason: str)
 
 def folds_of(folder: Path, source: Path, folds: int) -> tuple[Dataset, list[Dataset]]:
     """Prepare the images below `source`; return the whole dataset and each fold, as stages read them."""
-    task = image_task(source, split={"folds": folds, "seed": 0})
+    task = image_task(source, near_duplicate=0.0, split={"folds": folds, "seed": 0})
     write_all(folder, prepare(task, folder).files())
     whole = read_prepared(folder)
     return whole, [whole.fold(fold) for fold in range(folds)]
