@@ -8,10 +8,19 @@ import pandas as pd
 
 from stages.core.files import SMALLEST_FIGURE
 from stages.evaluation.classification_metrics import METRICS
+from stages.evaluation.verdict import GROUP_PERMUTATION, MCNEMAR, PERMUTATION, SIGN_FLIP
 from stages.report.document import Table
 
 if TYPE_CHECKING:
     from stages.report.stage_outputs import ClassificationOutputs
+
+# The tests by their name in metrics.json, in prose.
+TESTS = {
+    MCNEMAR: "exact McNemar test",
+    SIGN_FLIP: "exact sign-flip test over {groups} groups",
+    PERMUTATION: "permutation test",
+    GROUP_PERMUTATION: "permutation test over {groups} groups",
+}
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -107,9 +116,7 @@ def summary_line(outputs: "ClassificationOutputs") -> str:
 
 def significance_line(gain: Mapping[str, Any]) -> str:
     """Return the test behind the verdict, and its p value."""
-    if "mcnemar_p" in gain:
-        return f"exact McNemar test: p {p_value(gain['mcnemar_p'])}"
-    return f"permutation test: p {p_value(gain['permutation_p'])}"
+    return f"{TESTS[gain['test']].format(groups=gain.get('groups'))}: p {p_value(gain['p'])}"
 
 
 def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
