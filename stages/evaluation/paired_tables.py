@@ -184,7 +184,7 @@ def compare_pairs(pairs: PairedPredictions, params: "EvaluateClassifier") -> Pai
     scores = tuple(
         (
             metric_score(params.metric, pairs.labels, predicted, count),
-            *metric_interval(params.metric, pairs.labels, predicted, count, params),
+            *metric_interval(params.metric, pairs.labels, predicted, count, params, pairs.groups),
         )
         for predicted in pairs.predictions
     )

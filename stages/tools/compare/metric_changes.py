@@ -1,48 +1,40 @@
-"""Compare the current metrics of every task with the measured baseline, or with a git revision.
+"""The current metrics of every task beside the measured baseline's, or those of a git revision.
 
 The verdict in the table is that of each result against its own baseline, on the same test samples.
 `dvc metrics diff REV` prints every figure of the same two files, the bounds of intervals too.
 """
 
-import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
+from stages.tools.compare.output import align
 
 if TYPE_CHECKING:
     from stages.core.task import Task
 
 BASELINE = "baseline"
 IMPROVEMENT = "improvement"
-_MISSING = "-"
-_LEFT_COLUMNS = 2  # task and metric; numbers are aligned right
+MISSING = "-"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument(
-        "revision",
-        nargs="?",
-        default=BASELINE,
-        metavar="REV",
-        help="a git revision (default: baseline, the measured baseline of the current run)",
-    )
+def print_changes(revision: str) -> None:
+    """Print the metrics of a revision, the current ones and the change.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    Raises:
+        UserError: there is no such revision, or one has no metrics.
+    """
     from stages.compare import METRICS
     from stages.core.files import read_json
     from stages.kinds.params import load_tasks
 
     current = read_json(METRICS)
-    if arguments.revision == BASELINE:
+    if revision == BASELINE:
         refresh_baseline(load_tasks())
-    before = read_metrics(arguments.revision, METRICS)
-    print("\n".join(table_lines(arguments.revision, before, current)))
+    before = read_metrics(revision, METRICS)
+    print("\n".join(table_lines((revision, "current"), before, current)))
 
 
 def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
@@ -67,23 +59,6 @@ def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
         for name, task in tasks.items()
     }
     create_baseline_revision(NAME, baseline_files(tasks.values(), baseline))
-
-
-def resolve(revision: str) -> str:
-    """Return the commit that `revision` names, "" for none."""
-    from stages.core.processes import git
-
-    try:
-        return git(
-            Path.cwd(),
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{revision}^{{commit}}",
-        )
-    except UserError:
-        return ""
 
 
 def read_metrics(revision: str, path: Path) -> Any:

@@ -1,0 +1,128 @@
+"""A comparison of two methods as text and as JSON."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import printable
+
+if TYPE_CHECKING:
+    from stages.evaluation.paired_tables import PairedComparison
+
+_SAMPLES = 10  # of those fixed, and of those broken, that are printed
+
+
+def align(rows: Iterable[Sequence[str]], left: int) -> list[str]:
+    """Return rows of text as lines with columns of equal width.
+
+    Args:
+        rows: cells.
+        left: how many of the first columns are aligned left; the others are aligned right.
+    """
+    table = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [
+            text.ljust(width) if index < left else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> str:
+    """Return the verdict in one sentence, with the gain, its interval and the test.
+
+    Args:
+        comparison: of two methods.
+        names: of the first, and of the second.
+    """
+    from stages.evaluation.classification_metrics import METRICS
+    from stages.report.formatting import percent, points_range, significance_line
+
+    figures, (first, second) = comparison.figures, names
+    gain, level = 100 * figures["gain"], percent(comparison.params.confidence, 0)
+    relation = f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'}" if gain else "equal to"
+    sentence = (
+        f"{comparison.verdict.capitalize()}: the {METRICS[comparison.params.metric]} of {second} is "
+        f"{relation} that of {first} ({level} interval "
+        f"{points_range(figures['gain_low'], figures['gain_high'])}; {significance_line(figures)})"
+    )
+    return "; ".join([sentence, *_meaning(comparison)])
+
+
+def _meaning(comparison: "PairedComparison") -> Iterator[str]:
+    """Yield what a verdict means where its name does not say so."""
+    from stages.report.formatting import verdict_reason
+
+    if comparison.identical:
+        yield "no prediction differs"
+    yield from verdict_reason(comparison.verdict, comparison.figures, comparison.params)
+
+
+def figure_rows(comparison: "PairedComparison", names: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the figures behind a verdict, as (term, value)."""
+    from stages.evaluation.classification_metrics import METRICS
+    from stages.report.formatting import percent, points, points_range, significance_line
+
+    pairs, figures, params = comparison.pairs, comparison.figures, comparison.params
+    metric, level = METRICS[params.metric], percent(params.confidence, 0)
+    yield "samples", f"{len(pairs.ids):,}"
+    if any(pairs.omitted):
+        only = (f"{count:,} of {name}" for count, name in zip(pairs.omitted, names, strict=True))
+        yield "left out, in one only", ", ".join(only)
+    yield "groups", f"{figures['groups']:,}" if "groups" in figures else "none"
+    for name, (score, low, high) in zip(names, comparison.scores, strict=True):
+        yield f"{metric} of {name}", f"{percent(score)} ({percent(low)} to {percent(high)})"
+    interval = points_range(figures["gain_low"], figures["gain_high"])
+    yield "gain", f"{points(figures['gain'])} ({interval})"
+    yield "test", significance_line(figures)
+    yield "fixed", f"{figures['fixed']:,} (only {names[1]} is right)"
+    yield "broken", f"{figures['broken']:,} (only {names[0]} is right)"
+    detectable = points(figures["smallest_detectable_gain"])
+    yield "smallest detectable gain", f"{detectable} ({percent(figures['power'], 0)} power)"
+    if pairs.losses is not None:
+        before, after = pairs.losses.mean(axis=1)
+        low, high = -figures["log_loss_gain_high"], -figures["log_loss_gain_low"]
+        yield "log loss", f"{before:.4f} of {names[0]}, {after:.4f} of {names[1]}"
+        yield "difference in log loss", f"{after - before:+.4f} ({low:+.4f} to {high:+.4f})"
+    yield "intervals", f"{level}"
+
+
+def sample_lines(comparison: "PairedComparison", names: tuple[str, str]) -> Iterator[str]:
+    """Yield the first samples that are fixed and broken, with both predictions."""
+    for kind, rows in (("fixed", comparison.fixed()), ("broken", comparison.broken())):
+        if not rows:
+            continue
+        rest = f", the first {_SAMPLES} of {len(rows):,}" if len(rows) > _SAMPLES else ""
+        yield f"{kind}{rest}:"
+        cells = [
+            (row["id"], f"label {row['label']}", f"{row['a']} -> {row['b']}")
+            for row in rows[:_SAMPLES]
+        ]
+        yield from (f"  {line}" for line in align(cells, 3))
+
+
+def as_json(comparison: "PairedComparison") -> dict[str, Any]:
+    """Return a comparison as JSON: verdict, figures, scores, params, and all samples that differ in success."""
+    pairs = comparison.pairs
+    methods = []
+    for index, (score, low, high) in enumerate(comparison.scores):
+        metric = comparison.params.metric
+        scores: dict[str, Any] = {metric: score, f"{metric}_low": low, f"{metric}_high": high}
+        if pairs.losses is not None:
+            scores["log_loss"] = float(pairs.losses[index].mean())
+        methods.append(scores)
+    return {
+        "verdict": comparison.verdict,
+        "accepted": comparison.accepted,
+        "n": len(pairs.ids),
+        "only_in_a": pairs.omitted[0],
+        "only_in_b": pairs.omitted[1],
+        "improvement": comparison.figures,
+        "a": methods[0],
+        "b": methods[1],
+        "params": comparison.params.model_dump(exclude={"bins"}),
+        "fixed": comparison.fixed(),
+        "broken": comparison.broken(),
+    }
