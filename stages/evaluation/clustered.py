@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, stats
 
+from stages.evaluation.verdict import smallest_p
+
 
 def group_codes(groups: Sequence[Hashable] | np.ndarray | None) -> np.ndarray | None:
     """Return the number of each sample's group, (n,); None where no group has several samples.
@@ -37,19 +39,6 @@ def group_codes(groups: Sequence[Hashable] | np.ndarray | None) -> np.ndarray | 
 
 def _is_missing(group: Hashable) -> bool:
     return group is None or (isinstance(group, float) and bool(np.isnan(group)))
-
-
-def smallest_p(groups: int) -> float:
-    """Return the smallest p value that a two-sided sign-flip test over so many groups can reach."""
-    return float(2.0 ** (1 - groups))
-
-
-def groups_needed(alpha: float) -> int:
-    """Return the smallest number of groups with which a sign-flip test can reach p below `alpha`."""
-    groups = 1
-    while smallest_p(groups) >= alpha:
-        groups += 1
-    return groups
 
 
 def sign_flip_test(sums: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from stages.evaluation.data_warnings import (
     unrecognised_classes,
     warning_rows,
 )
+from stages.evaluation.loss_significance import compare_losses
 from stages.evaluation.metric_significance import compare_predictions, metric_interval
 from stages.training.diagnostics import Diagnostic
 
@@ -169,7 +170,11 @@ def compute_metrics(
     metrics = {
         "current": {
             **_scores(model, labels, len(names), params, groups),
-            "improvement": {"verdict": improvement.verdict, **improvement.figures},
+            "improvement": {
+                "verdict": improvement.verdict,
+                **improvement.figures,
+                **compare_losses(simple.loss, model.loss, params, groups),
+            },
         },
         "baseline": baselines[strongest],
         "baselines": baselines,
@@ -300,6 +305,9 @@ def _scores(
     groups: np.ndarray,
 ) -> dict[str, Any]:
     scores = classification_metrics.compute_scores(predictions, labels, classes, params.bins)
+    scores["calibration_error_chance"] = classification_metrics.calibration_error_by_chance(
+        predictions.confidence, params.bins, params.confidence, params.seed
+    )
     for metric in {"accuracy": None, params.metric: None}:
         low, high = metric_interval(metric, labels, predictions.predicted, classes, params, groups)
         scores |= {f"{metric}_low": low, f"{metric}_high": high}

@@ -43,6 +43,19 @@ CAUSES = {
     OWN_CLASS: "the nearest training samples include the true class and not the predicted one",
 }
 
+
+def cause_definitions(seeds: int) -> dict[str, str]:
+    """Return the definitions of the causes that can be told from the models of so many seeds.
+
+    A single model does not show whether others agree with it, so it accuses no label and no luck.
+    """
+    if seeds > 1:
+        return CAUSES
+    of_several = {SUSPECT_LABEL, SEED_LUCK}
+    single = {LOW_CONFIDENCE: "the model is right, with low confidence"}
+    return {name: text for name, text in {**CAUSES, **single}.items() if name not in of_several}
+
+
 # The diagnoses that call for a change, the most fundamental one first.
 DIAGNOSES = (
     NO_LOSS_DECREASE,
@@ -213,11 +226,15 @@ def next_step(
         diagnoses: of training and data, the most fundamental one first.
         training: by diagnosis, the first to try first.
     """
-    cause = max(CAUSES, key=lambda name: causes.get(name, 0))
+    seeds = len(params.seeds)
+    definitions = cause_definitions(seeds)
+    cause = max(definitions, key=lambda name: causes.get(name, 0))
     longer: Change = (
         "epochs",
         params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly",
+        "longer training lets the models of more seeds agree on samples that only some predict correctly"
+        if seeds > 1
+        else "longer training fits more of the training data",
     )
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
@@ -230,12 +247,11 @@ def next_step(
         (None, changes.get(cause, longer)),
     )
     if diagnosis:
-        reason = f"Diagnosed for {diagnosis.seeds} seeds, {diagnosis.name}: {diagnosis.observed}"
+        which = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
+        reason = f"Diagnosed{which}, {diagnosis.name}: {diagnosis.observed}"
     else:
         change = longer if _is_set(change, params) else change
-        reason = (
-            f'{cases} of {total} failure cases have the likely cause "{cause}": {CAUSES[cause]}'
-        )
+        reason = f'{cases} of {total} failure cases have the likely cause "{cause}": {definitions[cause]}'
     key, value, effect = change
     key = f"{section}.{key}"
     value_text = str(value).replace(" ", "").lower()
@@ -243,7 +259,7 @@ def next_step(
         "change": {key: value},
         "diagnosis": diagnosis.name if diagnosis else None,
         "cause": cause,
-        "cause_definition": CAUSES[cause],
+        "cause_definition": definitions[cause],
         "cases": cases,
         "case_count": total,
         "why": f"{reason}. {effect[:1].upper()}{effect[1:]}.",

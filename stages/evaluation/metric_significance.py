@@ -17,7 +17,6 @@ from stages.evaluation.clustered import (
     clustering,
     group_codes,
     sign_flip_test,
-    smallest_p,
     wilson_interval,
 )
 from stages.evaluation.resampling import Units
@@ -36,6 +35,7 @@ from stages.evaluation.verdict import (
     Evidence,
     Improvement,
     judge,
+    smallest_p,
 )
 
 if TYPE_CHECKING:

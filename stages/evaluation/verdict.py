@@ -17,6 +17,19 @@ MCNEMAR, SIGN_FLIP = "McNemar", "sign flip over groups"
 PERMUTATION, GROUP_PERMUTATION = "permutation", "permutation over groups"
 
 
+def smallest_p(groups: int) -> float:
+    """Return the smallest p value that a two-sided sign-flip test over so many groups can reach."""
+    return float(2.0 ** (1 - groups))
+
+
+def groups_needed(alpha: float) -> int:
+    """Return the smallest number of groups with which a sign-flip test can reach p below `alpha`."""
+    groups = 1
+    while smallest_p(groups) >= alpha:
+        groups += 1
+    return groups
+
+
 @dataclass(frozen=True)
 class Improvement:
     """The comparison of a model with its baseline.
