@@ -10,6 +10,7 @@ from stages.datasets.class_names import MAX_CLASSES
 from stages.datasets.problem_kinds import ProblemKinds
 from stages.datasets.tables.faults import quote
 from stages.evaluation.classification_metrics import metric_score
+from stages.evaluation.loss_significance import compare_losses
 from stages.evaluation.metric_significance import compare_predictions, metric_interval
 
 if TYPE_CHECKING:
@@ -98,19 +99,25 @@ def pair_tables(
     classes, codes = np.unique(np.array(columns, dtype=object).astype(str), return_inverse=True)
     labels, *predictions = codes.reshape(3, len(ids))
     groups = [after.group or before.group for before, after in pairs]
-    losses = [table.losses for table in (first, second) if table.losses is not None]
+    losses = None
+    if first.losses is not None and second.losses is not None:
+        losses = np.array(
+            [[values[name] for name in ids] for values in (first.losses, second.losses)]
+        )
     return PairedPredictions(
         ids,
         [str(name) for name in classes],
         labels,
         np.stack(predictions),
         np.array(groups) if any(groups) else None,
-        np.array([[values[name] for name in ids] for values in losses]) if len(losses) == 2 else None,  # noqa: PLR2004
+        losses,
         (len(unpaired[0]), len(unpaired[1])),
     )
 
 
-def _count_differences(name: str, before: "Sample", after: "Sample", problems: ProblemKinds) -> None:
+def _count_differences(
+    name: str, before: "Sample", after: "Sample", problems: ProblemKinds
+) -> None:
     pairs = {"label": (before.label, after.label)}
     if before.group and after.group:
         pairs["group"] = (before.group, after.group)
@@ -179,8 +186,11 @@ def compare_pairs(pairs: PairedPredictions, params: "EvaluateClassifier") -> Pai
         )
     first, second = pairs.predictions
     improvement = compare_predictions(
-        pairs.labels, first, second[None], count, params, groups=pairs.groups
+        pairs.labels, first, second[None], count, params, pairs.groups
     )
+    figures = dict(improvement.figures)
+    if pairs.losses is not None:
+        figures |= compare_losses(*pairs.losses, params, pairs.groups)
     scores = tuple(
         (
             metric_score(params.metric, pairs.labels, predicted, count),
@@ -188,4 +198,4 @@ def compare_pairs(pairs: PairedPredictions, params: "EvaluateClassifier") -> Pai
         )
         for predicted in pairs.predictions
     )
-    return PairedComparison(pairs, params, improvement.verdict, dict(improvement.figures), scores)
+    return PairedComparison(pairs, params, improvement.verdict, figures, scores)

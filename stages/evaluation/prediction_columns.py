@@ -24,7 +24,12 @@ HEADINGS = {
     "group": ("group", "groups", "group_id", "cluster", "cluster_id"),
 }
 _INDEX = ("", "unnamed:_0")  # headings that pandas gives an index; ids where there are no others
-_PREFIXES = ("probability_", "proba_", "prob_", "p_")  # of columns of probabilities, before the class
+_PREFIXES = (
+    "probability_",
+    "proba_",
+    "prob_",
+    "p_",
+)  # of columns of probabilities, before the class
 _CLASS = "{}"  # stands for the class in the name of such columns
 _OPTIONAL = {"id", "group", "probability", "loss"}
 _SUM_TOLERANCE = 0.01  # of the probabilities of a sample, which may be rounded
@@ -78,7 +83,9 @@ def find_columns(source: TableSource, names: ColumnNames) -> dict[str, str]:
         elif candidates:
             problems.append(f"--{role}: could be {' or '.join(map(repr, candidates))}; name one")
         elif role in {"id", *needed}:
-            place = ", or --id none if the rows of both are in the same order" if role == "id" else ""
+            place = (
+                ", or --id none if the rows of both are in the same order" if role == "id" else ""
+            )
             problems.append(f"no column of {role}s; name it with --{role}{place}")
     if problems:
         raise UserError(f"{source.name}: {'; '.join(problems)}{_describe_header(source)}")
@@ -129,7 +136,9 @@ class ProbabilityColumns:
         (known,) = self.by_class
         listed = first_few([*map(repr, sorted(classes))])
         if known and known not in classes:
-            raise UserError(f"{name}: --probability: {known!r} is not one of the classes ({listed})")
+            raise UserError(
+                f"{name}: --probability: {known!r} is not one of the classes ({listed})"
+            )
         if len(classes) > 2:  # noqa: PLR2004
             raise UserError(
                 f"{name}: --probability: one column is enough for two classes, and there are "

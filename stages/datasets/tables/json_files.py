@@ -39,7 +39,9 @@ class JsonTable:
             if isinstance(content, dict):
                 columns |= dict.fromkeys(_leaves(content))
         if not columns:
-            raise UserError(f"{self.path}: no JSON objects; each line must be one, with a key a column")
+            raise UserError(
+                f"{self.path}: no JSON objects; each line must be one, with a key a column"
+            )
         return list(columns)
 
     def select(self, columns: Sequence[str]) -> Iterator[Row]:
@@ -53,7 +55,9 @@ class JsonTable:
                 yield Row(number, line, [], content)
                 continue
             values = [_lookup(content, column) for column in columns]
-            nested = [name for name, value in zip(columns, values, strict=True) if _is_nested(value)]
+            nested = [
+                name for name, value in zip(columns, values, strict=True) if _is_nested(value)
+            ]
             if nested:
                 detail = f"{nested[0]!r} holds several values; name one of them, as {nested[0]}.0"
                 yield Row(number, line, [], Fault(CELLS, detail))

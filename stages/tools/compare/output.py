@@ -1,6 +1,7 @@
 """A comparison of two methods as text and as JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import printable
@@ -9,6 +10,25 @@ if TYPE_CHECKING:
     from stages.evaluation.paired_tables import PairedComparison
 
 _SAMPLES = 10  # of those fixed, and of those broken, that are printed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison prints and writes.
+
+    Attributes:
+        lines: of text.
+        content: of the JSON file.
+        comparisons: to draw, by the name of the task; "" where there is only one.
+        names: of the two methods.
+        accepted: whether the second one may replace the first.
+    """
+
+    lines: list[str]
+    content: dict[str, Any]
+    comparisons: "Mapping[str, PairedComparison]"
+    names: tuple[str, str]
+    accepted: bool
 
 
 def align(rows: Iterable[Sequence[str]], left: int) -> list[str]:
@@ -42,7 +62,9 @@ def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> 
 
     figures, (first, second) = comparison.figures, names
     gain, level = 100 * figures["gain"], percent(comparison.params.confidence, 0)
-    relation = f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'}" if gain else "equal to"
+    side = "above" if gain > 0 else "below"
+    size = f"{abs(gain):.1f}" if round(gain, 1) else f"{abs(gain):.2g}"
+    relation = f"{size} points {side}" if round(gain, 9) else "equal to"
     sentence = (
         f"{comparison.verdict.capitalize()}: the {METRICS[comparison.params.metric]} of {second} is "
         f"{relation} that of {first} ({level} interval "
@@ -53,43 +75,62 @@ def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> 
 
 def _meaning(comparison: "PairedComparison") -> Iterator[str]:
     """Yield what a verdict means where its name does not say so."""
-    from stages.report.formatting import verdict_reason
+    from stages.report.formatting import verdict_meaning
 
+    verdict, params = comparison.verdict, comparison.params
+    meaning = verdict_meaning({"verdict": verdict, **comparison.figures}, params)
+    if meaning:
+        yield meaning
+    if verdict == "underpowered":
+        gain = f"{100 * params.worthwhile_gain:.1f} points"
+        yield f"so few samples miss even a gain of {gain} more than one time in five"
     if comparison.identical:
         yield "no prediction differs"
-    yield from verdict_reason(comparison.verdict, comparison.figures, comparison.params)
 
 
-def figure_rows(comparison: "PairedComparison", names: tuple[str, str]) -> Iterator[tuple[str, str]]:
+def figure_rows(
+    comparison: "PairedComparison", names: tuple[str, str]
+) -> Iterator[tuple[str, str]]:
     """Yield the figures behind a verdict, as (term, value)."""
     from stages.evaluation.classification_metrics import METRICS
-    from stages.report.formatting import percent, points, points_range, significance_line
+    from stages.report.formatting import (
+        interval_method,
+        percent,
+        points,
+        points_range,
+        significance_line,
+    )
 
     pairs, figures, params = comparison.pairs, comparison.figures, comparison.params
-    metric, level = METRICS[params.metric], percent(params.confidence, 0)
+    first, second = names
     yield "samples", f"{len(pairs.ids):,}"
     if any(pairs.omitted):
-        only = (f"{count:,} of {name}" for count, name in zip(pairs.omitted, names, strict=True))
-        yield "left out, in one only", ", ".join(only)
-    yield "groups", f"{figures['groups']:,}" if "groups" in figures else "none"
+        only = [f"{count:,} of {name}" for count, name in zip(pairs.omitted, names, strict=True)]
+        yield "left out", f"{' and '.join(only)}, which the other has not"
+    yield (
+        "groups",
+        f"{figures['groups']:,}" if "groups" in figures else "none: samples are independent",
+    )
     for name, (score, low, high) in zip(names, comparison.scores, strict=True):
-        yield f"{metric} of {name}", f"{percent(score)} ({percent(low)} to {percent(high)})"
+        interval = f"{percent(low)} to {percent(high)}"
+        yield f"{METRICS[params.metric]} of {name}", f"{percent(score)} ({interval})"
     interval = points_range(figures["gain_low"], figures["gain_high"])
     yield "gain", f"{points(figures['gain'])} ({interval})"
     yield "test", significance_line(figures)
-    yield "fixed", f"{figures['fixed']:,} (only {names[1]} is right)"
-    yield "broken", f"{figures['broken']:,} (only {names[0]} is right)"
-    detectable = points(figures["smallest_detectable_gain"])
-    yield "smallest detectable gain", f"{detectable} ({percent(figures['power'], 0)} power)"
+    yield "fixed", f"{figures['fixed']:,}, which only {second} gets right"
+    yield "broken", f"{figures['broken']:,}, which only {first} gets right"
+    detectable = f"{100 * figures['smallest_detectable_gain']:.1f} points"
+    yield "smallest detectable gain", f"{detectable}, with {percent(figures['power'], 0)} power"
     if pairs.losses is not None:
         before, after = pairs.losses.mean(axis=1)
         low, high = -figures["log_loss_gain_high"], -figures["log_loss_gain_low"]
-        yield "log loss", f"{before:.4f} of {names[0]}, {after:.4f} of {names[1]}"
+        yield "log loss", f"{before:.4f} of {first}, {after:.4f} of {second}"
         yield "difference in log loss", f"{after - before:+.4f} ({low:+.4f} to {high:+.4f})"
-    yield "intervals", f"{level}"
+    method = interval_method({"verdict": comparison.verdict, **figures}, params)
+    yield "intervals", f"{percent(params.confidence, 0)}; of the gain: {method}"
 
 
-def sample_lines(comparison: "PairedComparison", names: tuple[str, str]) -> Iterator[str]:
+def sample_lines(comparison: "PairedComparison") -> Iterator[str]:
     """Yield the first samples that are fixed and broken, with both predictions."""
     for kind, rows in (("fixed", comparison.fixed()), ("broken", comparison.broken())):
         if not rows:
@@ -104,7 +145,7 @@ def sample_lines(comparison: "PairedComparison", names: tuple[str, str]) -> Iter
 
 
 def as_json(comparison: "PairedComparison") -> dict[str, Any]:
-    """Return a comparison as JSON: verdict, figures, scores, params, and all samples that differ in success."""
+    """Return a comparison as JSON: verdict, figures, scores, params, all samples fixed and broken."""
     pairs = comparison.pairs
     methods = []
     for index, (score, low, high) in enumerate(comparison.scores):
