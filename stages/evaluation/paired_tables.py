@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.datasets.class_names import MAX_CLASSES
-from stages.datasets.problem_kinds import ProblemKinds
+from stages.datasets.problem_kinds import ProblemKinds, first_few
 from stages.datasets.tables.faults import quote
 from stages.evaluation.classification_metrics import metric_score
 from stages.evaluation.loss_significance import compare_losses
@@ -76,28 +76,23 @@ def pair_tables(
         [name for name in table.samples if name not in partner.samples]
         for table, partner in ((first, second), (second, first))
     ]
+    if not ids:
+        examples = " and ".join(first_few([*map(quote, names)]) for names in unpaired)
+        raise UserError(f"{first.name} and {second.name} have no id in common: {examples}")
     problems = ProblemKinds()
-    if not common:
-        for table, names in zip((first, second), unpaired, strict=True):
-            for name in names:
-                problems.count(f"only in {table.name}", quote(name))
+    for table, names in () if common else zip((first, second), unpaired, strict=True):
+        for name in names:
+            problems.count(f"only in {table.name}", quote(name))
+    remedy = "; --common leaves out what only one of them has" if problems.counts else ""
     pairs = [(first.samples[name], second.samples[name]) for name in ids]
     for name, (before, after) in zip(ids, pairs, strict=True):
         _count_differences(name, before, after, problems)
     if problems.counts:
-        remedy = "" if common else "; --common leaves out what only one of them has"
         raise UserError(
             f"{first.name} and {second.name} are not of the same samples: {problems.describe()}{remedy}"
         )
-    if not ids:
-        raise UserError(f"{first.name} and {second.name} have no id in common")
-    columns = [
-        [before.label for before, _ in pairs],
-        [before.prediction for before, _ in pairs],
-        [after.prediction for _, after in pairs],
-    ]
-    classes, codes = np.unique(np.array(columns, dtype=object).astype(str), return_inverse=True)
-    labels, *predictions = codes.reshape(3, len(ids))
+    classes = sorted({name for pair in pairs for sample in pair for name in sample[1:3]})
+    codes = {name: code for code, name in enumerate(classes)}
     groups = [after.group or before.group for before, after in pairs]
     losses = None
     if first.losses is not None and second.losses is not None:
@@ -106,10 +101,12 @@ def pair_tables(
         )
     return PairedPredictions(
         ids,
-        [str(name) for name in classes],
-        labels,
-        np.stack(predictions),
-        np.array(groups) if any(groups) else None,
+        classes,
+        np.array([codes[before.label] for before, _ in pairs]),
+        np.array(
+            [[codes[sample.prediction] for sample in method] for method in zip(*pairs, strict=True)]
+        ),
+        np.array(groups, dtype=object) if any(groups) else None,
         losses,
         (len(unpaired[0]), len(unpaired[1])),
     )

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--figure", type=Path, metavar="FILE.svg", help="draw scores and gains")
 
 
-def test_params(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "EvaluateClassifier":
+def make_params(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "EvaluateClassifier":
     """Return the params of the tests: those of the flags, otherwise the defaults.
 
     Raises:

@@ -81,7 +81,7 @@ def compare_revisions(
     Raises:
         UserError: no task is in both.
     """
-    options.test_params(arguments, {})  # a wrong flag is no fault of a task
+    options.make_params(arguments, {})  # a wrong flag is no fault of a task
     before, after = _read_packs(first), _read_packs(second)
     tasks = [name for name in after if name in before]
     only = [[name for name in packs if name not in tasks] for packs in (before, after)]
@@ -172,7 +172,7 @@ def _compare_packs(before: Pack, after: Pack, arguments: argparse.Namespace) -> 
 
     evaluate = after.params.get("evaluate", {})
     defaults = {name: evaluate[name] for name in options.DEFAULTS if name in evaluate}
-    params = options.test_params(arguments, defaults)
+    params = options.make_params(arguments, defaults)
     tables = before.predictions(NONE), after.predictions(None)
     comparison = compare_pairs(pair_tables(*tables, common=True), params)
     rows = [*output.figure_rows(comparison, names), *_further_rows(before, after, comparison)]

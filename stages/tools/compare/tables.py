@@ -26,7 +26,7 @@ def compare_tables(paths: Sequence[str], arguments: argparse.Namespace) -> outpu
     from stages.evaluation.prediction_columns import NONE
     from stages.evaluation.prediction_tables import read_predictions
 
-    params = options.test_params(arguments, {})
+    params = options.make_params(arguments, {})
     names = list(options.column_names(arguments))
     same = Path(paths[0]).resolve() == Path(paths[-1]).resolve()
     if same and not any(len(getattr(arguments, name)) > 1 for name in ("prediction", "correct")):
