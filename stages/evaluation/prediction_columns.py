@@ -65,12 +65,12 @@ def find_columns(source: TableSource, names: ColumnNames) -> dict[str, str]:
     """Return the column of each role that the table has: id, label, prediction or correct, group, loss.
 
     Raises:
-        UserError: a named column does not exist, or one that is needed has no name and no heading shows
+        UserError: a named column does not exist, or one that is required has no name and no heading shows
             it; the line has all problems, and the header.
     """
     columns, problems = {}, []
-    needed = ["correct"] if names.correct else ["label", "prediction"]
-    for role in ("id", *needed, "group", "loss"):
+    required = ["correct"] if names.correct else ["label", "prediction"]
+    for role in ("id", *required, "group", "loss"):
         name = getattr(names, role)
         if name == NONE and role in _OPTIONAL:
             continue
@@ -82,7 +82,7 @@ def find_columns(source: TableSource, names: ColumnNames) -> dict[str, str]:
             columns[role] = candidates[0]
         elif candidates:
             problems.append(f"--{role}: could be {' or '.join(map(repr, candidates))}; name one")
-        elif role in {"id", *needed}:
+        elif role in {"id", *required}:
             place = (
                 ", or --id none if the rows of both are in the same order" if role == "id" else ""
             )
@@ -112,12 +112,12 @@ class ProbabilityColumns:
     Attributes:
         by_class: the column of each class; of one column for two classes, that of the class whose
             probability it has, or of "" if it is the predicted class.
-        named: whether the user names them; others are used only if every label has one.
+        explicit: whether the user names them; others are used only if every label has one.
         description: for the output.
     """
 
     by_class: Mapping[str, str]
-    named: bool = True
+    explicit: bool = True
     description: str = ""
 
     def apply_to(self, labels: set[str], classes: set[str], name: str) -> bool:
@@ -132,12 +132,12 @@ class ProbabilityColumns:
             UserError: one column, and it is not of a class, or there are more than two.
         """
         if len(self.by_class) != 1:
-            return bool(self.by_class) and (self.named or labels <= set(self.by_class))
-        (known,) = self.by_class
+            return bool(self.by_class) and (self.explicit or labels <= set(self.by_class))
+        (single,) = self.by_class
         listed = first_few([*map(repr, sorted(classes))])
-        if known and known not in classes:
+        if single and single not in classes:
             raise UserError(
-                f"{name}: --probability: {known!r} is not one of the classes ({listed})"
+                f"{name}: --probability: {single!r} is not one of the classes ({listed})"
             )
         if len(classes) > 2:  # noqa: PLR2004
             raise UserError(
@@ -167,10 +167,10 @@ class ProbabilityColumns:
             if abs(sum(values) - 1) > _SUM_TOLERANCE:
                 return f"they add up to {sum(values):.3g}"
             return values[list(self.by_class).index(label)]
-        (known,), (value,) = self.by_class, values
-        if not known and value < _EVEN:
+        (single,), (value,) = self.by_class, values
+        if not single and value < _EVEN:
             return f"{value:g} is less than even, so not of the predicted class; write CLASS=COLUMN"
-        return value if label == (known or prediction) else 1 - value
+        return value if label == (single or prediction) else 1 - value
 
 
 def to_number(cell: str) -> float | None:
@@ -195,7 +195,7 @@ def find_probabilities(source: TableSource, names: ColumnNames) -> ProbabilityCo
         for prefix in _PREFIXES:
             columns = _with_affixes(header, prefix, "")
             if len(columns) > 1:
-                return ProbabilityColumns(columns, named=False, description=f"{prefix}{_CLASS}")
+                return ProbabilityColumns(columns, explicit=False, description=f"{prefix}{_CLASS}")
         return ProbabilityColumns({})
     columns = {"": name}
     if name not in header and _CLASS in name:

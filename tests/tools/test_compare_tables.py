@@ -220,6 +220,8 @@ def test_samples_of_one_table_only_are_left_out_when_wanted(
         ("a.csv b.csv --loss x --probability x", "--loss takes the place of --probability"),
         ("a.csv b.csv --figure x.png", "--figure: given x.png; must end in .svg"),
         ("a.csv b.csv --figure no/x.svg", "--figure: no is not a folder"),
+        ("a.csv b.csv --json a.csv", "--json: given a.csv; must end in .json"),
+        ("a.csv d.json --json ./d.json", "--json: d.json is an input, and would be lost"),
         ("a.csv b.csv --json no/x.json", "--json: no is not a folder"),
         ("--id x", "--id is for two tables"),
         ("HEAD --margin 0.1", "--margin is for two tables or two revisions"),
@@ -232,6 +234,7 @@ def test_wrong_input_is_one_line(
 ) -> None:
     for name in ("a", "b", "c"):
         write_table(folder / f"{name}.csv", right(1, 2))
+    write_table(folder / "d.json", right(1, 2))
     (folder / "text.txt").write_text("index\tprediction\n0\t1\n")
     before = sorted(folder.iterdir())
     assert line in refusal(capsys, *arguments.split())

@@ -87,13 +87,18 @@ def is_table(text: str) -> bool:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    figure, json_file = arguments.figure, arguments.json
-    if figure and figure.suffix.lower() != ".svg":
-        raise UserError(f"--figure: given {figure}; must end in .svg")
-    files = {"figure": figure, "json": None if json_file in {None, "-"} else Path(json_file)}
-    for name, path in files.items():
-        if path and not path.parent.is_dir():
+    """Require that outputs can be written, and do not replace an input."""
+    for name, suffix in (("json", ".json"), ("figure", ".svg")):
+        text = getattr(arguments, name)
+        if text in {None, "-"}:
+            continue
+        path = Path(text)
+        if path.suffix.lower() != suffix:
+            raise UserError(f"--{name}: given {path}; must end in {suffix}")
+        if not path.parent.is_dir():
             raise UserError(f"--{name}: {path.parent} is not a folder")
+        if path.resolve() in [Path(text).resolve() for text in arguments.inputs]:
+            raise UserError(f"--{name}: {path} is an input, and would be lost; name another file")
 
 
 def _finish(report: "Report", arguments: argparse.Namespace) -> int:
@@ -104,7 +109,7 @@ def _finish(report: "Report", arguments: argparse.Namespace) -> int:
     if arguments.figure:
         from stages.tools.compare.figure import draw
 
-        write(arguments.figure, draw(report))
+        write(Path(arguments.figure), draw(report))
     if arguments.json == "-":
         print(content.decode(), end="")
     else:

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
@@ -79,8 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tests.add_argument("--resamples", type=int, metavar="N", help="of the bootstrap (10000)")
     tests.add_argument("--seed", type=int, help="of the bootstrap (0)")
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--json", metavar="FILE", help="write all figures; -: print nothing else")
-    outputs.add_argument("--figure", type=Path, metavar="FILE.svg", help="draw scores and gains")
+    outputs.add_argument(
+        "--json", metavar="FILE.json", help="write all figures; -: print only these"
+    )
+    outputs.add_argument("--figure", metavar="FILE.svg", help="draw scores and gains")
 
 
 def make_params(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "EvaluateClassifier":
@@ -93,8 +94,8 @@ def make_params(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "
 
     from stages.core.schema import EvaluateClassifier
 
-    named = {name: getattr(arguments, name, None) for name in DEFAULTS}
-    values = {**DEFAULTS, **defaults, **{k: v for k, v in named.items() if v is not None}}
+    flags = {name: getattr(arguments, name, None) for name in DEFAULTS}
+    values = {**DEFAULTS, **defaults, **{k: v for k, v in flags.items() if v is not None}}
     try:
         return EvaluateClassifier(**values)
     except ValidationError as error:

@@ -54,13 +54,8 @@ class Pack:
 
         path = f"{self.folder}/predictions.csv"
         source = csv_source(f"{self.revision.name}:{path}", self.revision.read(path))
-        names = ColumnNames(
-            id="id",
-            label="label",
-            prediction=f"seed_{self.metrics.get('primary_seed', 0)}",
-            group=group,
-            loss="loss",
-        )
+        seeds = [name for name in source.header if re.fullmatch(r"seed_\d+", name)] or ["seed_0"]
+        names = ColumnNames(id="id", label="label", prediction=seeds[0], group=group, loss="loss")
         table = read_predictions(source, names)
         classes = {str(index): str(name) for index, name in enumerate(self.note.get("classes", ()))}
         samples = {
