@@ -125,7 +125,8 @@ def figure_rows(
         before, after = pairs.losses.mean(axis=1)
         low, high = -figures["log_loss_gain_high"], -figures["log_loss_gain_low"]
         yield "log loss", f"{before:.4f} of {first}, {after:.4f} of {second}"
-        yield "difference in log loss", f"{after - before:+.4f} ({low:+.4f} to {high:+.4f})"
+        change, low, high = (round(value, 4) + 0.0 for value in (after - before, low, high))
+        yield "difference in log loss", f"{change:+.4f} ({low:+.4f} to {high:+.4f})"
     method = interval_method({"verdict": comparison.verdict, **figures}, params)
     yield "intervals", f"{percent(params.confidence, 0)}; of the gain: {method}"
 
