@@ -28,7 +28,7 @@ class Pack:
         folder: of its data.
         metrics: of the model, the baselines and the seeds.
         note: of the data set.
-        params: of the stage evaluate.
+        params: of the task, by section.
         has_predictions: whether there is a table of them, as of a classifier.
     """
 
@@ -57,7 +57,9 @@ class Pack:
         seeds = [name for name in source.header if re.fullmatch(r"seed_\d+", name)] or ["seed_0"]
         names = ColumnNames(id="id", label="label", prediction=seeds[0], group=group, loss="loss")
         table = read_predictions(source, names)
-        classes = {str(index): str(name) for index, name in enumerate(self.note.get("classes", ()))}
+        classes = {
+            str(index): str(name) for index, name in enumerate(self.note.get("classes") or ())
+        }
         samples = {
             name: sample._replace(
                 label=classes.get(sample.label, sample.label),
@@ -165,7 +167,7 @@ def _compare_packs(before: Pack, after: Pack, arguments: argparse.Namespace) -> 
     from stages.evaluation.paired_tables import compare_pairs, pair_tables
     from stages.evaluation.prediction_columns import NONE
 
-    evaluate = after.params.get("evaluate", {})
+    evaluate = after.params.get("evaluate") or {}
     defaults = {name: evaluate[name] for name in options.DEFAULTS if name in evaluate}
     params = options.make_params(arguments, defaults)
     tables = before.predictions(NONE), after.predictions(None)
@@ -188,16 +190,19 @@ def _further_rows(
     """Yield the gains of the other seeds on the same samples, and whether the raw data differ."""
     from stages.report.formatting import points
 
-    metric, (old, new) = (
-        comparison.params.metric,
-        (pack.metrics.get("seeds", {}) for pack in (before, after)),
-    )
-    seeds = [seed for seed in new if metric in new[seed] and metric in old.get(seed, {})]
+    old, new = (_seed_scores(pack, comparison.params.metric) for pack in (before, after))
+    seeds = [seed for seed in new if seed in old]
     if len(seeds) > 1 and not any(comparison.pairs.omitted):
-        gains = [f"{points(new[seed][metric] - old[seed][metric])} (seed {seed})" for seed in seeds]
+        gains = [f"{points(new[seed] - old[seed])} (seed {seed})" for seed in seeds]
         yield "gain by seed", ", ".join(gains)
     if before.note.get("raw_sha256") != after.note.get("raw_sha256"):
         yield "raw data", "differ (SHA-256); the samples are those with the same id and label"
+
+
+def _seed_scores(pack: Pack, metric: str) -> dict[str, float]:
+    seeds = pack.metrics.get("seeds")
+    scores = seeds.items() if isinstance(seeds, dict) else ()
+    return {seed: row[metric] for seed, row in scores if isinstance(row, dict) and metric in row}
 
 
 def _compare_metrics(before: Pack, after: Pack) -> _Result:
