@@ -155,12 +155,10 @@ class ProbabilityColumns:
             prediction: the predicted class.
             cells: of the columns, in their order.
         """
-        values = []
-        for cell in cells:
-            value = to_number(cell)
-            if value is None or not 0 <= value <= 1:
+        values = [*map(to_number, cells)]
+        for cell, value in zip(cells, values, strict=True):
+            if not 0 <= value <= 1:  # NaN too
                 return f"{cell!r} is not from 0 to 1"
-            values.append(value)
         if len(values) > 1:
             if label not in self.by_class:
                 return f"no column for the class {label!r}"
@@ -173,13 +171,12 @@ class ProbabilityColumns:
         return value if label == (single or prediction) else 1 - value
 
 
-def to_number(cell: str) -> float | None:
-    """Return the finite number in a cell, None for none."""
+def to_number(cell: str) -> float:
+    """Return the number in a cell, NaN for none."""
     try:
-        value = float(cell)
+        return float(cell)
     except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return math.nan
 
 
 def find_probabilities(source: TableSource, names: ColumnNames) -> ProbabilityColumns:

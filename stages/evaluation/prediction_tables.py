@@ -1,5 +1,6 @@
 """The predictions of one method in a table from anywhere, with all faults of its rows at once."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -211,4 +212,4 @@ class _Reader:
 
 def _loss(cell: str) -> float | str:
     number = to_number(cell)
-    return f"{quote(cell)} is no loss" if number is None or number < 0 else number
+    return number if 0 <= number < math.inf else f"{quote(cell)} is no loss"

@@ -152,6 +152,8 @@ def _csv_fault(problem: str, lines: int) -> Fault:
 
 def text_fault(cells: list[str]) -> Fault | None:
     """Return the fault of a row with bytes that are no text, None for none."""
+    if not _NOT_TEXT.search("".join(cells)):
+        return None
     for cell in cells:
         match = _NOT_TEXT.search(cell)
         if match:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.errors import UserError
@@ -65,7 +65,7 @@ def _select(header: Sequence[str], rows: Iterator[Row], columns: Sequence[str]) 
         if row.fault:
             yield row
         elif len(row.cells) == len(header):
-            yield replace(row, cells=[row.cells[index] for index in indices])
+            yield Row(row.number, row.line, [row.cells[index] for index in indices])
         elif row.cells:
             detail = f"given {len(row.cells)} cells, the header has {len(header)}"
-            yield replace(row, cells=[], fault=Fault(CELLS, detail))
+            yield Row(row.number, row.line, [], Fault(CELLS, detail))

@@ -105,15 +105,14 @@ def _finish(report: "Report", arguments: argparse.Namespace) -> int:
     """Print and write a report; return the exit status."""
     from stages.core.files import to_json, write
 
-    content = to_json(report.content)
     if arguments.figure:
         from stages.tools.compare.figure import draw
 
         write(Path(arguments.figure), draw(report))
     if arguments.json == "-":
-        print(content.decode(), end="")
+        print(to_json(report.content).decode(), end="")
     else:
         if arguments.json:
-            write(Path(arguments.json), content)
+            write(Path(arguments.json), to_json(report.content))
         print("\n".join(report.lines).encode("utf-8", "backslashreplace").decode())
     return 0 if report.accepted else NOT_SHOWN_STATUS
