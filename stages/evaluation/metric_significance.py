@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from stages.evaluation.classification_metrics import metric_score
 from stages.evaluation.clustered import (
@@ -247,7 +247,7 @@ def smallest_detectable_mean_gain(regressions: float, counts: np.ndarray, alpha:
         counts: test samples of each class that occurs.
         alpha: level of the two-sided test.
     """
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(POWER)
+    z = special.ndtri(1 - alpha / 2) + special.ndtri(POWER)
     # g^2 = a (g + 2r - g^2), with a = z^2 sum(1 / count) / classes^2
     a = float(z**2 * (1 / counts).sum() / len(counts) ** 2)
     gain = (a + np.sqrt(a**2 + 8 * a * (1 + a) * regressions)) / (2 * (1 + a))
