@@ -187,7 +187,8 @@ def compare_pairs(pairs: PairedPredictions, params: "EvaluateClassifier") -> Pai
     )
     figures = dict(improvement.figures)
     if pairs.losses is not None:
-        figures |= compare_losses(*pairs.losses, params, pairs.groups)
+        before, after = pairs.losses
+        figures |= compare_losses(before, after, params, pairs.groups)
     scores = tuple(
         (
             metric_score(params.metric, pairs.labels, predicted, count),

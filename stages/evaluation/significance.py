@@ -85,7 +85,7 @@ def power_of_mcnemar(gain: float, regressions: float, count: int, alpha: float) 
 
 
 def _binomial_quantile(share: Any, count: Any, chance: float) -> np.ndarray:
-    """Return the smallest number of successes in `count` trials that is reached with so much probability."""
+    """Return the smallest number of successes of `count` trials that is not exceeded with that probability."""
     number = np.ceil(special.bdtrik(share, count, chance))
     smaller = np.maximum(number - 1, 0)
     quantile: np.ndarray = np.where(special.bdtr(smaller, count, chance) >= share, smaller, number)

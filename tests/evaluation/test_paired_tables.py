@@ -111,7 +111,7 @@ def two_methods(fixed: int, broken: int, kept: int) -> PairedPredictions:
     ],
 )
 def test_the_second_method_is_accepted_where_evidence_allows_it(
-    pairs: PairedPredictions, changes: dict[str, float], verdict: str, accepted: bool
+    pairs: PairedPredictions, changes: dict[str, Any], verdict: str, accepted: bool
 ) -> None:
     result = compare_pairs(pairs, params(**changes))
     assert (result.verdict, result.accepted) == (verdict, accepted)

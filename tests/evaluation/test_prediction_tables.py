@@ -101,7 +101,7 @@ def test_whole_numbers_are_the_same_class_however_they_are_written(tmp_path: Pat
 
 
 def test_right_and_wrong_answers_take_the_place_of_classes(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"doc_id": 0, "acc": 1.0},
         {"doc_id": 1, "acc": 0},
         {"doc_id": 2, "acc": True},

@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.tools.compare.revision import require_revision
     from stages.tools.compare.revisions import compare_revisions
 
-    revisions = [require_revision(name) for name in inputs]
-    return _finish(compare_revisions(*revisions, arguments), arguments)
+    before, after = (require_revision(name) for name in inputs)
+    return _finish(compare_revisions(before, after, arguments), arguments)
 
 
 def is_table(text: str) -> bool:
