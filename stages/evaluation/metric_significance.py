@@ -9,7 +9,6 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
 
 from stages.evaluation.classification_metrics import metric_score
 from stages.evaluation.clustered import (
@@ -25,6 +24,7 @@ from stages.evaluation.significance import (
     mcnemar_test,
     proportion_interval,
     smallest_detectable_gain,
+    smallest_detectable_mean_gain,
 )
 from stages.evaluation.verdict import (
     GROUP_PERMUTATION,
@@ -149,7 +149,6 @@ def _evidence_of_samples(
     classes: int,
     params: "EvaluateClassifier",
 ) -> Evidence:
-    test, p = equality_test(labels, baseline, predicted, classes, params)
     if params.metric == "accuracy":
         change = (predicted == labels).astype(float) - (baseline == labels)
         interval = bootstrap_interval(change, params.confidence, params.resamples, params.seed)
@@ -157,6 +156,7 @@ def _evidence_of_samples(
         units = Units(params.metric, labels, [baseline, predicted], classes)
         scores = units.bootstrap(params)
         interval = _percentiles(scores[1] - scores[0], params.confidence)
+    test, p = equality_test(labels, baseline, predicted, classes, params)
     fixed, broken = _changes(labels, baseline, predicted)
     return Evidence(
         interval=interval,
@@ -232,26 +232,6 @@ def _detectable(labels: np.ndarray, count: float, params: "EvaluateClassifier") 
         return smallest_detectable_gain(regressions, int(count), alpha)
     counts = np.unique(labels, return_counts=True)[1] * (count / len(labels))
     return smallest_detectable_mean_gain(regressions, counts, alpha)
-
-
-def smallest_detectable_mean_gain(regressions: float, counts: np.ndarray, alpha: float) -> float:
-    """Return the smallest true gain in mean recall that a test set detects with 80% power, at most 1.
-
-    Normal approximation, for a model that gains g and breaks the share r in every class: the difference
-    of paired samples has variance g + 2r - g^2, that of a class's recall this over its count, and the
-    gain is detected if g is at least (z of 1 - alpha / 2 + z of 80%) standard errors. For one class it
-    is the usual one of McNemar's test (Connor, 1987). It stands for macro F1 as well.
-
-    Args:
-        regressions: r, share of samples that the new method breaks.
-        counts: test samples of each class that occurs.
-        alpha: level of the two-sided test.
-    """
-    z = special.ndtri(1 - alpha / 2) + special.ndtri(POWER)
-    # g^2 = a (g + 2r - g^2), with a = z^2 sum(1 / count) / classes^2
-    a = float(z**2 * (1 / counts).sum() / len(counts) ** 2)
-    gain = (a + np.sqrt(a**2 + 8 * a * (1 + a) * regressions)) / (2 * (1 + a))
-    return min(1.0, float(gain))
 
 
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:

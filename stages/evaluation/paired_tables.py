@@ -42,13 +42,13 @@ class PairedPredictions:
     losses: np.ndarray | None
     omitted: tuple[int, int]
 
-    def rows(self, chosen: np.ndarray) -> list[dict[str, str]]:
-        """Return id, label and both predictions of the samples where `chosen` (n,) is true."""
+    def rows(self, mask: np.ndarray) -> list[dict[str, str]]:
+        """Return id, label and both predictions of the samples where `mask` (n,) is true."""
         label, before, after = (
-            [self.classes[index] for index in values[chosen]]
+            [self.classes[index] for index in values[mask]]
             for values in (self.labels, *self.predictions)
         )
-        ids = [self.ids[index] for index in np.flatnonzero(chosen)]
+        ids = [self.ids[index] for index in np.flatnonzero(mask)]
         return [
             dict(zip(("id", "label", "a", "b"), row, strict=True))
             for row in zip(ids, label, before, after, strict=True)

@@ -53,14 +53,16 @@ class Units:
         if metric == "accuracy":  # depends only on whether a prediction is right
             methods = [(method != labels).astype(np.int64) for method in methods]
             labels, classes = np.zeros(len(labels), dtype=np.int64), 2
-        cells, cell, self.counts = np.unique(
-            np.stack([labels, *methods]), axis=1, return_inverse=True, return_counts=True
+        shape = (classes,) * (1 + len(methods))
+        numbers, cell, self.counts = np.unique(
+            np.ravel_multi_index((labels, *methods), shape), return_inverse=True, return_counts=True
         )
+        cells = np.unravel_index(numbers, shape)
         indicator = np.eye(classes, dtype=np.int64)
         true, predicted = indicator[cells[0]], [indicator[method] for method in cells[1:]]
         totals = [true, *predicted, *(true * method for method in predicted)]
         if groups is not None:
-            totals, self.counts = _totals_of_groups(totals, cell.reshape(-1), groups)
+            totals, self.counts = _totals_of_groups(totals, cell, groups)
         self.true, methods_end = totals[0], 1 + len(predicted)
         self.predicted, self.correct = totals[1:methods_end], totals[methods_end:]
 
@@ -137,7 +139,7 @@ class Units:
         for start in progress(range(0, 2**free, 2**16), "permutations"):
             numbers = np.arange(start, min(start + 2**16, 2**free))
             extreme += self._extreme(changes, numbers[:, None] >> groups & 1)
-        return extreme / 2**free
+        return extreme / float(2**free)
 
     def _extreme(self, changes: Sequence[np.ndarray], exchanged: np.ndarray) -> int:
         """Return how many rows of `exchanged` (size, units) gain as much as was observed."""

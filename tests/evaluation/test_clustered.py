@@ -160,11 +160,11 @@ def test_the_standard_error_agrees_with_one_worked_out_by_hand() -> None:
 def test_copies_of_samples_have_their_number_as_design_effect() -> None:
     """Each of 200 samples stands there five times: 1000 samples say as much as 200."""
     labels, baseline, model, _ = counted([(200, 30, 12)])
-    data = (np.repeat(values, 5) for values in (labels, baseline, model[None].T))
-    labels, baseline, model = data
+    copies = tuple(np.repeat(values, 5) for values in (labels, baseline, model))
+    single = compare_predictions(labels, baseline, model[None], 2, params())
     groups = np.repeat(np.arange(200), 5)
-    grouped = compare_predictions(labels, baseline, model.T, 2, params(), groups)
-    single = compare_predictions(labels[::5], baseline[::5], model.T[:, ::5], 2, params())
+    labels, baseline, model = copies
+    grouped = compare_predictions(labels, baseline, model[None], 2, params(), groups)
     assert grouped.figures["design_effect"] == pytest.approx(5, rel=0.01)
     assert grouped.figures["effective_n"] == pytest.approx(200, rel=0.01)
     assert grouped.figures["p"] == pytest.approx(single.figures["p"], abs=1e-9)
@@ -224,7 +224,7 @@ def test_one_group_has_no_interval() -> None:
         assert metric_interval(metric, labels, model, 2, params(), names) == (0, 1)
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.0, 12), (0.25, 40), (0.9, 527), (1.0, 3)])
+@pytest.mark.parametrize(("share", "count"), [(0.0, 12), (0.25, 40), (0.8, 500), (1.0, 3)])
 def test_wilsons_interval_is_that_of_whole_counts(share: float, count: int) -> None:
     quantile = scipy.stats.norm.ppf(0.975)
     assert wilson_interval(share, count, quantile) == pytest.approx(
@@ -342,10 +342,9 @@ def test_the_test_over_groups_agrees_with_every_exchange_of_groups() -> None:
     observed = abs(gain(np.zeros(60, bool)))
     flips = list(product([False, True], repeat=5))
     expected = np.mean([abs(gain(np.array(flip)[groups])) >= observed - 1e-12 for flip in flips])
-    assert equality_test(labels, baseline, model, 3, params("macro_f1"), groups) == (
-        "permutation over groups",
-        pytest.approx(expected),
-    )
+    test, p = equality_test(labels, baseline, model, 3, params("macro_f1"), groups)
+    assert test == "permutation over groups"
+    assert p == pytest.approx(expected)
 
 
 def test_many_groups_are_exchanged_at_random() -> None:
@@ -363,7 +362,7 @@ def test_many_groups_are_exchanged_at_random() -> None:
 def test_an_interval_within_the_margin_is_equivalent() -> None:
     groups = [(200, 1 + number % 2, 1) for number in range(20)]
     assert verdict_of(groups, margin=0.02).verdict == "equivalent"
-    assert verdict_of(groups, margin=0.004).verdict == "better"
+    assert verdict_of(groups, margin=0.003).verdict == "better"
     assert verdict_of(groups).verdict == "better"
 
 

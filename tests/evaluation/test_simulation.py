@@ -22,7 +22,7 @@ ALPHA = 0.05
 
 def largest_share(share: float, count: int, errors: float = 3.5) -> float:
     """Return the largest share that `count` draws are expected to show."""
-    return share + errors * np.sqrt(share * (1 - share) / count)
+    return share + errors * (share * (1 - share) / count) ** 0.5
 
 
 @pytest.mark.parametrize("spread", ["independent", "correlated"])

@@ -73,8 +73,8 @@ class JsonTable:
             if not text.strip():
                 continue
             if number == 0 and text.lstrip().startswith("["):
-                whole = _parse(text + "".join(lines))
-                items = whole if isinstance(whole, list) else [whole]
+                content = _parse(text + "".join(lines))
+                items = content if isinstance(content, list) else [content]
                 for place, item in enumerate(items, start=1):
                     yield place, 0, item if isinstance(item, dict | Fault) else Fault(_NOT_JSON)
                 return

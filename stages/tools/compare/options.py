@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin",
         type=float,
         dest="equivalence_margin",
+        metavar="GAIN",
         help="equivalent: the interval of the gain lies within plus or minus this (0.01: 1 point)",
     )
     tests.add_argument(
