@@ -16,6 +16,7 @@ from support.project import ROOT, run
 
 from stages.core.schema import EvaluateClassifier
 from stages.evaluation.metric_significance import compare_predictions
+from stages.evaluation.prediction_columns import HEADINGS, ColumnNames
 from stages.tools.cli import main
 
 IMAGE = ROOT / "evidence/image/data/predictions.csv"
@@ -257,6 +258,18 @@ def test_control_characters_of_the_data_are_not_printed(
     assert "\x1b" not in printed
     assert "broken:" in printed
     assert json.loads((folder / "out.json").read_text())["broken"][0]["label"] == "1\x1b[31m"
+
+
+def test_the_documentation_lists_the_headings() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "docs/compare.md").read_text().split("\n")
+        if re.match(r"\|.*\| `--\w+` \|", line)
+    ]
+    by_role = {flag.strip("`-"): text for _, flag, text in rows}
+    assert {*vars(ColumnNames())} == {*by_role}
+    for role, headings in HEADINGS.items():
+        assert by_role[role].removesuffix(", the nameless index of pandas") == ", ".join(headings)
 
 
 # In a process of its own

@@ -56,9 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--common", action="store_true", help="leave out samples that only one table has"
     )
     tests = parser.add_argument_group("tests (of revisions, the defaults are the task's params)")
-    tests.add_argument("--metric", help="accuracy, balanced_accuracy or macro_f1")
+    tests.add_argument("--metric", help="accuracy (default), balanced_accuracy or macro_f1")
     tests.add_argument(
-        "--confidence", type=float, metavar="LEVEL", help="of intervals and test (0.95)"
+        "--confidence",
+        type=float,
+        metavar="LEVEL",
+        help=f"of intervals and test ({DEFAULTS['confidence']})",
     )
     tests.add_argument(
         "--margin",
@@ -68,16 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="equivalent: the interval of the gain lies within plus or minus this (0.01: 1 point)",
     )
     tests.add_argument(
-        "--worthwhile-gain", type=float, metavar="GAIN", help="that the samples should show (0.02)"
+        "--worthwhile-gain",
+        type=float,
+        metavar="GAIN",
+        help=f"that the samples should show ({DEFAULTS['worthwhile_gain']})",
     )
     tests.add_argument(
         "--assumed-regressions",
         type=float,
         metavar="SHARE",
-        help="of samples that a better B breaks, for the smallest detectable gain (0.02)",
+        help="of samples that a better B breaks, for the smallest detectable gain "
+        f"({DEFAULTS['assumed_regressions']})",
     )
-    tests.add_argument("--resamples", type=int, metavar="N", help="of the bootstrap (10000)")
-    tests.add_argument("--seed", type=int, help="of the bootstrap (0)")
+    tests.add_argument(
+        "--resamples", type=int, metavar="N", help=f"of the bootstrap ({DEFAULTS['resamples']})"
+    )
+    tests.add_argument("--seed", type=int, help=f"of the bootstrap ({DEFAULTS['seed']})")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--json", metavar="FILE.json", help="write all figures; -: print only these"
