@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.core.progress import progress
 from stages.datasets.problem_kinds import ProblemKinds, first_few
 from stages.datasets.tables.csv_files import Row
 from stages.datasets.tables.faults import ID, NO_GROUP, NO_ID, NO_LABEL, Fault, quote
@@ -72,7 +73,8 @@ def read_predictions(source: TableSource, names: ColumnNames) -> PredictionTable
     """
     columns, probabilities = find_columns(source, names), find_probabilities(source, names)
     reader = _Reader(columns)
-    for row in source.select([*columns.values(), *probabilities.by_class.values()]):
+    rows = source.select([*columns.values(), *probabilities.by_class.values()])
+    for row in progress(rows, f"reading {source.name}"):
         reader.add(row)
     losses = reader.losses(probabilities, source.name)
     reader.check(source.name)

@@ -27,6 +27,8 @@ def compare_tables(paths: Sequence[str], arguments: argparse.Namespace) -> outpu
     from stages.evaluation.prediction_tables import read_predictions
 
     params = options.make_params(arguments, {})
+    if arguments.correct and params.metric != "accuracy":
+        raise UserError(f"--metric {params.metric} needs labels and predictions, not --correct")
     names = list(options.column_names(arguments))
     same = Path(paths[0]).resolve() == Path(paths[-1]).resolve()
     if same and not any(len(getattr(arguments, name)) > 1 for name in ("prediction", "correct")):
