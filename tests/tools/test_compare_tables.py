@@ -218,7 +218,10 @@ def test_samples_of_one_table_only_are_left_out_when_wanted(
         ("a.csv b.csv --worthwhile-gain nan", "--worthwhile-gain: given nan"),
         ("a.csv b.csv --label x --label x --label x", "--label: given 3 times"),
         ("a.csv b.csv --correct x --label x", "--correct takes the place of --label"),
-        ("a.csv b.csv --correct x --metric macro_f1", "--metric macro_f1 needs labels and predictions"),
+        (
+            "a.csv b.csv --correct x --metric macro_f1",
+            "--metric macro_f1 needs labels and predictions",
+        ),
         ("a.csv b.csv --loss x --probability x", "--loss takes the place of --probability"),
         ("a.csv b.csv --figure x.png", "--figure: given x.png; must end in .svg"),
         ("a.csv b.csv --figure no/x.svg", "--figure: no is not a folder"),
