@@ -31,6 +31,29 @@ def mcnemar_test(fixed: int, broken: int) -> float:
     return float(min(1.0, 2 * special.bdtr(min(fixed, broken), fixed + broken, 0.5)))
 
 
+def equivalence_test(fixed: float, broken: float, count: float, margin: float) -> float:
+    """Return the p value of equivalence: the larger one of two one-sided tests.
+
+    Null hypothesis: the accuracies differ by `margin` or more. It is the score test for paired
+    proportions (Tango, 1998), which holds its level where few predictions differ or none: a bootstrap
+    sees hardly any variance there.
+
+    Args:
+        fixed: number of samples that only the new method gets right, which may be fractional.
+        broken: number of samples that only the old method gets right.
+        count: number of samples.
+        margin: above 0 and below 1.
+    """
+    scores = []
+    for gain, new, old in ((margin, fixed, broken), (margin, broken, fixed)):
+        # With this true gain, the most likely chance that a sample is broken solves a q^2 + b q + c = 0.
+        a, b, c = 2 * count, (2 * count - new + old) * gain - new - old, -old * gain * (1 - gain)
+        chance = (np.sqrt(b**2 - 4 * a * c) - b) / (2 * a)
+        error = np.sqrt(count * (2 * chance + gain * (1 - gain)))
+        scores.append((new - old - count * gain) / error)
+    return float(special.ndtr(max(scores)))
+
+
 def bootstrap_interval(
     values: np.ndarray, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
