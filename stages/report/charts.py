@@ -95,6 +95,8 @@ def gains(scores: pd.DataFrame, changes: pd.DataFrame, metric: str) -> bytes:
         metric: what the scores are, in prose.
     """
     specification = _read("gains.json")
+    for panel, table in zip(specification["vconcat"], (scores, changes), strict=True):
+        panel["encoding"]["y"]["sort"] = list(table["name"])
     panel = specification["vconcat"][0]
     panel["encoding"]["color"]["scale"]["domain"] = list(scores["method"].drop_duplicates())
     panel["layer"][0]["encoding"]["x"]["title"] = metric

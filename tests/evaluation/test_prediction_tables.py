@@ -1,13 +1,16 @@
 """Tables of predictions from anywhere: their columns, probabilities, and all faults in one line."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.predictions import make_rows, read_table, write_table
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.datasets.tables.formats import SUFFIXES
 
 LABELS, PREDICTIONS = ["1", "0", "1"], ["1", "1", "0"]
@@ -173,6 +176,52 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, data: bytes, line:
     assert line in refusal(path)
     if b";" in data:
         assert refusal(path).endswith("say which in --separator")
+
+
+WORDS = (
+    *(
+        "id",
+        "label",
+        "prediction",
+        "p_0",
+        "p_1",
+        "a",
+        "0",
+        "1",
+        "0.5",
+        "nan",
+        "1e400",
+        '"id"',
+        "null",
+    ),
+    *(",", "\t", ";", "\n", "\r\n", "{", "}", "[", "]", ":", '"', "'", "\x00", "\ufeff", " "),
+)
+TEXT = st.lists(st.sampled_from(WORDS), max_size=30).map(lambda words: "".join(words).encode())
+STARTS = (b"", b"id,label,prediction,p_0,p_1\n", b'{"id": ', b"[", b"PAR1", b"\x1f\x8b")
+OUTCOME = re.compile(r"\d+ samples|.*/a\.[\w.]+: [^\n]+")
+
+
+@settings(
+    deadline=None,
+    max_examples=300,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    content=st.one_of(st.binary(max_size=80), TEXT),
+    start=st.sampled_from(STARTS),
+    suffix=st.sampled_from(SUFFIXES),
+)
+def test_any_bytes_are_predictions_or_one_line(
+    tmp_path: Path, content: bytes, start: bytes, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(start + content)
+    try:
+        outcome = f"{len(read_table(path).samples)} samples"
+    except UserError as error:
+        outcome = printable(str(error))
+    assert OUTCOME.fullmatch(outcome)
 
 
 def test_predictions_in_other_words_than_the_labels_are_refused(tmp_path: Path) -> None:

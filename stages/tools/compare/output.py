@@ -78,14 +78,14 @@ def _meaning(comparison: "PairedComparison") -> Iterator[str]:
     from stages.report.formatting import verdict_meaning
 
     verdict, params = comparison.verdict, comparison.params
+    if comparison.identical:
+        yield "no prediction differs"
     meaning = verdict_meaning({"verdict": verdict, **comparison.figures}, params)
     if meaning:
         yield meaning
     if verdict == "underpowered":
         gain = f"{100 * params.worthwhile_gain:.1f} points"
         yield f"so few samples miss even a gain of {gain} more than one time in five"
-    if comparison.identical:
-        yield "no prediction differs"
 
 
 def figure_rows(
