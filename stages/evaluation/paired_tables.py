@@ -15,7 +15,7 @@ from stages.evaluation.metric_significance import compare_predictions, metric_in
 
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
-    from stages.evaluation.prediction_tables import PredictionTable, Sample
+    from stages.evaluation.imported_predictions import PredictionTable, Sample
 
 ACCEPTED = ("better", "equivalent")
 

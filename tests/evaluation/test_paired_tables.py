@@ -13,9 +13,9 @@ from support.predictions import make_rows, read_table, write_table
 
 from stages.core.errors import UserError
 from stages.core.schema import EvaluateClassifier
+from stages.evaluation.imported_predictions import PredictionTable, Sample
 from stages.evaluation.metric_significance import compare_predictions
 from stages.evaluation.paired_tables import PairedPredictions, compare_pairs, pair_tables
-from stages.evaluation.prediction_tables import PredictionTable, Sample
 
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 METRICS: tuple[Metric, ...] = ("accuracy", "balanced_accuracy", "macro_f1")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.datasets.tables.formats import open_source
+from stages.evaluation.imported_predictions import PredictionTable, read_predictions
 from stages.evaluation.prediction_columns import ColumnNames
-from stages.evaluation.prediction_tables import PredictionTable, read_predictions
 
 Rows = Sequence[Mapping[str, Any]]
 

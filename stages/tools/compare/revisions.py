@@ -12,8 +12,8 @@ from stages.tools.compare.metric_changes import metric_rows
 from stages.tools.compare.revision import Revision
 
 if TYPE_CHECKING:
+    from stages.evaluation.imported_predictions import PredictionTable
     from stages.evaluation.paired_tables import PairedComparison
-    from stages.evaluation.prediction_tables import PredictionTable
 
 _PACKS = "evidence"
 _METRICS = re.compile(rf"{_PACKS}/([^/]+)/data/metrics\.json")
@@ -49,8 +49,8 @@ class Pack:
             UserError: the table is not as the stages write it.
         """
         from stages.datasets.tables.formats import csv_source
+        from stages.evaluation.imported_predictions import read_predictions
         from stages.evaluation.prediction_columns import ColumnNames
-        from stages.evaluation.prediction_tables import read_predictions
 
         path = f"{self.folder}/predictions.csv"
         source = csv_source(f"{self.revision.name}:{path}", self.revision.read(path))

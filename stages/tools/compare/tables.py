@@ -10,7 +10,7 @@ from stages.core.errors import UserError
 from stages.tools.compare import options, output
 
 if TYPE_CHECKING:
-    from stages.evaluation.prediction_tables import PredictionTable
+    from stages.evaluation.imported_predictions import PredictionTable
 
 NAMES = ("A", "B")
 
@@ -22,9 +22,9 @@ def compare_tables(paths: Sequence[str], arguments: argparse.Namespace) -> outpu
         UserError: a table cannot be used, or the two are not of the same samples.
     """
     from stages.datasets.tables.formats import open_source
+    from stages.evaluation.imported_predictions import read_predictions
     from stages.evaluation.paired_tables import compare_pairs, pair_tables
     from stages.evaluation.prediction_columns import NONE
-    from stages.evaluation.prediction_tables import read_predictions
 
     params = options.make_params(arguments, {})
     if arguments.correct and params.metric != "accuracy":
