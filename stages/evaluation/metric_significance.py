@@ -75,7 +75,7 @@ def metric_interval(
     if codes is None:
         return _percentiles(samples.bootstrap(params)[0], confidence)
     units = Units(metric, labels, [predicted], classes, codes)
-    spread = clustering(_repeat(units, units.influence(0)), samples.influence(0), samples.counts)
+    spread = _clustering(units, units.influence(0), samples, samples.influence(0))
     if metric == "accuracy":
         count = spread.effective_count(len(labels))
         share = correct / len(labels)
@@ -185,10 +185,11 @@ def _evidence_of_groups(
     units, samples = (
         Units(params.metric, labels, methods, classes, groups) for groups in (codes, None)
     )
-    spread = clustering(
-        _repeat(units, units.influence(1) - units.influence(0)),
+    spread = _clustering(
+        units,
+        units.influence(1) - units.influence(0),
+        samples,
         samples.influence(1) - samples.influence(0),
-        samples.counts,
     )
     gain, scores = float(np.diff(units.scores())[0]), units.bootstrap(params)
     test, p = equality_test(labels, baseline, predicted, classes, params, codes)
@@ -223,6 +224,7 @@ def _group_figures(
         "groups": spread.groups,
         "gain_t_low": low,
         "gain_t_high": high,
+        "degrees_of_freedom": spread.degrees,
         "design_effect": spread.design_effect,
         "effective_n": spread.effective_count(count),
     }
@@ -251,6 +253,11 @@ def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _repeat(units: Units, values: np.ndarray) -> np.ndarray:
-    """Return the value of each unit, as often as there are such units."""
-    return np.repeat(values, units.counts)
+def _clustering(
+    units: Units, of_units: np.ndarray, samples: Units, of_samples: np.ndarray
+) -> Clustering:
+    """Return the clustering of an estimate, from the influence of each distinct group and sample."""
+    of_groups, sizes = (
+        np.repeat(values, units.counts) for values in (of_units, units.true.sum(axis=1))
+    )
+    return clustering(of_groups, of_samples, samples.counts, sizes)

@@ -94,10 +94,10 @@ class Units:
         )
 
     def influence(self, method: int) -> np.ndarray:
-        """Return by how much each unit moves the metric of a method, to first order, (units,).
+        """Return by how much the metric of a method falls if one such unit is left out, (units,).
 
-        Each metric is a mean of ratios of sums, so this is the linearisation of a ratio (Cochran, 1977,
-        section 6.3): (numerator - ratio * denominator) / sum of denominators.
+        Each metric is a mean of ratios of sums over the classes. Without a unit a ratio falls by
+        (numerator - ratio * denominator) / (sum of denominators - denominator), all of the unit.
         """
         true, predicted, correct = self.true, self.predicted[method], self.correct[method]
         if self.metric == "accuracy":
@@ -109,7 +109,9 @@ class Units:
         numerator, denominator = numerator[:, occurs], denominator[:, occurs]
         total = self.counts @ denominator
         residuals = numerator - (self.counts @ numerator) / total * denominator
-        influence: np.ndarray = (residuals / total).mean(axis=1)
+        rest = total - denominator
+        rest[rest == 0] = 1  # a class of one unit only: the residual is 0
+        influence: np.ndarray = (residuals / rest).mean(axis=1)
         return influence
 
     def exchange_test(self, params: "EvaluateClassifier") -> float:

@@ -66,7 +66,7 @@ def test_too_few_groups_say_how_many_are_needed() -> None:
         "too few groups, by accuracy: 4 groups: no test over groups can reach p below 0.05; at least 6 "
         "are needed"
     )
-    assert "Student's t with 3 degrees of freedom" in stated["By standard error"]
+    assert "Student's t with 3.0 degrees of freedom" in stated["By standard error"]
     assert "a bootstrap of 4 groups cannot hold the level" in stated["Gain"]
     assert stated["Test"].endswith("exact sign-flip test over 4 groups: p 0.12")
 
