@@ -217,7 +217,7 @@ def evaluate_section(
     """Return scores, the verdict, confusion, calibration, and correctly predicted samples."""
     blocks: list[Block] = [
         _method_table(outputs),
-        _verdict_facts(outputs),
+        verdict_facts(outputs),
         *_fold_table(outputs),
         classes.class_table(outputs),
         *classes.confusion_blocks(outputs),
@@ -249,7 +249,8 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
     return make_table(method_rows(outputs), columns, caption)
 
 
-def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
+def verdict_facts(outputs: "ClassificationOutputs") -> Facts:
+    """Return the verdict with its figures, its test, and what it holds for."""
     gain, params = outputs.gain, outputs.task.params.evaluate
     level = f"{percent(params.confidence, 0)} interval"
     facts = {
@@ -284,7 +285,8 @@ def _group_facts(gain: Mapping[str, Any], count: int, level: str) -> dict[str, s
         return {"Design effect": "unknown: one group does not show how much groups differ"}
     return {
         "By standard error": f"{level} {points_range(gain['gain_t_low'], gain['gain_t_high'])} "
-        f"(cluster-robust standard error, Student's t with {groups - 1} degrees of freedom)",
+        f"(cluster-robust standard error, Student's t with {gain['degrees_of_freedom']:.1f} degrees of "
+        "freedom)",
         "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
         f"say as much as {gain['effective_n']:.0f} independent ones",
     }
