@@ -57,7 +57,7 @@ class PredictionTables:
             predicted label (seed_0, ...).
         baselines: a row a test sample: id, label, and for each method M its predicted label ("M"),
             "M: confidence" and "M: loss".
-        validation: a row a validation sample: id, label, and each seed's predicted label.
+        validation: a row a validation sample: id, group, label, and each seed's predicted label.
     """
 
     predictions: pd.DataFrame
@@ -217,7 +217,7 @@ def evaluate_classifier(
     warnings: list[Diagnostic] = []
     log = read_csv(task.folder("train") / "log.csv")
     epochs = read_json(task.folder("train") / "checkpoints.json")["epoch"]
-    validation = dataset.part("validation")[["id", "label"]].copy()
+    validation = dataset.part("validation")[["id", "group", "label"]].copy()
     validation_labels = dataset.labels("validation")
     weights = dataset.class_weights(task.params.train.class_weights)
     for seed in task.params.train.seeds:
