@@ -4,9 +4,10 @@ Who tries one change after another on the same data finds one "better" by luck s
 share one level alpha: the j-th gets alpha / (j (j + 1)) of it. These shares add up to alpha, however many
 tries follow. By Bonferroni's inequality the chance of any false verdict in the series is at most alpha,
 whatever the dependence between the tries, which share their samples and the model that they change (alpha
-spending: Tian and Ramdas, 2021, "Online control of the familywise error rate"). Methods that earn level back
-with each finding, such as alpha investing (Foster and Stine, 2008) and LOND (Javanmard and Montanari, 2015),
-control false findings on average only, and not under every dependence; Holm's takes earlier verdicts back.
+spending: Tian and Ramdas, 2021, "Online control of the familywise error rate"). Methods that earn level
+back with each finding, such as alpha investing (Foster and Stine, 2008) and LOND (Javanmard and Montanari,
+2015), limit the share of false findings instead, and not under every dependence; Holm's takes earlier
+verdicts back.
 """
 
 from dataclasses import replace

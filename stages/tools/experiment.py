@@ -4,9 +4,9 @@ The task runs with the change as a DVC experiment in a temporary folder (`dvc ex
 evidence/<task>/experiments.csv gets a row, also where the run failed. Without a change, --next tries the
 one that the pack proposes. Test data are not used: they must not choose between changes.
 
-The tries on the same validation data are a series: the more there have been, the smaller must be the p value
-of a change that is better. --keep tests such a change again, on a fresh draw of the data, and applies it if
-it is better there too.
+The tries on the same validation data are a series: the more there have been, the smaller must be the p
+value of a change that is better. --keep tests such a change again, on a fresh draw of the data, and applies
+it if it is better there too.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def compare_results(task: "Task", name: str) -> "ExperimentResult":
 
 
 def try_change(task: "Task", change: Change, why: str) -> LogRow:
-    """Run the change, compare at the level that the series of tries requires, and return the row for the log.
+    """Run the change, compare at the level that the series requires, and return the row for the log.
 
     Args:
         task: with a pack of the present params.
