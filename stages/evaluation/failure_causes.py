@@ -276,7 +276,7 @@ def next_step(
 def change_in_words(key: str, before: Any, after: Any) -> str:
     """Return a change of a param as an instruction: "train longer", "raise dropout from 0 to 0.1"."""
     raised = _RAISED_IN_WORDS.get(key.rpartition(".")[2])
-    if raised and after > before:
+    if raised and isinstance(before, type(after)) and after > before:
         return raised
     if isinstance(before, int | float) and isinstance(after, int | float):
         return f"{'raise' if after > before else 'lower'} {key} from {before:g} to {after:g}"
