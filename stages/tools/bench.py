@@ -95,10 +95,10 @@ def results(task: "Task", bench: "BenchRuns", repeats: int) -> str:
     figures = [row[bench.summary] for row in rows]
     table = markdown_table(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows])
     return (
-        f"{table}\n\nThe seed is that of the split and of training: each repeat holds out other data and trains "
-        f"another model. {bench.summary.capitalize()}: mean {mean(figures):.4f}, standard deviation "
-        f"{stdev(figures):.4f}, least {min(figures):.4f}, most {max(figures):.4f}, over {repeats} repeats.\n\n"
-        f"{describe_outperforming(gains, task.params.evaluate.confidence)}"
+        f"{table}\n\nThe seed is that of the split and of training: each repeat holds out other data and "
+        f"trains another model. {bench.summary.capitalize()}: mean {mean(figures):.4f}, standard deviation "
+        f"{stdev(figures):.4f}, least {min(figures):.4f}, most {max(figures):.4f}, over {repeats} repeats."
+        f"\n\n{describe_outperforming(gains, task.params.evaluate.confidence)}"
     )
 
 
