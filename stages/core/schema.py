@@ -284,6 +284,7 @@ class EvaluateClassifier(Section):
     bins: Annotated[int, Field(ge=2, le=100)]
     worthwhile_gain: Share
     assumed_regressions: Annotated[float, Field(ge=0, lt=0.5)]
+    equivalence_margin: Share | None = None
 
 
 class Failures(Section):

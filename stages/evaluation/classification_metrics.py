@@ -17,6 +17,9 @@ METRICS = {
     "macro_f1": "macro F1",
 }
 
+_CALIBRATION_DRAWS = 2000
+_MOST_DRAWN = 1000  # samples of a bin whose correctness is drawn one by one
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -142,7 +145,7 @@ def reliability_curve(predictions: Predictions, labels: np.ndarray, bins: int) -
     import pandas as pd
 
     confidence, correct = predictions.confidence, predictions.predicted == labels
-    index = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
+    index = _bin_index(confidence, bins)
     count = np.bincount(index, minlength=bins)
     full = count > 0
     return pd.DataFrame(
@@ -155,10 +158,44 @@ def reliability_curve(predictions: Predictions, labels: np.ndarray, bins: int) -
     )
 
 
+def _bin_index(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Return the bin of each confidence, (n,), from 0."""
+    index: np.ndarray = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
+    return index
+
+
 def calibration_error(curve: "pd.DataFrame") -> float:
     """Return the expected calibration error of a reliability curve (Guo et al., 2017, equation 3)."""
     gap = (curve["accuracy"] - curve["confidence"]).abs()
     return float((gap * curve["count"]).sum() / curve["count"].sum())
+
+
+def calibration_error_by_chance(
+    confidence: np.ndarray, bins: int, level: float, seed: int
+) -> float:
+    """Return the expected calibration error that perfectly calibrated predictions stay below.
+
+    Whether each prediction is right is drawn with its confidence as the probability (consistency
+    resampling, Bröcker and Smith, 2007, section 3), and the error computed as of real labels; samples
+    are taken to be independent. An error above this value is more than chance.
+
+    Args:
+        confidence: of each prediction, (n,).
+        bins: of the reliability curve.
+        level: share of such draws whose error is smaller.
+        seed: of the draws.
+    """
+    random = np.random.default_rng(seed)
+    errors = np.zeros(_CALIBRATION_DRAWS)
+    index = _bin_index(confidence, bins)
+    for chances in (confidence[index == number] for number in np.unique(index)):
+        expected = chances.sum()
+        if len(chances) > _MOST_DRAWN:  # the number of right ones is as good as normal
+            correct = random.normal(expected, np.sqrt((chances * (1 - chances)).sum()), len(errors))
+        else:
+            correct = (random.random((len(errors), len(chances))) < chances).sum(axis=1)
+        errors += np.abs(correct - expected)
+    return float(np.quantile(errors, level) / len(confidence))
 
 
 def compute_scores(

@@ -217,7 +217,8 @@ def _suspect_labels(
     by_seed: np.ndarray, confused: np.ndarray, neighbour_labels: np.ndarray, margin: float
 ) -> np.ndarray:
     predicted = by_seed.argmax(axis=2)
-    agree = (predicted == predicted[0]).all(axis=0)
+    # One seed's model has none to agree with, so it accuses no label.
+    agree = (predicted == predicted[0]).all(axis=0) & (len(by_seed) > 1)
     confident = by_seed.mean(axis=0)[np.arange(len(confused)), confused] >= margin
     neighbours_agree = (neighbour_labels == confused[:, None]).mean(axis=1) > _HALF
     suspect: np.ndarray = agree & confident & neighbours_agree

@@ -61,6 +61,19 @@ _RAISED_IN_WORDS = {
     "channels": "widen the network",
 }
 
+
+def cause_definitions(seeds: int) -> dict[str, str]:
+    """Return the definitions of the causes that can be told from the models of so many seeds.
+
+    A single model does not show whether others agree with it, so it accuses no label and no luck.
+    """
+    if seeds > 1:
+        return CAUSES
+    of_several = {SUSPECT_LABEL, SEED_LUCK}
+    single = {LOW_CONFIDENCE: "the model is right, with low confidence"}
+    return {name: text for name, text in {**CAUSES, **single}.items() if name not in of_several}
+
+
 # The diagnoses that call for a change, the most fundamental one first.
 DIAGNOSES = (
     NO_LOSS_DECREASE,
@@ -231,11 +244,15 @@ def next_step(
         diagnoses: of training and data, the most fundamental one first.
         training: by diagnosis, the first to try first.
     """
-    cause = max(CAUSES, key=lambda name: causes.get(name, 0))
+    seeds = len(params.seeds)
+    definitions = cause_definitions(seeds)
+    cause = max(definitions, key=lambda name: causes.get(name, 0))
     longer: Change = (
         "epochs",
         params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly",
+        "longer training lets the models of more seeds agree on samples that only some predict correctly"
+        if seeds > 1
+        else "longer training fits more of the training data",
     )
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
@@ -248,14 +265,13 @@ def next_step(
         (None, changes.get(cause, longer)),
     )
     if diagnosis:
-        reason = f"Diagnosed for {diagnosis.seeds} seeds, {diagnosis.name}: {diagnosis.observed}"
-        short_reason = f"{diagnosis.name} with {diagnosis.seeds} seeds"
+        which = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
+        reason = f"Diagnosed{which}, {diagnosis.name}: {diagnosis.observed}"
+        short_reason = f"{diagnosis.name}{which}"
     else:
         change = longer if _is_set(change, params) else change
         short_reason = f"{cases} of {total} failure cases {_CAUSES_IN_WORDS[cause]}"
-        reason = (
-            f'{cases} of {total} failure cases have the likely cause "{cause}": {CAUSES[cause]}'
-        )
+        reason = f'{cases} of {total} failure cases have the likely cause "{cause}": {definitions[cause]}'
     key, value, effect = change
     action = change_in_words(key, attrgetter(key)(params), value)
     key = f"{section}.{key}"
@@ -264,7 +280,7 @@ def next_step(
         "change": {key: value},
         "diagnosis": diagnosis.name if diagnosis else None,
         "cause": cause,
-        "cause_definition": CAUSES[cause],
+        "cause_definition": definitions[cause],
         "cases": cases,
         "case_count": total,
         "summary": f"{action}: {short_reason}",

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.evaluation.clustered import wilson_interval
+
 GAMMA = 0.75
 
 
@@ -50,10 +52,8 @@ def probability_of_outperforming(gains: Sequence[float], confidence: float) -> O
 
     count = len(gains)
     share = sum((gain > 0) + (gain == 0) / 2 for gain in gains) / count
-    z = float(norm.ppf((1 + confidence) / 2))
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Outperforming(share, max(0.0, centre - half), min(1.0, centre + half), count)
+    low, high = wilson_interval(share, count, float(norm.ppf((1 + confidence) / 2)))
+    return Outperforming(share, low, high, count)
 
 
 def recommended_repeats(alpha: float = 0.05, beta: float = 0.05) -> int:

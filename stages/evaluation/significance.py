@@ -1,18 +1,11 @@
-"""Tests and intervals for two methods on the same test samples, and the verdict over several seeds."""
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+"""Tests, intervals and power for two methods on the same independent test samples."""
 
 import numpy as np
 from scipy import stats
 
-from stages.core.files import SMALLEST_FIGURE
 from stages.core.progress import progress
+from stages.evaluation.verdict import POWER
 
-if TYPE_CHECKING:
-    from stages.core.schema import EvaluateClassifier
-
-POWER = 0.8
 _DRAWS_AT_ONCE = 4_000_000  # counts of distinct values in memory
 
 
@@ -108,94 +101,3 @@ def smallest_detectable_gain(regressions: float, count: int, alpha: float) -> fl
         else:
             low = middle + 1
     return low / count
-
-
-@dataclass(frozen=True)
-class Improvement:
-    """The comparison of a model with its baseline.
-
-    Attributes:
-        verdict: "better", "worse", "not distinguishable" or "underpowered".
-        figures: the numbers behind the verdict, by their keys in metrics.json.
-    """
-
-    verdict: str
-    figures: dict[str, Any]
-
-
-def compare_to_baseline(
-    baseline_correct: np.ndarray, seeds_correct: np.ndarray, params: "EvaluateClassifier"
-) -> Improvement:
-    """Return the verdict on the primary seed's model against the baseline.
-
-    - better: the exact McNemar test rejects at level 1 - confidence, the paired bootstrap interval of
-      the gain lies above 0, and the model of every seed gains;
-    - worse: likewise, below 0;
-    - underpowered: the test does not reject, and its power to detect a worthwhile gain is below 80%;
-    - not distinguishable: otherwise.
-
-    Args:
-        baseline_correct: whether the baseline is correct, (n,), bool.
-        seeds_correct: whether each seed's model is correct, (seeds, n), bool; the primary seed first.
-        params: confidence, resamples, seed, worthwhile_gain, assumed_regressions.
-    """
-    primary, count = seeds_correct[0], len(baseline_correct)
-    alpha = 1 - params.confidence
-    fixed = int((primary & ~baseline_correct).sum())
-    broken = int((~primary & baseline_correct).sum())
-    change = primary.astype(float) - baseline_correct
-    low, high = bootstrap_interval(change, params.confidence, params.resamples, params.seed)
-    p = mcnemar_test(fixed, broken)
-    gains = seeds_correct.mean(axis=1) - baseline_correct.mean()
-    detectable = smallest_detectable_gain(params.assumed_regressions, count, alpha)
-    return Improvement(
-        decide(p, (low, high), gains, detectable, params),
-        {
-            "gain": float(change.mean()),
-            "gain_low": low,
-            "gain_high": high,
-            "fixed": fixed,
-            "broken": broken,
-            "mcnemar_p": max(p, SMALLEST_FIGURE),  # the smallest stands for "at most"
-            "smallest_detectable_gain": detectable,
-            "power": POWER,
-            **seed_figures(gains),
-        },
-    )
-
-
-def decide(
-    p: float,
-    interval: tuple[float, float],
-    gains: np.ndarray,
-    detectable: float,
-    params: "EvaluateClassifier",
-) -> str:
-    """Return the verdict, by the rule of `compare_to_baseline`.
-
-    Args:
-        p: of the test that the primary seed's model equals the baseline.
-        interval: of its gain.
-        gains: of each seed's model, (seeds,).
-        detectable: the smallest detectable gain.
-        params: confidence, worthwhile_gain.
-    """
-    (low, high), alpha = interval, 1 - params.confidence
-    if p < alpha and low > 0 and gains.min() > 0:
-        return "better"
-    if p < alpha and high < 0 and gains.max() < 0:
-        return "worse"
-    if p >= alpha and detectable > params.worthwhile_gain:
-        return "underpowered"
-    return "not distinguishable"
-
-
-def seed_figures(gains: np.ndarray) -> dict[str, Any]:
-    """Return the number of seeds, and mean, extremes and standard deviation of their gains (seeds,)."""
-    return {
-        "seeds": len(gains),
-        "seed_gain_mean": float(gains.mean()),
-        "seed_gain_min": float(gains.min()),
-        "seed_gain_max": float(gains.max()),
-        "seed_gain_sd": float(gains.std(ddof=1)) if len(gains) > 1 else 0.0,
-    }

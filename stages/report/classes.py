@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.report import charts
 from stages.report.document import Block, Figure, Table
-from stages.report.formatting import make_table, percent, table_rows
+from stages.report.formatting import make_table, model_name, percent, table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def confusion_blocks(outputs: "ClassificationOutputs") -> list[Block]:
     """Return the confusion matrix as a figure; of many classes, the most confused pairs as a table."""
     matrix = outputs.confusion
     if len(matrix) > MOST_ROWS:
-        return [_pair_table(matrix)]
+        return [_pair_table(matrix, model_name(outputs))]
     buckets = sorted(outputs.summary["buckets"].items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{name}: {count}" for name, count in buckets[:_NAMED_BUCKETS])
     ending = ", ..." if len(buckets) > _NAMED_BUCKETS else ""
@@ -72,8 +72,8 @@ def confusion_blocks(outputs: "ClassificationOutputs") -> list[Block]:
             "confusion.svg",
             charts.confusion(matrix),
             f"Confusion matrix, true class by predicted class. Failure cases by bucket: {named}{ending}",
-            "Confusion matrix of the primary seed's model on test data: counts, coloured by the share of "
-            "the true class.",
+            f"Confusion matrix of {model_name(outputs)} on test data: counts, coloured by the share of the "
+            "true class.",
         )
     ]
 
@@ -97,7 +97,7 @@ def confused_pairs(matrix: pd.DataFrame) -> pd.DataFrame:
     return wrong.sort_values(order, ascending=[False, False, True, True]).reset_index(drop=True)
 
 
-def _pair_table(matrix: pd.DataFrame) -> Table:
+def _pair_table(matrix: pd.DataFrame, model: str) -> Table:
     pairs = confused_pairs(matrix)
     selected = pairs.head(MOST_ROWS)
     rows = [{**row, "share": percent(row["share"])} for row in table_rows(selected)]
@@ -110,7 +110,7 @@ def _pair_table(matrix: pd.DataFrame) -> Table:
             "count": "errors",
             "share": "of the class",
         },
-        f"Confused pairs of classes on test data, by the primary seed's model{extent} (the whole matrix of "
+        f"Confused pairs of classes on test data, by {model}{extent} (the whole matrix of "
         f"{len(matrix)} classes is data/confusion_matrix.csv)",
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.classification_metrics import METRICS
-from stages.evaluation.failure_causes import CAUSES
+from stages.evaluation.failure_causes import cause_definitions
 from stages.report import charts, classes, sections
 from stages.report.document import (
     Block,
@@ -19,6 +19,8 @@ from stages.report.document import (
 )
 from stages.report.formatting import (
     answer_questions,
+    calibration_line,
+    interval_method,
     make_table,
     method_rows,
     percent,
@@ -27,6 +29,7 @@ from stages.report.formatting import (
     significance_line,
     summary_line,
     verdict_line,
+    verdict_reason,
 )
 
 if TYPE_CHECKING:
@@ -118,27 +121,33 @@ def _loss_figure(outputs: "ClassificationOutputs") -> Figure:
     primary, strongest = outputs.metrics["primary_seed"], outputs.baseline["strongest"]
     baseline_loss = outputs.baseline["validation"][strongest]["log_loss"]
     last = outputs.log[outputs.log["seed"] == primary].iloc[-1]
+    count, start, seeds = len(outputs.checkpoints["epoch"]), "The", ""
+    if count > 1:
+        start = f"Seed {primary}: the"
+        seeds = (
+            f" for {count} seeds: the primary seed ({primary}) is drawn strong, the others faint"
+        )
     return Figure(
         "loss.svg",
         charts.loss_curves(outputs.log, primary, baseline_loss),
-        f"Loss by epoch. Seed {primary}: the training loss ends at {last['train_loss']:.3f}, the "
+        f"Loss by epoch. {start} training loss ends at {last['train_loss']:.3f}, the "
         f"validation loss at {last['validation_loss']:.3f}; the baseline's validation loss is "
         f"{baseline_loss:.3f}.",
-        f"Loss by epoch for {len(outputs.checkpoints['epoch'])} seeds. The primary seed ({primary}) is "
-        f"drawn strong, the others faint; the dashed line is the validation loss of {strongest}. The "
-        "training loss includes augmentation and label smoothing where the params set them; the "
-        "validation loss includes neither.",
+        f"Loss by epoch{seeds}. The dashed line is the validation loss of {strongest}. The training loss "
+        "includes augmentation and label smoothing where the params set them; the validation loss "
+        "includes neither.",
     )
 
 
 def _seed_table(outputs: "ClassificationOutputs") -> Table:
     primary, log, rows = outputs.metrics["primary_seed"], outputs.log, []
+    several = len(outputs.checkpoints["epoch"]) > 1
     metrics = ["accuracy", *({outputs.gain["metric"]} - {"accuracy"})]
     for seed, epoch in outputs.checkpoints["epoch"].items():
         selected = log[(log["seed"] == int(seed)) & (log["epoch"] == epoch)].iloc[0]
         rows.append(
             {
-                "seed": f"{seed} (primary)" if int(seed) == primary else seed,
+                "seed": f"{seed} (primary)" if int(seed) == primary and several else seed,
                 "epoch": int(epoch),
                 "train_loss": float(selected["train_loss"]),
                 "validation_loss": float(selected["validation_loss"]),
@@ -154,9 +163,8 @@ def _seed_table(outputs: "ClassificationOutputs") -> Table:
         "validation_accuracy": "validation accuracy",
         **{name: f"test {METRICS[name]}" for name in metrics},
     }
-    caption = (
-        f"Selected epoch of each seed: {outputs.checkpoints['rule']}. Test data select nothing."
-    )
+    each = " of each seed" if len(rows) > 1 else ""
+    caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
 
 
@@ -182,42 +190,75 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
         "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval of {METRICS[metric]}",
         "log_loss": "log loss",
         "calibration_error": "calibration error",
+        "calibration_error_chance": "by chance",
     }
     rule = "Wilson" if metric == "accuracy" else "bootstrap"
-    caption = f"Scores on the same {outputs.metrics['n']} test samples ({rule} intervals)"
+    if "groups" in outputs.gain:
+        rule = f"{rule} intervals over {outputs.gain['groups']} groups"
+    else:
+        rule = f"{rule} intervals"
+    caption = (
+        f"Scores on the same {outputs.metrics['n']} test samples ({rule}). By chance: a calibration error "
+        f"that perfectly calibrated predictions stay below in "
+        f"{percent(outputs.task.params.evaluate.confidence, 0)} of draws"
+    )
     return make_table(method_rows(outputs), columns, caption)
 
 
 def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
-    gain, params, count = outputs.gain, outputs.task.params.evaluate, outputs.metrics["n"]
-    interval = f"{percent(params.confidence, 0)} interval"
-    scope = f"the intervals hold for samples like these {count}"
-    if outputs.dataset.note["grouped"]:
-        scope = (
-            f"the intervals hold for these {count} samples from these held-out groups; other groups may "
-            f"be easier or harder (evidence bench {outputs.task.name} measures other splits)"
-        )
+    gain, params = outputs.gain, outputs.task.params.evaluate
+    level = f"{percent(params.confidence, 0)} interval"
     facts = {
-        "Verdict": f"{gain['verdict']}, by {METRICS[gain['metric']]}",
-        "Gain": f"{points(gain['gain'])}, {interval} {points_range(gain['gain_low'], gain['gain_high'])} "
-        f"(paired bootstrap, {params.resamples:,} resamples)",
+        "Verdict": verdict_reason(outputs),
+        "Gain": f"{points(gain['gain'])}, {level} {points_range(gain['gain_low'], gain['gain_high'])} "
+        f"({interval_method(gain, params)})",
         "Test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; {significance_line(gain)}",
-        f"Over {gain['seeds']} seeds": f"mean gain {points(gain['seed_gain_mean'])}, "
-        f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
-        f"{100 * gain['seed_gain_sd']:.2f} points",
+    }
+    if "groups" in gain:
+        facts |= _group_facts(gain, outputs.metrics["n"], level)
+    if gain["seeds"] > 1:
+        facts[f"Over {gain['seeds']} seeds"] = (
+            f"mean gain {points(gain['seed_gain_mean'])}, "
+            f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
+            f"{100 * gain['seed_gain_sd']:.2f} points"
+        )
+    facts |= {
         "Smallest detectable gain": f"{points(gain['smallest_detectable_gain'])} with "
         f"{percent(gain['power'], 0)} power, if {percent(params.assumed_regressions)} of samples are "
         f"broken; the params call {points(params.worthwhile_gain)} worthwhile",
-        "Scope": scope,
+        "Log loss": f"{gain['log_loss_gain']:+.3f} nats below the baseline's, {level} "
+        f"{gain['log_loss_gain_low']:+.3f} to {gain['log_loss_gain_high']:+.3f} (paired bootstrap)",
+        "Scope": _scope(outputs),
     }
     return Facts(list(facts.items()))
 
 
-def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
-    model, baseline = (
-        f"{outputs.metrics[name]['calibration_error']:.3f}" for name in ("current", "baseline")
+def _group_facts(gain: Mapping[str, Any], count: int, level: str) -> dict[str, str]:
+    """Return what the groups do to the gain."""
+    groups = gain["groups"]
+    if groups == 1:
+        return {"Design effect": "unknown: one group does not show how much groups differ"}
+    return {
+        "By standard error": f"{level} {points_range(gain['gain_t_low'], gain['gain_t_high'])} "
+        f"(cluster-robust standard error, Student's t with {groups - 1} degrees of freedom)",
+        "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
+        f"say as much as {gain['effective_n']:.0f} independent ones",
+    }
+
+
+def _scope(outputs: "ClassificationOutputs") -> str:
+    gain, count = outputs.gain, outputs.metrics["n"]
+    if "groups" not in gain:
+        return f"the intervals hold for samples like these {count}"
+    return (
+        f"the intervals hold for new groups, as far as they are like these {gain['groups']} (evidence "
+        f"bench {outputs.task.name} measures other splits)"
     )
-    errors = f"Expected calibration error {model}, baseline {baseline}."
+
+
+def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
+    model, baseline = (calibration_line(outputs.metrics[name]) for name in ("current", "baseline"))
+    errors = f"Expected calibration error {model}; baseline {baseline}."
     return Figure(
         "reliability.svg",
         charts.reliability(outputs.reliability_curves()),
@@ -247,7 +288,7 @@ def failures_section(
     causes = make_table(
         [
             {"cause": cause, "cases": summary["causes"].get(cause, 0), "rule": definition}
-            for cause, definition in CAUSES.items()
+            for cause, definition in cause_definitions(outputs.gain["seeds"]).items()
         ],
         {"cause": "likely cause", "cases": "cases", "rule": "rule"},
         f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",

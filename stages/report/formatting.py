@@ -8,10 +8,26 @@ import pandas as pd
 
 from stages.core.files import SMALLEST_FIGURE
 from stages.evaluation.classification_metrics import METRICS
+from stages.evaluation.verdict import (
+    GROUP_PERMUTATION,
+    MCNEMAR,
+    PERMUTATION,
+    SIGN_FLIP,
+    groups_needed,
+)
 from stages.report.document import Table
 
 if TYPE_CHECKING:
+    from stages.core.schema import EvaluateClassifier
     from stages.report.stage_outputs import ClassificationOutputs
+
+# The tests by their name in metrics.json, in prose.
+TESTS = {
+    MCNEMAR: "exact McNemar test",
+    SIGN_FLIP: "exact sign-flip test over {groups} groups",
+    PERMUTATION: "permutation test",
+    GROUP_PERMUTATION: "permutation test over {groups} groups",
+}
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -79,15 +95,49 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def model_name(outputs: "ClassificationOutputs") -> str:
+    """Return what to call the reported model."""
+    return "the primary seed's model" if outputs.gain["seeds"] > 1 else "the model"
+
+
 def verdict_line(outputs: "ClassificationOutputs") -> str:
     """Return the result in one line: verdict, gain and its interval."""
     gain = outputs.gain
     level = percent(outputs.task.params.evaluate.confidence, 0)
     return (
-        f"{gain['verdict'].capitalize()}: {points(gain['gain'])} of {METRICS[gain['metric']]} over "
-        f"{outputs.metrics['strongest_baseline']} ({level} interval "
+        f"{gain['verdict'].capitalize()}{_limit(outputs)}: {points(gain['gain'])} of "
+        f"{METRICS[gain['metric']]} over {outputs.metrics['strongest_baseline']} ({level} interval "
         f"{points_range(gain['gain_low'], gain['gain_high'])})"
     )
+
+
+def _limit(outputs: "ClassificationOutputs") -> str:
+    """Return the number in params that a verdict refers to, in brackets; "" for most verdicts."""
+    gain, params = outputs.gain, outputs.task.params.evaluate
+    if gain["verdict"] == "equivalent":
+        return f" (within {100 * params.equivalence_margin:.1f} points)"
+    if gain["verdict"] == "too few groups":
+        return f" ({gain['groups']}, needed: {groups_needed(1 - params.confidence)})"
+    return ""
+
+
+def verdict_reason(outputs: "ClassificationOutputs") -> str:
+    """Return the verdict, and what it means where its name does not say so."""
+    gain, params = outputs.gain, outputs.task.params.evaluate
+    alpha = 1 - params.confidence
+    text = f"{gain['verdict']}, by {METRICS[gain['metric']]}"
+    if gain["verdict"] == "equivalent":
+        return (
+            f"{text}: the interval lies within plus or minus {100 * params.equivalence_margin:.1f} points "
+            f"(two one-sided tests, each at level {alpha / 2:.2g})"
+        )
+    if gain["verdict"] == "too few groups":
+        count = gain["groups"]
+        return (
+            f"{text}: {count} {'group' if count == 1 else 'groups'}: no test over groups can reach p "
+            f"below {alpha:.2g}; at least {groups_needed(alpha)} are needed"
+        )
+    return text
 
 
 def summary_line(outputs: "ClassificationOutputs") -> str:
@@ -96,20 +146,39 @@ def summary_line(outputs: "ClassificationOutputs") -> str:
     groups = f" of {note['group_counts']['test']} held-out groups" if note["grouped"] else ""
     current, metric = metrics["current"], gain["metric"]
     accuracy = "" if metric == "accuracy" else f" (accuracy {percent(current['accuracy'])})"
+    seeds = (
+        f" This is the model of the primary seed ({metrics['primary_seed']}), fixed in the params before "
+        f"training; over {gain['seeds']} seeds the gain is "
+        f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}."
+    )
     return (
         f"Test {METRICS[metric]} {percent(current[metric])} ({percent(current[f'{metric}_low'])} to "
         f"{percent(current[f'{metric}_high'])}), baseline {percent(metrics['baseline'][metric])}"
-        f"{accuracy}, on {metrics['n']} test samples{groups}. This is the model of the primary seed "
-        f"({metrics['primary_seed']}), fixed in the params before training; over {gain['seeds']} seeds "
-        f"the gain is {points_range(gain['seed_gain_min'], gain['seed_gain_max'])}."
+        f"{accuracy}, on {metrics['n']} test samples{groups}.{seeds if gain['seeds'] > 1 else ''}"
     )
 
 
 def significance_line(gain: Mapping[str, Any]) -> str:
     """Return the test behind the verdict, and its p value."""
-    if "mcnemar_p" in gain:
-        return f"exact McNemar test: p {p_value(gain['mcnemar_p'])}"
-    return f"permutation test: p {p_value(gain['permutation_p'])}"
+    return f"{TESTS[gain['test']].format(groups=gain.get('groups'))}: p {p_value(gain['p'])}"
+
+
+def interval_method(gain: Mapping[str, Any], params: "EvaluateClassifier") -> str:
+    """Return how the interval of the gain was computed."""
+    if "groups" not in gain:
+        return f"paired bootstrap, {params.resamples:,} resamples"
+    if gain["groups"] == 1:
+        return "one group has no interval"
+    if gain["verdict"] == "too few groups":
+        return f"by standard error: a bootstrap of {gain['groups']} groups cannot hold the level"
+    return f"bootstrap over {gain['groups']} groups, {params.resamples:,} resamples"
+
+
+def calibration_line(scores: Mapping[str, Any]) -> str:
+    """Return the expected calibration error of a method, beside what chance alone gives."""
+    error, chance = scores["calibration_error"], scores["calibration_error_chance"]
+    comparison = "above" if error > chance else "not above"
+    return f"{error:.3f} ({comparison} the {chance:.3f} that chance alone gives)"
 
 
 def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
@@ -140,7 +209,8 @@ def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
     scores_by_method = {
         f"{name} (baseline)": metrics["baselines"][name] for name in outputs.baseline["methods"]
     }
-    scores_by_method[f"model, seed {metrics['primary_seed']} (primary)"] = metrics["current"]
+    seed = f", seed {metrics['primary_seed']} (primary)" if len(metrics["seeds"]) > 1 else ""
+    scores_by_method[f"model{seed}"] = metrics["current"]
     return [
         {
             "method": method,
@@ -150,6 +220,7 @@ def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
             "interval": f"{scores[f'{metric}_low']:.3f} to {scores[f'{metric}_high']:.3f}",
             "log_loss": scores["log_loss"],
             "calibration_error": scores["calibration_error"],
+            "calibration_error_chance": scores["calibration_error_chance"],
         }
         for method, scores in scores_by_method.items()
     ]
@@ -169,13 +240,13 @@ def success_lines(sample: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def case_lines(case: Mapping[str, Any]) -> list[str]:
-    """Return the details of a failure case, as lines of its card."""
+def case_lines(case: Mapping[str, Any], seeds: int) -> list[str]:
+    """Return the details of a failure case, as lines of its card; `seeds`: of how many there are models."""
     lines = [
         f"confidence {percent(case['confidence'])}, true class {percent(case['probability_of_true'])}",
         f"likely cause: {case['cause']}",
         f"{case['change']}: the baseline predicts {case['baseline']}",
-        f"wrong for {percent(case['failure_rate'], 0)} of seeds",
+        *([f"wrong for {percent(case['failure_rate'], 0)} of seeds"] if seeds > 1 else []),
         f"nearest training samples: {case['neighbour_labels'].replace(' | ', ', ')}",
     ]
     if str(case["suspect_label"]) == "True":

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stages.report.document import Card, Gallery
-from stages.report.formatting import case_lines, success_lines, table_rows
+from stages.report.formatting import case_lines, model_name, success_lines, table_rows
 
 if TYPE_CHECKING:
     from stages.report.stage_outputs import ClassificationOutputs
@@ -113,12 +113,12 @@ def failure_gallery(outputs: "ClassificationOutputs", images: np.ndarray) -> Gal
                 f"Test image {case['id']}, class {case['true']}, and its nearest training images, of "
                 f"classes {classes}.",
                 f"{case['true']} → {case['predicted']} ({case['kind']})",
-                [*case_lines(case), case["id"]],
+                [*case_lines(case, outputs.gain["seeds"]), case["id"]],
             )
         )
     total = f" of {len(outputs.cases)}" if len(outputs.cases) > len(cards) else ""
     return Gallery(
         f"{len(cards)}{total} failure cases, the most confident mistake first: the test image and its "
-        f"{NEIGHBOURS} nearest training images, by the features of the primary seed's model.",
+        f"{NEIGHBOURS} nearest training images, by the features of {model_name(outputs)}.",
         cards,
     )

@@ -385,7 +385,9 @@ def test_the_summary_counts_changes_of_all_samples_and_causes_of_the_cases() -> 
     assert summary["suspect_labels"] == 2
 
 
-PARAMS = SimpleNamespace(label_smoothing=0.1, epochs=9, augment=SimpleNamespace(shear=0.2))
+PARAMS = SimpleNamespace(
+    seeds=[0, 1, 2], label_smoothing=0.1, epochs=9, augment=SimpleNamespace(shear=0.2)
+)
 
 
 def test_the_next_step_is_the_change_for_the_most_frequent_cause() -> None:
@@ -416,7 +418,9 @@ def test_of_equally_frequent_causes_the_first_decides_the_next_step() -> None:
 
 # What was diagnosed comes before the causes of single failures.
 
-RUN = SimpleNamespace(label_smoothing=0.1, epochs=9, learning_rate=0.01, class_weights=None)
+RUN = SimpleNamespace(
+    seeds=[0, 1, 2], label_smoothing=0.1, epochs=9, learning_rate=0.01, class_weights=None
+)
 WIDER = ("label_smoothing", 0.3, "stands for a wider network")
 REGULARISE = ("label_smoothing", 0.2, "stands for weight decay")
 

@@ -11,15 +11,15 @@ from statsmodels.stats import contingency_tables
 from statsmodels.stats.proportion import proportion_confint
 
 from stages.core.schema import EvaluateClassifier
+from stages.evaluation.metric_significance import compare_predictions
 from stages.evaluation.significance import (
-    POWER,
     bootstrap_interval,
-    compare_to_baseline,
     mcnemar_test,
     power_of_mcnemar,
     proportion_interval,
     smallest_detectable_gain,
 )
+from stages.evaluation.verdict import POWER, Improvement
 
 
 def params(worthwhile_gain: float = 0.04, confidence: float = 0.95) -> EvaluateClassifier:
@@ -40,6 +40,14 @@ def outcomes(count: int, correct: int, fixed: int, broken: int) -> tuple[np.ndar
     model[:broken] = False
     model[correct : correct + fixed] = True
     return baseline, model
+
+
+def compare_to_baseline(
+    baseline: np.ndarray, seeds: np.ndarray, params: EvaluateClassifier
+) -> Improvement:
+    """Return the verdict by accuracy, from whether predictions are correct, (n,) and (seeds, n)."""
+    labels = np.ones(len(baseline), dtype=int)
+    return compare_predictions(labels, baseline.astype(int), seeds.astype(int), 2, params)
 
 
 def normal_interval(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
@@ -274,7 +282,7 @@ def test_an_interval_above_zero_is_not_enough_for_better() -> None:
     baseline, model = outcomes(400, correct=300, fixed=5, broken=0)
     improvement = compare_to_baseline(baseline, model[None], params())
     assert improvement.figures["gain_low"] > 0
-    assert improvement.figures["mcnemar_p"] == pytest.approx(1 / 16)
+    assert improvement.figures["p"] == pytest.approx(1 / 16)
     assert improvement.verdict == "not distinguishable"
 
 
@@ -296,7 +304,7 @@ def test_the_figures_agree_with_those_worked_out_by_hand() -> None:
     assert (figures["gain_low"], figures["gain_high"]) == (low, high)
     assert figures["gain"] == pytest.approx(0.2)
     assert (figures["fixed"], figures["broken"], figures["seeds"]) == (3, 1, 3)
-    assert figures["mcnemar_p"] == pytest.approx(10 / 16)  # twice (1 + 4) of 16
+    assert figures["p"] == pytest.approx(10 / 16)  # twice (1 + 4) of 16
     assert figures["seed_gain_mean"] == pytest.approx(0.2)
     assert figures["seed_gain_min"] == pytest.approx(0.1)
     assert figures["seed_gain_max"] == pytest.approx(0.3)

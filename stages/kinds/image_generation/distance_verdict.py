@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from stages.core.progress import progress
 from stages.evaluation.generation_metrics import frechet_distance
-from stages.evaluation.significance import POWER, proportion_interval
+from stages.evaluation.significance import proportion_interval
+from stages.evaluation.verdict import POWER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -123,7 +123,7 @@ def _failure_quotes(outputs: TextOutputs, texts: PackedTexts) -> Quotes:
             f"{'' if pair_buckets else row['bucket'] + ': '}{row['true']} → {row['predicted']} "
             f"({row['kind']})",
             _weighted_words(row, outputs),
-            [*case_lines(row), *_neighbour_lines(row, texts), row["id"]],
+            [*case_lines(row, outputs.gain["seeds"]), *_neighbour_lines(row, texts), row["id"]],
         )
         for row in table_rows(first.head(_MAX_FAILURES))
     ]
