@@ -247,13 +247,7 @@ def next_step(
     seeds = len(params.seeds)
     definitions = cause_definitions(seeds)
     cause = max(definitions, key=lambda name: causes.get(name, 0))
-    longer: Change = (
-        "epochs",
-        params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly"
-        if seeds > 1
-        else "longer training fits more of the training data",
-    )
+    longer = _longer_training(params)
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
         (
@@ -287,6 +281,16 @@ def next_step(
         "why": f"{reason}. {effect[:1].upper()}{effect[1:]}.",
         "command": f"dvc exp run -S '{key}={value_text}'",
     }
+
+
+def _longer_training(params: Any) -> Change:
+    return (
+        "epochs",
+        params.epochs + (params.epochs + 1) // 2,
+        "longer training lets the models of more seeds agree on samples that only some predict correctly"
+        if len(params.seeds) > 1
+        else "longer training fits more of the training data",
+    )
 
 
 def change_in_words(key: str, before: Any, after: Any) -> str:
