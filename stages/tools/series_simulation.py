@@ -206,8 +206,9 @@ do not name their draw; they count as tries on the present one.
 lets them choose, for instance by combining all changes that seemed to help, can still find luck (Dwork et
 al., 2015, "The reusable holdout"). So `--keep` tests a better change once more: it trains the task with
 another split seed, before and after the change, and applies the change only if it is better there too, at
-the level of a single test. Test samples of the present draw are left out of that test. `--unconfirmed`
-skips it.
+the level of a single test. Test samples of the present draw are left out of that test, except with folds,
+where every sample is test data of one fold, and for a generator, whose distance is that to all validation
+images. `--unconfirmed` skips the test.
 
 ## With no true effect
 

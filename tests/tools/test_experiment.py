@@ -117,7 +117,7 @@ class Dvc:
         if isinstance(predicted, UserError):
             return [str(predicted)]
         write_predictions(self.data, predicted)
-        run(self.data, "git", "commit", "--quiet", "-am", "experiment")
+        run(self.data, "git", "commit", "--quiet", "--allow-empty", "-am", "experiment")
         (name,) = [value for option, value in pairs if option == "--name"]
         run(self.data, "git", "update-ref", f"refs/exps/12/34/{name}", "HEAD")
         run(self.data, "git", "reset", "--quiet", "--hard", "HEAD~1")
