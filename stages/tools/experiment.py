@@ -38,6 +38,7 @@ from stages.tools.experiment_log import (
     completed_log,
     present_draw,
     read_log,
+    with_row,
 )
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def try_change(task: "Task", change: Change, why: str) -> LogRow:
     log = completed_log(task, draw)  # a damaged file must be an error before the run, not after it
     alpha = 1 - task.params.evaluate.confidence
     number = len(draw.rows(log, "validation")) + 1
-    level, evaluations = required_level(number, alpha), count_test_evaluations(task, draw, log)
+    level = required_level(number, alpha)
     name, error = run_experiment([change], task, untracked_inputs(task))
     row = LogRow(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -193,20 +194,19 @@ def try_change(task: "Task", change: Change, why: str) -> LogRow:
         try_number=str(number),
         split_seed=draw.split_seed,
         data=draw.data,
-        test_evaluations=str(evaluations),
     )
-    if error:
-        return row
-    result = compare_results(with_level(task, level), name)
-    short = "" if result.p is None else shortfall(result.p, number, alpha)
-    return replace(
-        row,
-        before=result.before,
-        after=result.after,
-        verdict=": ".join(filter(None, (result.verdict, short))),
-        p="" if result.p is None else f"{result.p:.3g}",
-        test_evaluations=str(evaluations + 1),
-    )
+    if not error:
+        result = compare_results(with_level(task, level), name)
+        short = "" if result.p is None else shortfall(result.p, number, alpha)
+        row = replace(
+            row,
+            before=result.before,
+            after=result.after,
+            verdict=": ".join(filter(None, (result.verdict, short))),
+            p="" if result.p is None else f"{result.p:.3g}",
+        )
+    evaluations = count_test_evaluations(task, draw, with_row(log, row))
+    return replace(row, test_evaluations=str(evaluations))
 
 
 def keep_change(task: "Task", row: LogRow, *, unconfirmed: bool) -> LogRow:

@@ -156,7 +156,12 @@ def completed_log(task: "Task", draw: Draw) -> "pd.DataFrame":
 
 def append_to_log(task: "Task", row: LogRow) -> None:
     """Append a row, which names the present draw, to the experiments of a task; all other rows stay."""
+    log = completed_log(task, Draw(row.split_seed, row.data))
+    write(task.evidence / LOG, with_row(log, row))
+
+
+def with_row(log: "pd.DataFrame", row: LogRow) -> "pd.DataFrame":
+    """Return experiments with one more row at the end."""
     import pandas as pd
 
-    log = completed_log(task, Draw(row.split_seed, row.data))
-    write(task.evidence / LOG, pd.concat([log, pd.DataFrame([asdict(row)])], ignore_index=True))
+    return pd.concat([log, pd.DataFrame([asdict(row)])], ignore_index=True)
