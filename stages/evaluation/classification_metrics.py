@@ -176,7 +176,7 @@ def calibration_error_by_chance(
     """Return the expected calibration error that perfectly calibrated predictions stay below.
 
     Whether each prediction is right is drawn with its confidence as the probability (consistency
-    resampling, Bröcker and Smith, 2007, section 3), and the error computed as of real labels; samples
+    resampling, Bröcker and Smith, 2007), and the error computed as of real labels; samples
     are taken to be independent. An error above this value is more than chance.
 
     Args:

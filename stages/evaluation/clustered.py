@@ -23,6 +23,9 @@ def group_codes(groups: Sequence[Hashable] | np.ndarray | None) -> np.ndarray | 
     """
     if groups is None:
         return None
+    if isinstance(groups, np.ndarray) and groups.dtype.kind in "iuSU":
+        names, codes = np.unique(groups, return_inverse=True)
+        return codes if len(names) < len(codes) else None
     numbers: dict[Hashable, int] = {}
     codes = np.fromiter(
         (
@@ -90,7 +93,7 @@ class Clustering:
         """Return the interval by the cluster-robust standard error, within `bounds`.
 
         Quantiles of t with a degree of freedom less than groups (Cameron and Miller, 2015, section
-        VI.D; Miller, 2024, section 2.2).
+        VI.D; Miller, 2024).
         """
         if self.groups == 1:
             return bounds
@@ -100,7 +103,7 @@ class Clustering:
     def bootstrap_interval(
         self, estimate: float, resampled: np.ndarray, confidence: float, bounds: tuple[float, float]
     ) -> tuple[float, float]:
-        """Return the expanded percentile interval (Hesterberg, 2015, section 5.3) of a cluster bootstrap.
+        """Return the expanded percentile interval (Hesterberg, 2015) of a cluster bootstrap.
 
         The percentiles of a bootstrap of few groups lie too close together; levels further out make up
         for it. Where there are too few groups for the test (`groups_needed`), percentiles cannot hold
@@ -131,8 +134,8 @@ class Clustering:
         """Return the effective count by which a test over so few groups detects a gain.
 
         A test with quantiles of t needs a gain of (t of 1 - alpha / 2 + t of the power) standard errors
-        where one of independent samples needs as many of the normal distribution (Hayes and Moulton,
-        2017, section 7.2).
+        where one of independent samples needs as many of the normal distribution (Hayes and
+        Moulton, 2017, chapter 7).
         """
         if self.groups == 1:
             return 0.0
@@ -162,7 +165,7 @@ def wilson_interval(share: float, count: float, quantile: float) -> tuple[float,
     """Return the score interval (Wilson, 1927) of a share of `count` samples, which may be fractional.
 
     With an effective count and a quantile of t it is an interval for samples in groups (Franco et al.,
-    2019, section 2.2).
+    2019).
 
     Args:
         share: estimate.

@@ -157,14 +157,16 @@ def _evidence_of_samples(
         units = Units(params.metric, labels, [baseline, predicted], classes)
         scores = units.bootstrap(params)
         interval = _percentiles(scores[1] - scores[0], params.confidence)
+    fixed, broken = _changes(labels, baseline, predicted)
     return Evidence(
-        interval,
-        *_changes(labels, baseline, predicted),
-        test,
-        p,
-        0.0,
-        _detectable(labels, len(labels), params),
-        {},
+        interval=interval,
+        fixed=fixed,
+        broken=broken,
+        test=test,
+        p=p,
+        smallest_p=0.0,
+        detectable=_detectable(labels, len(labels), params),
+        of_groups={},
     )
 
 
@@ -188,15 +190,17 @@ def _evidence_of_groups(
     )
     gain, scores = float(np.diff(units.scores())[0]), units.bootstrap(params)
     test, p = equality_test(labels, baseline, predicted, classes, params, codes)
-    alpha = 1 - params.confidence
+    effective = spread.detecting_count(count, 1 - params.confidence, POWER)
+    fixed, broken = _changes(labels, baseline, predicted)
     return Evidence(
-        spread.bootstrap_interval(gain, scores[1] - scores[0], params.confidence, _GAINS),
-        *_changes(labels, baseline, predicted),
-        test,
-        p,
-        smallest_p(spread.groups),
-        _detectable(labels, spread.detecting_count(count, alpha, POWER), params),
-        _group_figures(spread, gain, count, params),
+        interval=spread.bootstrap_interval(gain, scores[1] - scores[0], params.confidence, _GAINS),
+        fixed=fixed,
+        broken=broken,
+        test=test,
+        p=p,
+        smallest_p=smallest_p(spread.groups),
+        detectable=_detectable(labels, effective, params),
+        of_groups=_group_figures(spread, gain, count, params),
     )
 
 

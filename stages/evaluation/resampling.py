@@ -72,7 +72,7 @@ class Units:
         """Return the metric of each method in each bootstrap sample, (methods, resamples).
 
         Of groups, a sample holds as many groups, whatever their sizes: the metric is a ratio of sums
-        (Cochran, 1977, section 6.3, of the estimate).
+        (Cochran, 1977, section 6.3).
         """
         random = np.random.default_rng(params.seed)
         total = int(self.counts.sum())

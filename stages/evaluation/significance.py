@@ -1,5 +1,7 @@
 """Tests, intervals and power for two methods on the same independent test samples."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import stats
 
@@ -81,6 +83,7 @@ def power_of_mcnemar(gain: float, regressions: float, count: int, alpha: float) 
     return float((stats.binom.pmf(numbers, count, differing) * detected).sum())
 
 
+@lru_cache(maxsize=10_000)
 def smallest_detectable_gain(regressions: float, count: int, alpha: float) -> float:
     """Return the smallest true gain that a test set detects with 80% power; 1.0 if there is none.
 

@@ -174,7 +174,7 @@ def evaluate_section(
     """Return scores, the verdict, confusion, calibration, and correctly predicted samples."""
     blocks: list[Block] = [
         _method_table(outputs),
-        _verdict_facts(outputs),
+        verdict_facts(outputs),
         classes.class_table(outputs),
         *classes.confusion_blocks(outputs),
         _reliability_figure(outputs),
@@ -205,7 +205,8 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
     return make_table(method_rows(outputs), columns, caption)
 
 
-def _verdict_facts(outputs: "ClassificationOutputs") -> Facts:
+def verdict_facts(outputs: "ClassificationOutputs") -> Facts:
+    """Return the verdict with its figures, its test, and what it holds for."""
     gain, params = outputs.gain, outputs.task.params.evaluate
     level = f"{percent(params.confidence, 0)} interval"
     facts = {

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from stages.evaluation.classification_metrics import (
+    Predictions,
     calibration_error,
+    calibration_error_by_chance,
     compute_scores,
     confusion_counts,
     log_loss,
@@ -180,3 +183,44 @@ def test_a_reliability_curve_counts_every_sample_once_in_its_bin(
     correct = (probabilities.argmax(axis=1) == labels).sum()
     assert (curve["accuracy"] * curve["count"]).sum() == pytest.approx(correct)
     assert 0 <= calibration_error(curve) <= 1
+
+
+def test_one_bin_of_equal_confidences_has_the_chance_error_of_the_binomial_distribution() -> None:
+    """Of 40 samples with confidence 0.8 in one bin, the error is |correct / 40 - 0.8|."""
+    numbers = np.arange(41)
+    error = np.abs(numbers / 40 - 0.8)
+    chances = scipy.stats.binom.pmf(numbers, 40, 0.8)
+    order = np.argsort(error)
+    expected = error[order][np.searchsorted(np.cumsum(chances[order]), 0.95)]
+    assert calibration_error_by_chance(np.full(40, 0.8), 10, 0.95, 0) == pytest.approx(
+        expected, abs=1 / 40
+    )
+
+
+def test_the_chance_error_of_a_large_bin_is_the_normal_one() -> None:
+    error = calibration_error_by_chance(np.full(10_000, 0.75), 10, 0.95, 0)
+    assert error == pytest.approx(1.96 * np.sqrt(0.75 * 0.25 / 10_000), rel=0.06)
+
+
+def test_drawn_and_normal_bins_agree() -> None:
+    confidence = np.random.default_rng(0).uniform(0.5, 1, 4000)  # five bins of about 800
+    drawn = calibration_error_by_chance(confidence, 10, 0.95, 0)
+    normal = calibration_error_by_chance(np.tile(confidence, 2), 10, 0.95, 0)
+    assert drawn == pytest.approx(normal * np.sqrt(2), rel=0.05)
+
+
+def test_calibrated_predictions_exceed_the_chance_error_one_time_in_twenty() -> None:
+    random = np.random.default_rng(2)
+    confidence = random.uniform(0.5, 1, 300)
+    limit = calibration_error_by_chance(confidence, 10, 0.95, 0)
+    exceeding = 0
+    for _ in range(400):
+        predicted = np.ones(300, dtype=int)
+        labels = (random.random(300) < confidence).astype(int)
+        predictions = Predictions(predicted, confidence, np.zeros(300))
+        exceeding += calibration_error(reliability_curve(predictions, labels, 10)) > limit
+    assert 0.02 <= exceeding / 400 <= 0.09
+
+
+def test_full_confidence_leaves_nothing_to_chance() -> None:
+    assert calibration_error_by_chance(np.ones(50), 10, 0.95, 0) == 0

@@ -54,6 +54,11 @@ def test_a_class_that_is_predicted_for_samples_of_others_only_is_named_so() -> N
     assert "2 of 2 seeds do the same" in warning.observed
 
 
+def test_a_warning_on_a_single_seed_says_nothing_of_seeds() -> None:
+    (warning,) = unrecognised_classes(validation([0] * 30), ["a", "b", "c"])
+    assert warning.observed.endswith("(26.7% of all), the model recognises none")
+
+
 def test_a_recognised_class_or_one_of_two_samples_is_no_warning() -> None:
     predicted = [0] * 20 + [1] + [0] * 9  # class 2 is not recognised either, but has 2 samples
     assert unrecognised_classes(validation(predicted, [0] * 30), ["a", "b", "c"]) == []

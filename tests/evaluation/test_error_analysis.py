@@ -28,6 +28,7 @@ from stages.evaluation.failure_causes import (
     SEED_LUCK,
     SUSPECT_LABEL,
     Diagnosis,
+    cause_definitions,
     label_smoothing_changes,
     next_step,
     shared_diagnoses,
@@ -170,6 +171,10 @@ def test_fewer_samples_than_min_cases_are_all_cases() -> None:
 
 def test_a_label_that_every_seed_and_the_neighbours_contradict_is_suspect() -> None:
     assert cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == SUSPECT_LABEL
+
+
+def test_a_single_seed_accuses_no_label() -> None:
+    assert cause_of(Sample(ANT, 10.3, [predict(BEE)])) == OTHER_CLASS
 
 
 def test_a_label_is_not_suspect_if_one_seed_predicts_a_third_class() -> None:
@@ -406,6 +411,25 @@ def test_the_next_step_is_longer_training_if_no_change_is_left(
 ) -> None:
     step = next_step("tasks.image.train", {OUTLIER: 3}, PARAMS, changes)
     assert step["change"] == {"tasks.image.train.epochs": 14}
+
+
+def test_the_next_step_of_a_single_seed_says_nothing_of_seeds() -> None:
+    single = SimpleNamespace(**{**vars(PARAMS), "seeds": [0]})
+    step = next_step("train", {LOW_CONFIDENCE: 3}, single, {})
+    assert step["cause_definition"] == "the model is right, with low confidence"
+    diagnoses = [Diagnosis("underfitting", "figures", 1)]
+    run = SimpleNamespace(**{**vars(RUN), "seeds": [0]})
+    diagnosed = next_step(
+        "train", {}, run, {}, diagnoses, training_changes(run, WIDER, REGULARISE, 0.003)
+    )
+    assert "seed" not in step["why"] + diagnosed["why"]
+
+
+def test_causes_that_compare_seeds_need_several() -> None:
+    assert cause_definitions(3) == CAUSES
+    single = cause_definitions(1)
+    assert set(CAUSES) - set(single) == {SUSPECT_LABEL, SEED_LUCK}
+    assert "seed" not in " ".join(single.values())
 
 
 def test_of_equally_frequent_causes_the_first_decides_the_next_step() -> None:

@@ -146,15 +146,19 @@ def _verdict(outputs: "GenerationOutputs") -> Facts:
         low, high = (percent(current[f"{name}_{end}"]) for end in ("low", "high"))
         return f"{percent(current[name])} ({level} interval {low} to {high})"
 
+    seeds = {}
+    if gain["seeds"] > 1:
+        seeds[f"Over {gain['seeds']} sampling seeds"] = (
+            f"gain {gain['seed_gain_min']:.3f} to {gain['seed_gain_max']:.3f}, standard deviation "
+            f"{gain['seed_gain_sd']:.3f}; all of one training seed (`evidence bench` trains others)"
+        )
     facts = {
         "Verdict": gain["verdict"],
         "Gain": f"{gain['gain']:.3f} of Fréchet distance, {level} interval {gain['gain_low']:.3f} to "
         f"{gain['gain_high']:.3f} (standard bootstrap interval over samples and test images, "
         f"{params.resamples:,} resamples); the model's distance is "
         f"{percent(gain['share_of_baseline'])} of the baseline's",
-        f"Over {gain['seeds']} sampling seeds": f"gain {gain['seed_gain_min']:.3f} to "
-        f"{gain['seed_gain_max']:.3f}, standard deviation {gain['seed_gain_sd']:.3f}; all of one "
-        "training seed (`evidence bench` trains others)",
+        **seeds,
         "Coverage": f"{share('coverage_test')} of test images",
         "Label agreement": f"{share('label_agreement')} of samples",
         "Copy rate": f"{share('copy_rate')} of samples are closer to a training image than "

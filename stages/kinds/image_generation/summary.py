@@ -25,6 +25,12 @@ def summary_line(outputs: "GenerationOutputs") -> str:
     metrics, params = outputs.metrics, outputs.task.params.evaluate
     current, real, gain = metrics["current"], outputs.real, outputs.gain
     rule = "" if metrics["selection"]["rule_satisfied"] else " No checkpoint satisfies the rule."
+    seeds = ""
+    if gain["seeds"] > 1:
+        seeds = (
+            f", {gain['seeds']} sampling seeds: gain {gain['seed_gain_min']:.2f} to "
+            f"{gain['seed_gain_max']:.2f}"
+        )
     return (
         f"{metrics['n']} samples of the checkpoint at step {current['step']} are compared with "
         f"{metrics['n_test']} test images. The Fréchet distance of real images is "
@@ -32,8 +38,7 @@ def summary_line(outputs: "GenerationOutputs") -> str:
         f"images (real images: {percent(real['coverage_test'])}); {percent(current['label_agreement'])} "
         f"show the requested class; {percent(current['copy_rate'])} are closer to a training image than "
         f"{percent(1 - params.copy_quantile, 0)} of test images are. One model (seed "
-        f"{metrics['primary_seed']}), {gain['seeds']} sampling seeds: gain {gain['seed_gain_min']:.2f} "
-        f"to {gain['seed_gain_max']:.2f}.{rule}"
+        f"{metrics['primary_seed']}){seeds}.{rule}"
     )
 
 
