@@ -90,8 +90,10 @@ class Draw:
 
     def rows(self, log: "pd.DataFrame", split: str) -> "pd.DataFrame":
         """Return the tries whose data of a split are those of this draw."""
+        import numpy as np
+
         draws = map(Draw, log["split_seed"], log["data"])
-        return log[[self.shares(split, draw) for draw in draws]]
+        return log[np.array([self.shares(split, draw) for draw in draws], dtype=bool)]
 
 
 def present_draw(task: "Task") -> Draw:

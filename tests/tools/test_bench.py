@@ -71,7 +71,7 @@ def test_a_repeat_has_a_split_and_a_training_of_its_own(tmp_path: Path) -> None:
 def test_the_chance_to_outperform_is_said_with_its_interval() -> None:
     text = describe_outperforming([0.1] * 5 + [0.0], 0.95)
     assert text.startswith(
-        "P(model > strongest baseline): 0.92, 95% interval 0.53 to 0.99, from 5 wins and 1 ties, which "
+        "P(model > strongest baseline): 0.92, 95% interval 0.52 to 0.99, from 5 wins and 1 ties, which "
         "count half, in 6 repeats: better, and meaningfully so."
     )
     assert "who recommend 29 repeats" in text
