@@ -1,4 +1,4 @@
-"""Train: the model, once for each seed; the first seed is the primary one."""
+"""Train: the model, once for each fold and seed; the first seed is the primary one."""
 
 import shutil
 import sys
@@ -11,15 +11,15 @@ from stages.core.task import Task
 from stages.kinds.entry import run_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from stages.training.loop import History, TrainingState
 
 
 def run(task: Task) -> None:
-    """Write each seed's weights and log, the selected epochs, and the diagnostics."""
+    """Write each run's weights and log, the selected epochs, and the diagnostics."""
     from stages.core.files import write_all
-    from stages.core.runtime import set_deterministic
+    from stages.core.runtime import seed_of_fold, set_deterministic
     from stages.training.checkpoints import (
         delete_resume_states,
         exclusive_trainer,
@@ -36,27 +36,29 @@ def run(task: Task) -> None:
     inputs = (*code_files(task.kind), *module.input_files(task))
     run_fingerprint = fingerprint(task.params.train, task.runtime, *inputs)
     folder = task.folder("train")
-    results: dict[int, TrainingState] = {}
+    runs: list[tuple[Task, int, TrainingState]] = []
     diagnostics: list[dict[str, Any]] = []
     with exclusive_trainer(task.name, fabric):
         if fabric.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
         states = resume_folder(task.name, run_fingerprint)
-        training_run = module.training_runs(task, fabric)
-        for seed in task.params.train.seeds:
-            epochs = task.params.train.epochs if fabric.is_global_zero else 0
-            seed_run = training_run(seed)
-            with _log(folder / f"log-{seed}", f"{task.name}, seed {seed}", epochs) as log:
-                results[seed] = fit(
-                    seed_run, fabric, states / f"{seed}.safetensors", log, f"seed {seed}"
-                )
-            for diagnostic in diagnose(results[seed].history, seed_run.chance_loss):
-                diagnostics.append({"seed": seed, **asdict(diagnostic)})
-                print(f"train@{task.name}, seed {seed}: {diagnostic}", file=sys.stderr)
+        for fold in task.folds():
+            training_run = module.training_runs(fold, fabric)
+            for seed in task.params.train.seeds:
+                epochs = task.params.train.epochs if fabric.is_global_zero else 0
+                seed_run = training_run(seed_of_fold(seed, fold.fold))
+                name, log_folder = fold.run_name(seed), fold.folder("train") / f"log-{seed}"
+                with _log(log_folder, f"{task.name}, {name}", epochs) as log:
+                    state = fit(seed_run, fabric, states / f"{name}.safetensors", log, name)
+                runs.append((fold, seed, state))
+                for diagnostic in diagnose(state.history, seed_run.chance_loss):
+                    diagnostics.append({**_run_columns(fold, seed), **asdict(diagnostic)})
+                    print(f"train@{task.name}, {name}: {diagnostic}", file=sys.stderr)
         if not fabric.is_global_zero:
             return
-        _write_weights(folder, results)
-        write_all(folder, {**_tables(results), "diagnostics.json": diagnostics})
+        for fold, seed, state in runs:
+            _write_weights(fold.folder("train"), seed, state)
+        write_all(folder, {**_tables(runs), "diagnostics.json": diagnostics})
         delete_resume_states(task.name)
 
 
@@ -66,30 +68,34 @@ def code_files(kind: str) -> list[Path]:
     return sorted(file for name in names for file in Path("stages", name).rglob("*.py"))
 
 
-def _write_weights(folder: Path, results: "Mapping[int, TrainingState]") -> None:
-    """Write each seed's weights: those selected, or those of each checkpoint to be reviewed."""
+def _write_weights(folder: Path, seed: int, state: "TrainingState") -> None:
+    """Write a run's weights: those selected, or those of each checkpoint to be reviewed."""
     from stages.training.weights import write_weights
 
-    for seed, state in results.items():
-        for epoch, weights in state.checkpoints.items():
-            write_weights(folder / f"weights-{seed}-epoch-{epoch}.safetensors", weights)
-        if not state.checkpoints:
-            write_weights(folder / f"weights-{seed}.safetensors", state.weights)
+    for epoch, weights in state.checkpoints.items():
+        write_weights(folder / f"weights-{seed}-epoch-{epoch}.safetensors", weights)
+    if not state.checkpoints:
+        write_weights(folder / f"weights-{seed}.safetensors", state.weights)
 
 
-def _tables(results: "Mapping[int, TrainingState]") -> dict[str, Any]:
-    """Return the log of all seeds, and the rule by which epochs were selected."""
+def _run_columns(fold: Task, seed: int) -> dict[str, int]:
+    """Return what identifies a run in tables: its fold, where there are several, and its seed."""
+    return {"seed": seed} if fold.fold is None else {"fold": fold.fold, "seed": seed}
+
+
+def _tables(runs: "Sequence[tuple[Task, int, TrainingState]]") -> dict[str, Any]:
+    """Return the log of all runs, and the rule by which epochs were selected."""
     import pandas as pd
 
     rows = [
-        {"seed": seed, **row, "epoch": int(row["epoch"])}
-        for seed, state in results.items()
+        {**_run_columns(fold, seed), **row, "epoch": int(row["epoch"])}
+        for fold, seed, state in runs
         for row in state.history
     ]
-    first = next(iter(results.values()))
+    first = runs[0][2]
     checkpoints: dict[str, Any] = {
         "rule": "lowest validation loss, the first of equals",
-        "epoch": {str(seed): state.best_epoch for seed, state in results.items()},
+        "epoch": {fold.run_name(seed): state.best_epoch for fold, seed, state in runs},
     }
     if first.checkpoints:
         checkpoints = {

@@ -79,6 +79,14 @@ def device_name(device: "torch.device") -> str:
     return f"{device.type}{gpu}"
 
 
+def seed_of_fold(seed: int, fold: int | None) -> int:
+    """Return the seed of a fold's training run; without folds, the seed itself.
+
+    So runs differ in split and in seed (Bouthillier et al., 2021, section 3).
+    """
+    return seed if fold is None else seed_for(seed, "fold", fold)
+
+
 def seed_for(*purpose: str | int) -> int:
     """Return a 48-bit seed for a named purpose: `seed_for(0, "shuffle", 3)`.
 

@@ -25,6 +25,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
+_FEWEST_FOLDS = 3
+
 
 def _unique_seeds(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
@@ -84,17 +86,36 @@ class ToleranceRuns(Section):
 
 
 class Split(Section):
-    """The shares of groups or samples held out for test and validation."""
+    """The shares of groups or samples held out for test and validation, or the number of folds."""
 
-    test: Share
-    validation: Share
+    test: Share | None = None
+    validation: Share | None = None
+    folds: Annotated[int, Field(ge=1, le=100)] = 1
     seed: Seed
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> Self:
-        if self.test + self.validation >= 1:
+        if self.folds > 1:
+            if self.folds < _FEWEST_FOLDS:
+                raise ValueError(
+                    f"folds (given {self.folds}) must be 1, or at least {_FEWEST_FOLDS}: one part for "
+                    "test, one for validation, the others to train on"
+                )
+            if self.test is not None or self.validation is not None:
+                raise ValueError(
+                    "test and validation must be absent with folds: each fold tests one part of the "
+                    "groups and validates on the next one"
+                )
+        elif self.test is None or self.validation is None:
+            raise ValueError("must have test and validation, or folds")
+        elif sum(self.shares) >= 1:
             raise ValueError("test + validation must leave a share to train on (below 1)")
         return self
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares for test and validation; 0 with folds."""
+        return self.test or 0.0, self.validation or 0.0
 
 
 class Stripes(Section):

@@ -1,16 +1,17 @@
-"""A task: an entry under `tasks:` in params.yaml, with its params and its folders."""
+"""A task: an entry under `tasks:` in params.yaml, with its params, its folders and its folds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from stages.core.schema import Runtime
 
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 DATA = Path("data")
+_FITTED = ("baseline", "train")  # the stages that fit something, once in each fold
 # Params that may name a file or folder which no stage writes.
 _INPUTS = (
     "prepare.path",
@@ -28,16 +29,37 @@ class Task:
         kind: the package in stages/kinds that implements it.
         params: its checked params, of the kind's schema.
         runtime: how the machine is used.
+        fold: which fold of the task this is; None: the whole task.
     """
 
     name: str
     kind: str
     params: Any
     runtime: "Runtime"
+    fold: int | None = None
+
+    def folds(self) -> list[Self]:
+        """Return the task for each fold of its data; without folds, the task itself.
+
+        A fold's stages read the whole task's prepared data, of which `read_dataset` gives its split, and
+        fit their models in folders of their own.
+        """
+        count = self.params.prepare.split.folds
+        if self.fold is not None or count == 1:
+            return [self]
+        return [replace(self, fold=fold) for fold in range(count)]
+
+    def run_name(self, seed: int) -> str:
+        """Return the name of the training run of one seed."""
+        return run_name(seed, self.fold)
 
     def folder(self, stage: str) -> Path:
-        """Return the folder of a stage's cached outputs: `data/train/image`."""
-        return DATA / stage / self.name
+        """Return the folder of a stage's cached outputs: `data/train/image`.
+
+        What a fold fits is in a folder below it: `data/train/image/fold-2`.
+        """
+        folder = DATA / stage / self.name
+        return folder if self.fold is None or stage not in _FITTED else folder / f"fold-{self.fold}"
 
     @property
     def evidence(self) -> Path:
@@ -65,3 +87,8 @@ class Task:
     def module(self, name: str) -> ModuleType:
         """Return a module of the kind's package: `train`, `model`, `predict`."""
         return import_module(f"stages.kinds.{self.kind}.{name}")
+
+
+def run_name(seed: int, fold: int | None) -> str:
+    """Return the name of a training run: "seed 0", or "fold 2, seed 0"."""
+    return f"seed {seed}" if fold is None else f"fold {fold}, seed {seed}"

@@ -13,7 +13,10 @@ from stages.core.files import read_csv, read_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from stages.core.task import Task
+
 SPLITS = ("train", "validation", "test")
+EXCLUDED = "excluded"  # in a fold, a near duplicate of one of its held-out samples
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Dataset:
 
     Attributes:
         samples: a row for each sample: row (in the packed array), id, label (index of its class),
-            group, split, and the source's slice columns.
+            group, split, and the source's slice columns. With folds also `split_0`, `split_1`, ...: its
+            split in each fold, or "excluded". As each sample is test data in one fold, `split` is "test"
+            for all of them until a `fold` is selected.
         note: the dataset note; its "classes" are the names of the labels.
     """
 
@@ -33,6 +38,26 @@ class Dataset:
     def classes(self) -> list[str]:
         """Return the names of the classes, in the order of their labels."""
         return list(self.note["classes"])
+
+    @cached_property
+    def folds(self) -> int:
+        """Return the number of folds; 1: a single split."""
+        return int(self.note.get("folds", 1))
+
+    def fold(self, fold: int) -> "Dataset":
+        """Return the samples of one fold, with its split."""
+        split = self.samples[f"split_{fold}"]
+        used = split != EXCLUDED
+        return Dataset(
+            self.samples[used].assign(split=split[used]).reset_index(drop=True), self.note
+        )
+
+    def test_folds(self) -> np.ndarray:
+        """Return the fold in which each sample is test data, (n,), int64."""
+        columns = [f"split_{fold}" for fold in range(self.folds)]
+        tested = (self.samples[columns] == "test").to_numpy()
+        folds: np.ndarray = tested.argmax(axis=1)
+        return folds
 
     def part(self, split: str) -> "pd.DataFrame":
         """Return the samples of one split, in the order of the packed array."""
@@ -66,7 +91,17 @@ class Dataset:
         return np.sort(order[:count])
 
 
-def read_dataset(folder: Path) -> Dataset:
+def read_dataset(task: "Task") -> Dataset:
+    """Return the dataset that prepare wrote for a task; of one fold, its samples with its split.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    dataset = read_prepared(task.folder("prepare"))
+    return dataset if task.fold is None else dataset.fold(task.fold)
+
+
+def read_prepared(folder: Path) -> Dataset:
     """Return the dataset that prepare wrote into `folder`.
 
     Raises:

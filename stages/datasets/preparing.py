@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 
 from stages.core.errors import UserError
-from stages.datasets.dataset import SPLITS, class_counts
+from stages.datasets.dataset import EXCLUDED, SPLITS, class_counts
+from stages.datasets.note import (
+    excluded_samples,
+    group_fields,
+    official_fields,
+    remarks,
+    source_fields,
+    split_rule,
+)
 from stages.datasets.splits import (
     HELD_OUT,
     cross_split_duplicates,
+    draw_folds,
     duplicate_clusters,
     split_by_group,
+    split_of_fold,
     split_stratified,
 )
 
@@ -24,8 +34,6 @@ if TYPE_CHECKING:
     from stages.datasets.ledger import PackedSamples, SourceNote
 
 _MAX_SMALL = 12  # classes that a message names
-_MAX_LISTED = 50  # groups, unreadable files and contradictory labels that the note lists by name
-_NAMED_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -138,10 +146,69 @@ def split_and_describe(
     has_groups = bool((source_groups != "").any())
     by_group = has_groups and not rules.stratified
     if not by_group:
-        # A near duplicate of official held-out data does not join them; it is excluded.
-        linked = pairs[~np.isin(official, HELD_OUT)[pairs].any(axis=1)]
-        clusters = duplicate_clusters(len(samples), linked)
+        clusters = duplicate_clusters(len(samples), _pairs_to_link(pairs, official))
         samples["group"] = [f"cluster-{number}" for number in clusters]
+    folds = rules.task.params.prepare.split.folds
+    if folds > 1:
+        division = _divide_into_folds(samples, official, pairs, rules)
+    else:
+        division = _split_once(samples, source_groups, official, pairs, rules)
+    counted = division.counted
+    note = {
+        **source_fields(packed, source, rules.noun),
+        "classes": classes,
+        **({"folds": folds} if folds > 1 else {}),
+        "class_counts": class_counts(counted, classes),
+        "counts": {name: int((counted["split"] == name).sum()) for name in SPLITS},
+        "split_rule": split_rule(rules, official, has_groups=has_groups),
+        "official_splits": official_fields(official, division.drawn),
+        **group_fields(counted, by_group=by_group),
+        "near_duplicates": {
+            "rule": rules.near_rule,
+            "pairs": len(pairs),
+            "cross_split_excluded": len(division.crossing),
+        },
+    }
+    note["remarks"] = [*source.remarks, *remarks(note, rules.noun)]
+    excluded = excluded_samples(packed, division.crossing, rules.noun)
+    return PreparedData(division.samples, note, excluded)
+
+
+def _pairs_to_link(pairs: np.ndarray, official: np.ndarray) -> np.ndarray:
+    """Return the near-duplicate pairs that form groups.
+
+    A near duplicate of official held-out data from elsewhere does not join them; it is excluded.
+    """
+    held_out = np.where(np.isin(official, HELD_OUT), official, "")
+    return pairs[held_out[pairs[:, 0]] == held_out[pairs[:, 1]]]
+
+
+@dataclass(frozen=True)
+class _Division:
+    """Samples with their splits.
+
+    Attributes:
+        samples: those that are used, with the columns of their splits.
+        counted: the samples that the note counts in each `split`: with folds, those of the first one,
+            and all as test data.
+        drawn: the split of each packed sample before any is excluded, (n,).
+        crossing: the samples that are excluded as near duplicates across splits (with folds: of some
+            fold), and in `split` from what.
+    """
+
+    samples: pd.DataFrame
+    counted: pd.DataFrame
+    drawn: np.ndarray
+    crossing: pd.DataFrame
+
+
+def _split_once(
+    samples: pd.DataFrame,
+    source_groups: np.ndarray,
+    official: np.ndarray,
+    pairs: np.ndarray,
+    rules: PreparationRules,
+) -> _Division:
     units, labels = samples["group"].to_numpy(), samples["label"].to_numpy()
     split = rules.task.params.prepare.split
     if rules.stratified:
@@ -149,158 +216,47 @@ def split_and_describe(
         samples["split"] = split_stratified(units, strata, official, split)
     else:
         samples["split"] = split_by_group(units, labels, official, split)
-    official_fields = _official_fields(official, samples["split"].to_numpy(dtype=str))
-    crossing = cross_split_duplicates(samples["split"].to_numpy(), pairs)
-    excluded = _excluded_samples(packed, samples[crossing], rules.noun)
-    samples = samples[~crossing].reset_index(drop=True)
-    _require_all_splits(samples, rules)
-    note = {
-        **_source_fields(packed, source, rules.noun),
-        "classes": classes,
-        "class_counts": class_counts(samples, classes),
-        "counts": {name: int((samples["split"] == name).sum()) for name in SPLITS},
-        "split_rule": _split_rule(rules, official, has_groups=has_groups),
-        "official_splits": official_fields,
-        **_group_fields(samples, by_group=by_group),
-        "near_duplicates": {
-            "rule": rules.near_rule,
-            "pairs": len(pairs),
-            "cross_split_excluded": int(crossing.sum()),
-        },
-    }
-    note["remarks"] = [*source.remarks, *_remarks(note, rules.noun)]
-    return PreparedData(samples, note, excluded)
+    drawn = samples["split"].to_numpy(dtype=str)
+    crossing = cross_split_duplicates(drawn, pairs)
+    remaining = samples[~crossing].reset_index(drop=True)
+    _require_all_splits(remaining["split"], rules)
+    return _Division(remaining, remaining, drawn, samples[crossing])
 
 
-def _remarks(note: dict[str, Any], noun: str) -> list[str]:
-    """Return sentences on unusable and contradictory samples, and on classes that a split lacks.
-
-    Raises:
-        UserError: a class of official held-out data has no training data.
-    """
-    remarks = []
-    if note["unreadable"]:
-        first = note["unreadable_files"][0]
-        remarks.append(
-            f"{noun}s that cannot be used, and are listed: {note['unreadable']} (the first, "
-            f"{first['id']}: {first['problem']})"
+def _divide_into_folds(
+    samples: pd.DataFrame, official: np.ndarray, pairs: np.ndarray, rules: PreparationRules
+) -> _Division:
+    split = rules.task.params.prepare.split
+    key = rules.task.key("prepare.split.folds")
+    if (official != "").any():
+        raise UserError(
+            f"{key}: given {split.folds}; the source has official splits, which folds would mix: set it "
+            "to 1, with shares for test and validation"
         )
-    if note["label_conflicts"]:
-        first = note["label_conflicts"][0]
-        remarks.append(
-            f"{noun}s in two classes: {note['exact_duplicates_with_another_label']} (the first, "
-            f"{first['id']} in {first['label']!r}, is the same as {first['same_as']} in "
-            f"{first['same_as_label']!r}); one of the two labels is wrong, perhaps "
-            "that of the sample that is kept: check both"
-        )
-    for name, count in note["official_splits"]["moved_by_group"].items():
-        if count:
-            remarks.append(
-                f"{noun}s moved to the official {name} data, where samples of their group are: {count}"
-            )
-    for split in SPLITS:
-        missing = [row["class"] for row in note["class_counts"] if not row[split]]
-        rest = len(missing) - _NAMED_CLASSES
-        if missing and split == "train" and set(HELD_OUT) & set(note["official_splits"]["splits"]):
-            raise UserError(
-                f"class {missing[0]!r} has {noun}s in the official held-out data and none to train on "
-                f"({len(missing)} such classes); add some, correct the name of the class, or remove it"
-            )
-        if missing:
-            remarks.append(
-                f"classes without {split} {noun}s: {', '.join(missing[:_NAMED_CLASSES])}"
-                f"{f' and {rest} more' if rest > 0 else ''}"
-            )
-    return remarks
+    part = draw_folds(samples["group"].to_numpy(), samples["label"].to_numpy(), split)
+    samples = samples.assign(split="test")
+    for fold in range(split.folds):
+        samples[f"split_{fold}"] = split_of_fold(part, fold, split.folds, pairs)
+        _require_all_splits(samples[f"split_{fold}"], rules)
+    excluded = samples.filter(regex=r"^split_\d+$") == EXCLUDED
+    crossing = samples[excluded.any(axis=1)]
+    folds_of = [
+        f"train or validation of fold {' '.join(str(fold) for fold in np.flatnonzero(row))}"
+        for row in excluded.loc[crossing.index].to_numpy()
+    ]
+    first = samples.assign(split=samples["split_0"])
+    return _Division(
+        samples,
+        pd.concat([first[first["split"].isin(("train", "validation"))], samples]),
+        samples["split"].to_numpy(dtype=str),
+        crossing.assign(split=pd.Series(folds_of, crossing.index, dtype=object)),
+    )
 
 
-def _require_all_splits(samples: pd.DataFrame, rules: PreparationRules) -> None:
+def _require_all_splits(splits: pd.Series, rules: PreparationRules) -> None:
     for name in SPLITS:
-        if not (samples["split"] == name).any():
+        if not (splits == name).any():
             raise UserError(
                 f"no {name} {rules.noun}s remain once near duplicates across splits are excluded; "
                 f"{rules.remedy}"
             )
-
-
-def _excluded_samples(packed: "PackedSamples", crossing: pd.DataFrame, noun: str) -> pd.DataFrame:
-    """Return a row for each sample that was left out: id, reason, detail."""
-    unreadable = packed.unreadable[["id"]].assign(
-        reason="unreadable", detail=packed.unreadable["problem"]
-    )
-    exact = packed.duplicates[["id"]].assign(
-        reason="exact duplicate", detail="same as " + packed.duplicates["same_as"]
-    )
-    near = crossing[["id"]].assign(
-        reason=f"near duplicate of a held-out {noun}", detail="was in " + crossing["split"]
-    )
-    return pd.concat([unreadable, exact, near], ignore_index=True).astype(str)
-
-
-def _official_fields(official: np.ndarray, split: np.ndarray) -> dict[str, Any]:
-    """Return which splits the source gives, and the samples that their group moved to a later one."""
-    held_out = [name for name in HELD_OUT if name in official]
-    moved = np.isin(split, held_out) & (split != official)
-    counts = {name: int((moved & (split == name)).sum()) for name in held_out}
-    return {"splits": [name for name in SPLITS if name in official], "moved_by_group": counts}
-
-
-def _split_rule(rules: PreparationRules, official: np.ndarray, *, has_groups: bool) -> str:
-    unit = f"{rules.noun} (near duplicates stay together)"
-    if rules.stratified:
-        strata = "group and class" if has_groups else "class"
-        unit = (
-            f"{rules.noun} at random within {strata} (each split has its share of each; near "
-            "duplicates stay together)"
-        )
-    elif has_groups:
-        unit = "group (no group is in two splits)"
-    return (
-        f"{_draw_rule(rules.task, official, unit)}; exact duplicates are excluded; so are near duplicates "
-        f"of a test {rules.noun} in train or validation, and of a validation {rules.noun} in train"
-    )
-
-
-def _draw_rule(task: "Task", official: np.ndarray, unit: str) -> str:
-    """Return which splits are official, and the shares of those that are drawn, in words."""
-    split = task.params.prepare.split
-    shares = {"test": split.test, "validation": split.validation}
-    held_out = [name for name in shares if name in official]
-    drawn = {name: share for name, share in shares.items() if name not in held_out}
-    words = ", ".join(f"{name} {share:g}" for name, share in drawn.items())
-    draw = f"drawn by {unit}; {words}, seed {split.seed}"
-    if not held_out:
-        return draw
-    keys = " and ".join(task.key(f"prepare.split.{name}") for name in held_out)
-    keep = f"{' and '.join(held_out)}: official, as the source gives them ({keys} not used)"
-    return f"{keep}; {draw} of the other data" if drawn else f"{keep}; nothing is drawn"
-
-
-def _source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> dict[str, Any]:
-    conflicts = packed.duplicates.query("label != same_as_label")
-    return {
-        "origin": source.origin,
-        "licence": source.licence,
-        "label_rules": source.label_rules,
-        "limits": dict(source.limits),
-        "raw_sha256": source.raw_sha256 or packed.sha256,
-        "raw_sha256_of": "the source" if source.raw_sha256 else f"the packed {noun}s",
-        f"{noun}s_sha256": packed.sha256,
-        "unreadable": len(packed.unreadable),
-        "unreadable_files": packed.unreadable.head(_MAX_LISTED).to_dict("records"),
-        "exact_duplicates": len(packed.duplicates),
-        "exact_duplicates_with_another_label": len(conflicts),
-        "label_conflicts": conflicts.head(_MAX_LISTED).to_dict("records"),
-    }
-
-
-def _group_fields(samples: pd.DataFrame, *, by_group: bool) -> dict[str, Any]:
-    groups = {
-        name: sorted(samples.loc[samples["split"] == name, "group"].unique()) for name in SPLITS
-    }
-    listed = by_group and sum(map(len, groups.values())) <= _MAX_LISTED
-    return {
-        "grouped": by_group,
-        "groups": groups if listed else {name: [] for name in SPLITS},
-        "group_counts": {name: len(groups[name]) for name in SPLITS},
-    }

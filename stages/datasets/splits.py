@@ -1,14 +1,14 @@
-"""Splits into training, validation and test data: no group is in two splits."""
+"""Splits into training, validation and test data, and folds: no group is in two splits."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from stages.core.errors import UserError
-from stages.datasets.dataset import SPLITS
+from stages.datasets.dataset import EXCLUDED, SPLITS
 
 if TYPE_CHECKING:
     from stages.core.schema import Split
@@ -67,8 +67,9 @@ def _official_splits(group_of: np.ndarray, count: int, official: np.ndarray) -> 
 
 def _shares(split: np.ndarray, params: "Split") -> dict[str, float]:
     """Return the share of the remaining groups to draw for each split, test first; 0 where official."""
-    test = 0.0 if (split == "test").any() else params.test
-    validation = 0.0 if (split == "validation").any() else params.validation
+    test, validation = params.shares
+    test = 0.0 if (split == "test").any() else test
+    validation = 0.0 if (split == "validation").any() else validation
     return {"test": test, "validation": validation / (1 - test)}
 
 
@@ -152,6 +153,50 @@ def _spread_classes(
     return split
 
 
+def draw_folds(groups: np.ndarray, labels: np.ndarray, params: "Split") -> np.ndarray:
+    """Return the part of each sample, (n,), from 0: a fold tests one part and validates on the next one.
+
+    Groups are drawn, not samples, so that parts have nearly the same number of samples of each class.
+
+    Args:
+        groups: (n,), the group of each sample.
+        labels: (n,), the class of each sample.
+        params: the number of folds, and the seed.
+
+    Raises:
+        UserError: there are fewer groups than folds.
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    if len(names) < params.folds:
+        raise UserError(
+            f"{len(names)} groups cannot fill {params.folds} folds (without groups, each sample is one); "
+            "lower prepare.split.folds"
+        )
+    classes, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rare = counts < params.folds  # cannot be in each part, so the draw does not balance them
+    strata = np.where(rare, counts.argmax(), np.arange(len(classes)))[class_of]
+    draw = StratifiedGroupKFold(params.folds, shuffle=True, random_state=params.seed)
+    part = np.zeros(len(groups), dtype=np.int64)
+    for number, (_, members) in enumerate(draw.split(strata, strata, group_of)):
+        part[members] = number
+    return part
+
+
+def split_of_fold(part: np.ndarray, fold: int, folds: int, pairs: np.ndarray) -> np.ndarray:
+    """Return the split of each sample in one fold, (n,): "train", "validation", "test" or "excluded".
+
+    Excluded is what `cross_split_duplicates` names.
+
+    Args:
+        part: (n,), as `draw_folds` returns it.
+        fold: whose test data are the part of the same number; the next part is for validation.
+        folds: how many there are.
+        pairs: (m, 2), the near-duplicate pairs.
+    """
+    split = np.select([part == fold, part == (fold + 1) % folds], ["test", "validation"], "train")
+    return np.where(cross_split_duplicates(split, pairs), EXCLUDED, split)
+
+
 def split_stratified(
     units: np.ndarray, strata: np.ndarray, official: np.ndarray, params: "Split"
 ) -> np.ndarray:
@@ -173,7 +218,8 @@ def split_stratified(
     free = np.ones(len(stratum), dtype=bool)
     free[unit_of[np.isin(official, HELD_OUT)]] = False
     names, counts = np.unique(stratum[free].astype(str), return_counts=True)
-    least = np.ceil(1 / min(params.test, params.validation, 1 - params.test - params.validation))
+    shares = params.shares
+    least = np.ceil(1 / min(*shares, 1 - sum(shares)))
     rare = {str(name) for name in strata} - set(names[counts >= least])
     rare_units = counts[counts < least].sum()
     # Rare strata that are too small even together join the largest one.

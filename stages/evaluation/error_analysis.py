@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.files import read_arrays, read_csv, read_json
-from stages.datasets.dataset import Dataset
+from stages.datasets.dataset import Dataset, read_dataset
 from stages.evaluation.failure_causes import (
     FAR,
     Change,
@@ -16,6 +16,7 @@ from stages.evaluation.failure_causes import (
     next_step,
     shared_diagnoses,
 )
+from stages.evaluation.folds import features_key, fold_numbers
 
 if TYPE_CHECKING:
     from stages.core.files import Content
@@ -58,7 +59,6 @@ class FailureAnalysis:
 
 def analyse_classifier(
     task: "Task",
-    dataset: Dataset,
     changes: Mapping[str, Change],
     training: Mapping[str, Sequence[Change]] | None = None,
 ) -> FailureAnalysis:
@@ -66,7 +66,6 @@ def analyse_classifier(
 
     Args:
         task: whose stage evaluate has run.
-        dataset: the prepared samples.
         changes: by cause of failure, as `next_step` takes them.
         training: by diagnosis, as `next_step` takes them.
     """
@@ -74,7 +73,7 @@ def analyse_classifier(
     diagnoses = shared_diagnoses(
         read_json(task.folder("train") / "diagnostics.json"),
         read_json(folder / "data_warnings.json"),
-        len(task.params.train.seeds),
+        len(task.folds()) * len(task.params.train.seeds),
     )
     text = {"id": str, "group": str, "bucket": str}
     predictions = read_csv(folder / "predictions.csv", dtype=text)
@@ -82,7 +81,8 @@ def analyse_classifier(
     stored = read_arrays(folder / "probabilities.safetensors")
     probabilities = {seed: stored[seed] for seed in seeds}
     features = read_arrays(folder / "features.safetensors")
-    cases = find_failure_cases(dataset, predictions, probabilities, features, params)
+    dataset, folds = read_dataset(task), [read_dataset(fold) for fold in task.folds()]
+    cases = find_failure_cases(folds, predictions, probabilities, features, params)
     summary = summarise_failures(predictions, cases, seeds[0])
     return FailureAnalysis(
         cases,
@@ -100,20 +100,20 @@ def analyse_classifier(
 
 
 def find_failure_cases(
-    dataset: Dataset,
+    folds: Sequence[Dataset],
     predictions: pd.DataFrame,
     probabilities: Mapping[str, np.ndarray],
     features: Mapping[str, np.ndarray],
     params: "Failures",
 ) -> pd.DataFrame:
-    """Return the failure cases of the primary seed's model.
+    """Return the failure cases of the primary seed's models.
 
     Args:
-        dataset: the prepared samples.
-        predictions: a row for each test sample: id, row, label, baseline (its predicted label), and
-            perhaps bucket.
+        folds: the prepared samples of each fold; without folds, of the single split.
+        predictions: a row for each test sample: id, row, label, baseline (its predicted label), with folds
+            fold, and perhaps bucket.
         probabilities: by seed, (n, classes) for the test samples each, the primary seed first.
-        features: of "train" and "test" samples, (n, width) each.
+        features: of the train and test samples of each fold, (n, width), as `features_key` names them.
         params: min_cases, neighbours, suspect_margin.
 
     Returns:
@@ -123,20 +123,54 @@ def find_failure_cases(
         highest probability stands for the predicted one), cause, neighbours (ids), neighbour_rows,
         neighbour_labels, nearest_distance.
     """
-    labels = predictions["label"].to_numpy()
     by_seed = np.stack(list(probabilities.values()))
-    selected = _select_cases(by_seed[0], labels, params.min_cases)
-    rows, labels, by_seed = predictions.iloc[selected], labels[selected], by_seed[:, selected]
+    selected = _select_cases(by_seed[0], predictions["label"].to_numpy(), params.min_cases)
+    fold_of = fold_numbers(predictions)
+    parts = []
+    for number, dataset in enumerate(folds):
+        fold = number if len(folds) > 1 else None
+        tested = np.flatnonzero(fold_of == number)
+        places = np.flatnonzero(fold_of[selected] == number)
+        cases = selected[places]
+        queries = features[features_key("test", fold)][np.searchsorted(tested, cases)]
+        training = features[features_key("train", fold)]
+        part = _describe_cases(
+            dataset, predictions.iloc[cases], by_seed[:, cases], (queries, training), params
+        )
+        parts.append(part.set_index(places))
+    return pd.concat(parts).sort_index().reset_index(drop=True)
+
+
+def _describe_cases(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    by_seed: np.ndarray,
+    features: tuple[np.ndarray, np.ndarray],
+    params: "Failures",
+) -> pd.DataFrame:
+    """Return the description of the cases of one fold.
+
+    Args:
+        dataset: of the fold.
+        rows: the predictions of the cases.
+        by_seed: (seeds, cases, classes), their probabilities.
+        features: of the cases, and of the training samples.
+        params: neighbours, suspect_margin.
+    """
+    if rows.empty:
+        return pd.DataFrame()
+    queries, training = features
+    labels = rows["label"].to_numpy()
     primary, predicted = by_seed[0], by_seed.argmax(axis=2)
     wrong = predicted[0] != labels
     confused = np.where(wrong, predicted[0], np.argsort(-primary, axis=1, kind="stable")[:, 1])
 
-    train, queries = dataset.part("train"), features["test"][selected]
-    indices, distances = nearest_neighbours(queries, features["train"], params.neighbours)
+    train = dataset.part("train")
+    indices, distances = nearest_neighbours(queries, training, params.neighbours)
     neighbour_labels = train["label"].to_numpy()[indices]
     failure_rate = (predicted != labels).mean(axis=0)
     suspect = wrong & _suspect_labels(by_seed, confused, neighbour_labels, params.suspect_margin)
-    far = distances[:, 0] > _usual_distance(features["train"])
+    far = distances[:, 0] > _usual_distance(training)
     names = np.array(dataset.classes, dtype=object)
     pairs = [f"{names[t]} → {names[c]}" for t, c in zip(labels, confused, strict=True)]
     return pd.DataFrame(

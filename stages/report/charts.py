@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import vl_convert
 
+from stages.core.task import run_name
+
 _SPECIFICATIONS = Path(__file__).parent / "specifications"
 _WIDTH = 520  # of a confusion matrix with many classes, in pixels
 _CELL, _WIDE_CELL, _SMALLEST_CELL = 44, 88, 14
@@ -19,19 +21,22 @@ _CELL_WITH_TEXT = 24  # the smallest cell with room for a count
 
 
 def loss_curves(
-    log: pd.DataFrame, primary_seed: int, baseline: float | None, unit: str = "nats"
+    log: pd.DataFrame, primary: str, baseline: float | None, unit: str = "nats"
 ) -> bytes:
-    """Return training and validation loss by epoch for every seed, the primary one drawn strong.
+    """Return training and validation loss by epoch for every run, the primary one drawn strong.
 
     Args:
-        log: seed, epoch, train_loss, validation_loss.
-        primary_seed: one of the log's.
+        log: perhaps fold, seed, epoch, train_loss, validation_loss.
+        primary: the name of one of its runs.
         baseline: the baseline's validation loss, drawn as a dashed line; None for no line.
         unit: of the loss.
     """
-    curves = log.melt(["seed", "epoch"], ["train_loss", "validation_loss"], "curve", "loss")
+    folds = log["fold"] if "fold" in log else [None] * len(log)
+    runs = [run_name(seed, fold) for seed, fold in zip(log["seed"], folds, strict=True)]
+    curves = log.assign(run=runs)
+    curves = curves.melt(["run", "epoch"], ["train_loss", "validation_loss"], "curve", "loss")
     curves["curve"] = curves["curve"].str.removesuffix("_loss")
-    curves["primary"] = curves["seed"] == primary_seed
+    curves["primary"] = curves["run"] == primary
     specification = _read("loss.json")
     encoding = specification["layer"][0]["encoding"]
     encoding["x"]["axis"]["values"] = _ticks(log["epoch"])

@@ -20,12 +20,15 @@ MOST_ROWS = (
 _NAMED_BUCKETS = 6  # in the description of a figure
 
 
-def split_table(counts: "Sequence[Mapping[str, Any]]", total: "Mapping[str, Any]") -> Table:
+def split_table(
+    counts: "Sequence[Mapping[str, Any]]", total: "Mapping[str, Any]", folds: int = 1
+) -> Table:
     """Return the number of samples of each class in each split; of many classes, the smallest ones.
 
     Args:
         counts: class, train, validation, test; a row for each class.
         total: the same over all classes.
+        folds: of the data.
     """
     selected, caption = list(counts), "Samples by class and split"
     if len(selected) > MOST_ROWS:
@@ -36,6 +39,8 @@ def split_table(counts: "Sequence[Mapping[str, Any]]", total: "Mapping[str, Any]
             f"to {sizes[-1]}, median {sizes[len(sizes) // 2]}; data/dataset_note.json has all)"
         )
     columns = {"class": "class", "train": "train", "validation": "validation", "test": "test"}
+    if folds > 1:
+        caption += f"; each is test data in one of {folds} folds; train and validation: fold 0"
     return make_table([*selected, {"class": "all", **total}], columns, caption)
 
 

@@ -1,10 +1,12 @@
 """The sections of a classifier's evidence pack, one for each stage."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import cause_definitions
+from stages.evaluation.folds import run_log, strongest_name
 from stages.report import charts, classes, sections
 from stages.report.document import (
     Block,
@@ -95,77 +97,118 @@ def baseline_section(outputs: "ClassificationOutputs", *extra: Block) -> Section
     }
     converged = "" if baseline["converged"] else " A fit stopped before it converged."
     text = Text(
-        f"The baseline to beat is {baseline['strongest']} ({baseline['rule']}). Input of the baselines: "
-        f"{baseline['input']}.{converged}"
+        f"The baseline to beat is {strongest_name(baseline)} ({baseline['rule']}{_wins(baseline)}). "
+        f"Input of the baselines: {baseline['input']}.{converged}"
     )
-    table = make_table(rows, columns, "Baselines on validation data")
+    folds = len(baseline.get("folds", ()))
+    of_folds = f" (means over {folds} folds)" if folds else ""
+    table = make_table(rows, columns, f"Baselines on validation data{of_folds}")
     return Section("baseline", "Baseline", [table, text, *extra])
+
+
+def _wins(baseline: Mapping[str, Any]) -> str:
+    """Return in how many folds each method is the strongest; "" without folds."""
+    wins = Counter(summary["strongest"] for summary in baseline.get("folds", ()))
+    return (
+        f": {', '.join(f'{name} in {count}' for name, count in wins.most_common())}" if wins else ""
+    )
 
 
 def _chosen_c(baseline: Mapping[str, Any], method: str) -> str:
     """Return the C that validation data chose for a method, and the candidates; "" for none."""
-    selection = baseline.get("regularisation", {}).get(method)
-    if selection is None:
+    selections = [
+        summary["regularisation"][method]
+        for summary in baseline.get("folds", [baseline])
+        if method in summary.get("regularisation", {})
+    ]
+    if not selections:
         return ""
-    candidates = ", ".join(f"{row['c']:g}" for row in selection["candidates"])
-    return f"{selection['chosen']:g} of {candidates}"
+    chosen = " or ".join(
+        f"{c:g}" for c in sorted({selection["chosen"] for selection in selections})
+    )
+    candidates = ", ".join(f"{row['c']:g}" for row in selections[0]["candidates"])
+    return f"{chosen} of {candidates}"
 
 
 def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
     """Return the loss curves, the selected epoch of each seed, and the diagnostics."""
-    blocks = [_loss_figure(outputs), _seed_table(outputs), *extra]
+    blocks = [_loss_figure(outputs), _run_table(outputs), *extra]
     return Section("train", "Train", [*blocks, *sections.diagnostics_blocks(outputs)])
 
 
 def _loss_figure(outputs: "ClassificationOutputs") -> Figure:
-    primary, strongest = outputs.metrics["primary_seed"], outputs.baseline["strongest"]
+    strongest = outputs.baseline["strongest"]
     baseline_loss = outputs.baseline["validation"][strongest]["log_loss"]
-    last = outputs.log[outputs.log["seed"] == primary].iloc[-1]
-    count, start, seeds = len(outputs.checkpoints["epoch"]), "The", ""
+    fold, seed = 0 if "fold" in outputs.log else None, outputs.metrics["primary_seed"]
+    last = run_log(outputs.log, fold, seed).iloc[-1]
+    name, count = outputs.task.folds()[0].run_name(seed), len(outputs.checkpoints["epoch"])
+    start, runs = "The", ""
     if count > 1:
-        start = f"Seed {primary}: the"
-        seeds = (
-            f" for {count} seeds: the primary seed ({primary}) is drawn strong, the others faint"
-        )
+        start = f"{name.capitalize()}: the"
+        unit = "seeds" if fold is None else "runs"
+        runs = f" for {count} {unit}: {name} is drawn strong, the others faint"
     return Figure(
         "loss.svg",
-        charts.loss_curves(outputs.log, primary, baseline_loss),
+        charts.loss_curves(outputs.log, name, baseline_loss),
         f"Loss by epoch. {start} training loss ends at {last['train_loss']:.3f}, the "
         f"validation loss at {last['validation_loss']:.3f}; the baseline's validation loss is "
         f"{baseline_loss:.3f}.",
-        f"Loss by epoch{seeds}. The dashed line is the validation loss of {strongest}. The training loss "
+        f"Loss by epoch{runs}. The dashed line is the validation loss of {strongest}. The training loss "
         "includes augmentation and label smoothing where the params set them; the validation loss "
         "includes neither.",
     )
 
 
-def _seed_table(outputs: "ClassificationOutputs") -> Table:
-    primary, log, rows = outputs.metrics["primary_seed"], outputs.log, []
-    several = len(outputs.checkpoints["epoch"]) > 1
+def _run_table(outputs: "ClassificationOutputs") -> Table:
+    """Return the selected epoch of each training run; without folds, also its model's test scores."""
+    primary, rows = outputs.metrics["primary_seed"], []
     metrics = ["accuracy", *({outputs.gain["metric"]} - {"accuracy"})]
-    for seed, epoch in outputs.checkpoints["epoch"].items():
-        selected = log[(log["seed"] == int(seed)) & (log["epoch"] == epoch)].iloc[0]
-        rows.append(
-            {
-                "seed": f"{seed} (primary)" if int(seed) == primary and several else seed,
-                "epoch": int(epoch),
-                "train_loss": float(selected["train_loss"]),
-                "validation_loss": float(selected["validation_loss"]),
-                "validation_accuracy": float(selected["validation_accuracy"]),
-                **{name: float(outputs.metrics["seeds"][seed][name]) for name in metrics},
-            }
-        )
+    seeds = outputs.task.params.train.seeds
+    for fold in outputs.task.folds():
+        for seed in seeds:
+            epoch = outputs.checkpoints["epoch"][fold.run_name(seed)]
+            log = run_log(outputs.log, fold.fold, seed)
+            selected = log[log["epoch"] == epoch].iloc[0]
+            is_primary = seed == primary and len(seeds) > 1
+            rows.append(
+                {
+                    "fold": fold.fold,
+                    "seed": f"{seed} (primary)" if is_primary else str(seed),
+                    "epoch": int(epoch),
+                    "train_loss": float(selected["train_loss"]),
+                    "validation_loss": float(selected["validation_loss"]),
+                    "validation_accuracy": float(selected["validation_accuracy"]),
+                    **{key: float(outputs.metrics["seeds"][str(seed)][key]) for key in metrics},
+                }
+            )
+    has_folds = len(outputs.task.folds()) > 1
     columns = {
+        **({"fold": "fold"} if has_folds else {}),
         "seed": "seed",
         "epoch": "selected epoch",
         "train_loss": "train loss",
         "validation_loss": "validation loss",
         "validation_accuracy": "validation accuracy",
-        **{name: f"test {METRICS[name]}" for name in metrics},
+        **({} if has_folds else {key: f"test {METRICS[key]}" for key in metrics}),
     }
-    each = " of each seed" if len(rows) > 1 else ""
+    each = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
     caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
+
+
+def _fold_table(outputs: "ClassificationOutputs") -> list[Block]:
+    """Return the test accuracy in each fold; nothing without folds."""
+    folds = outputs.metrics.get("folds", {})
+    rows = [{"fold": int(fold), **figures} for fold, figures in folds.items()]
+    columns = {
+        "fold": "fold",
+        "n": "test samples",
+        "accuracy": "accuracy",
+        "baseline_accuracy": "baseline",
+        "strongest_baseline": "strongest baseline on the fold's validation data",
+    }
+    caption = "Test accuracy by fold; the verdict rests on all folds together"
+    return [make_table(rows, columns, caption)] if rows else []
 
 
 def evaluate_section(
@@ -175,6 +218,7 @@ def evaluate_section(
     blocks: list[Block] = [
         _method_table(outputs),
         verdict_facts(outputs),
+        *_fold_table(outputs),
         classes.class_table(outputs),
         *classes.confusion_blocks(outputs),
         _reliability_figure(outputs),

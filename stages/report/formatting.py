@@ -154,8 +154,15 @@ def summary_line(outputs: "ClassificationOutputs") -> str:
     return (
         f"Test {METRICS[metric]} {percent(current[metric])} ({percent(current[f'{metric}_low'])} to "
         f"{percent(current[f'{metric}_high'])}), baseline {percent(metrics['baseline'][metric])}"
-        f"{accuracy}, on {metrics['n']} test samples{groups}.{seeds if gain['seeds'] > 1 else ''}"
+        f"{accuracy}, on {metrics['n']} test samples{groups}.{_fold_sentence(metrics)}"
+        f"{seeds if gain['seeds'] > 1 else ''}"
     )
+
+
+def _fold_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return who predicts a test sample, where there are folds."""
+    count = len(metrics.get("folds", ()))
+    return f" {count} folds: no sample is predicted by a model that saw its group." if count else ""
 
 
 def significance_line(gain: Mapping[str, Any]) -> str:

@@ -1,19 +1,24 @@
 """Recomputing an evaluation from the files of the pack alone: what `evidence verify` compares with."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from stages.core.errors import UserError
+from stages.datasets.dataset import read_dataset
+from stages.evaluation.folds import fold_numbers, with_fold
 
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.datasets.dataset import Dataset
     from stages.evaluation.comparison import ComputeMetrics
+    from stages.evaluation.prediction_tables import PredictionTables
     from stages.report.artifacts import Artifact
 
-_SAMPLE_COLUMNS = ["id", "row", "group", "label"]
+_SAMPLE_COLUMNS = ["fold", "id", "row", "group", "label"]
 
 
 @dataclass(frozen=True)
@@ -64,29 +69,46 @@ def recompute_classifier(
         UserError: a file is missing or damaged, or predictions are of other samples than those of the
             prepared splits.
     """
-    from stages.evaluation.comparison import PredictionTables
+    from stages.evaluation.prediction_tables import PredictionTables
 
     packed = load_packed(task)
     tables = PredictionTables(
         packed["predictions"], packed["baseline_predictions"], packed["validation_predictions"]
     )
-    for name, split in (
-        ("predictions", "test"),
-        ("baseline_predictions", "test"),
-        ("validation_predictions", "validation"),
+    parts = [with_fold(read_dataset(fold).part("validation"), fold.fold) for fold in task.folds()]
+    test = dataset.part("test")
+    if dataset.folds > 1:
+        test = test.assign(fold=dataset.test_folds())
+    for name, split, samples in (
+        ("predictions", "test", test),
+        ("baseline_predictions", "test", test),
+        ("validation_predictions", "validation", pd.concat(parts)),
     ):
-        _require_samples(name, packed[name], dataset.part(split), split)
+        _require_samples(name, packed[name], samples, split)
+    tables = replace(tables, predictions=_with_strongest(tables, packed["baseline"]))
     results = compute(task, dataset, tables, packed["baseline"], packed["log"])
-    strongest = tables.of_baseline(packed["baseline"]["strongest"])
-    predictions = tables.predictions.assign(
-        baseline=strongest.predicted, baseline_confidence=strongest.confidence
-    )
     return Recomputation(
         results.metrics,
-        {**results.tables, "predictions": predictions},
+        {**results.tables, "predictions": tables.predictions},
         results.plots,
         results.baseline_plots,
     )
+
+
+def _with_strongest(tables: "PredictionTables", baseline: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the table of predictions with the columns of the strongest baseline, in each fold its own."""
+    predictions = tables.predictions
+    folds = fold_numbers(predictions)
+    for fold, summary in enumerate(baseline.get("folds", [baseline])):
+        strongest, of_fold = tables.of_baseline(summary["strongest"]), folds == fold
+        predictions = predictions.assign(
+            baseline=np.where(of_fold, strongest.predicted, predictions["baseline"]),
+            baseline_confidence=np.where(
+                of_fold, strongest.confidence, predictions["baseline_confidence"]
+            ),
+            baseline_loss=np.where(of_fold, strongest.loss, predictions["baseline_loss"]),
+        )
+    return predictions
 
 
 def _require_samples(name: str, table: pd.DataFrame, samples: pd.DataFrame, split: str) -> None:

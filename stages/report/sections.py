@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stages.core.machine import FILE as MACHINE_FILE
+from stages.core.task import run_name
 from stages.report.classes import split_table
 from stages.report.document import Block, Command, Facts, Section, Table, Text
 from stages.report.formatting import make_table, table_rows
@@ -49,7 +50,7 @@ def prepare_section(outputs: "StageOutputs") -> Section:
                 f"Unreadable {unit}s (the first {len(note['unreadable_files'])} of {note['unreadable']})",
             )
         )
-    blocks.append(split_table(note["class_counts"], note["counts"]))
+    blocks.append(split_table(note["class_counts"], note["counts"], note.get("folds", 1)))
     return Section("prepare", "Prepare", blocks)
 
 
@@ -114,7 +115,10 @@ def diagnostics_blocks(outputs: "StageOutputs") -> list[Block]:
         "results from another machine leave every page as it is."
     )
     facts = [
-        (f"{row['name']}, seed {row['seed']}", f"{row['observed']}; try first: {row['remedy']}")
+        (
+            f"{row['name']}, {run_name(row['seed'], row.get('fold'))}",
+            f"{row['observed']}; try first: {row['remedy']}",
+        )
         for row in outputs.diagnostics
     ]
     facts += [

@@ -81,4 +81,4 @@ def load_outputs(task: "Task", form: type[Outputs], artifacts: Sequence[Artifact
         UserError: a file is missing or damaged.
     """
     fields = {artifact.name: artifact.load(artifact.path(task)) for artifact in artifacts}
-    return form(task=task, dataset=read_dataset(task.folder("prepare")), **fields)
+    return form(task=task, dataset=read_dataset(task), **fields)

@@ -10,7 +10,7 @@ from support.texts import COLUMNS, text_task, to_csv_text
 
 from stages.core.errors import UserError
 from stages.core.files import write_all
-from stages.datasets.dataset import Dataset, read_dataset
+from stages.datasets.dataset import Dataset, read_prepared
 from stages.datasets.texts.preparing import prepare_texts
 from stages.datasets.texts.sources import class_name, class_names, read_samples
 
@@ -33,7 +33,7 @@ def write_table(path: Path, rows: list[list[str]], header: list[str]) -> None:
 def prepare(folder: Path, path: Path, **prepare_params: Any) -> Dataset:
     changes = {"prepare": {"classes": None, **prepare_params}, **NO_KEYWORDS}
     write_all(folder, prepare_texts(text_task(path, changes), folder).files())
-    return read_dataset(folder)
+    return read_prepared(folder)
 
 
 def classes_of(folder: Path, labels: list[str]) -> list[str]:

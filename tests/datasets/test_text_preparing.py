@@ -13,7 +13,7 @@ from support.texts import COLUMNS, text_task, to_csv_text
 
 from stages.core.errors import UserError
 from stages.core.files import write_all
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import read_prepared
 from stages.datasets.texts.packed import PackedTexts
 from stages.datasets.texts.preparing import prepare_texts
 
@@ -36,7 +36,7 @@ def prepare(folder: Path, rows: Rows, **changes: Any) -> tuple[pd.DataFrame, dic
     path = folder / "texts.csv"
     path.write_text(to_csv_text(rows), newline="")
     write_all(folder, prepare_texts(text_task(path, {"prepare": changes}), folder).files())
-    dataset = read_dataset(folder)
+    dataset = read_prepared(folder)
     texts = PackedTexts(folder / "texts.bin").at(dataset.samples["row"])
     return dataset.samples.assign(text=texts), dataset.note
 

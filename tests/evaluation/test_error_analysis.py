@@ -104,7 +104,7 @@ def cases_of(samples: list[Sample], failures: Failures | None = None) -> pd.Data
         "test": np.array([[sample.position, 0.0] for sample in samples]),
     }
     return find_failure_cases(
-        dataset(len(samples)), predictions, probabilities, features, failures or params()
+        [dataset(len(samples))], predictions, probabilities, features, failures or params()
     )
 
 

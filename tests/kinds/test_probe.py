@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.project import default_task
 
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import read_prepared
 from stages.datasets.images.packed import open_packed
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.image_proposal import write_noise_images
@@ -31,7 +31,7 @@ def test_a_cost_is_the_sum_of_its_steps() -> None:
 
 def test_made_up_images_have_the_proposed_shape(tmp_path: Path) -> None:
     write_noise_images(tmp_path, 12, 5, size=9, channels=3, classes=4)
-    dataset = read_dataset(tmp_path)
+    dataset = read_prepared(tmp_path)
     assert open_packed(tmp_path / "images.npy").shape == (17, 3, 9, 9)
     assert (len(dataset.part("train")), len(dataset.part("validation"))) == (12, 5)
     assert len(dataset.classes) == 4
@@ -42,7 +42,7 @@ def test_made_up_texts_are_those_of_the_table(tmp_path: Path) -> None:
     write_sampled_texts(tmp_path, 3, 2, texts=["one two", "three"], classes=["a", "b"])
     texts = [*PackedTexts(tmp_path / "texts.bin")]
     assert texts == ["0 one two", "1 three", "2 one two", "3 three", "4 one two"]
-    dataset = read_dataset(tmp_path)
+    dataset = read_prepared(tmp_path)
     assert dataset.labels("train").tolist() == [0, 1, 0]
     assert dataset.labels("validation").tolist() == [0, 1]
 

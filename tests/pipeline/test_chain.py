@@ -93,11 +93,13 @@ def test_a_kind_of_text_reruns_nothing_of_images(prepared: Path) -> None:
 
 
 def test_damaged_weights_get_one_line(prepared: Path) -> None:
-    path = prepared / "data/train/image/weights-0.safetensors"
+    path = prepared / "data/train/image/fold-0/weights-0.safetensors"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-100])
     line = refused(prepared, "python", "-m", "stages.evaluate", "image")
-    assert line.startswith("evaluate@image: data/train/image/weights-0.safetensors: not a whole")
+    assert line.startswith(
+        "evaluate@image: data/train/image/fold-0/weights-0.safetensors: not a whole"
+    )
 
 
 def test_weights_of_another_model_get_one_line(prepared: Path) -> None:
@@ -109,7 +111,7 @@ def test_weights_of_another_model_get_one_line(prepared: Path) -> None:
 
 
 def test_a_trained_model_starts_another(prepared: Path) -> None:
-    weights = (prepared / "data/train/image/weights-0.safetensors").read_bytes()
+    weights = (prepared / "data/train/image/fold-0/weights-0.safetensors").read_bytes()
     (prepared / "start.safetensors").write_bytes(weights)
     changes = {
         "initial_weights": "start.safetensors",
@@ -120,7 +122,7 @@ def test_a_trained_model_starts_another(prepared: Path) -> None:
     change_params(prepared, lambda params: params["tasks"]["image"]["train"].update(changes))
     run(prepared, "python", "-m", "stages.train", "image")
     old = read_weights(prepared / "start.safetensors")
-    new = read_weights(prepared / "data/train/image/weights-5.safetensors")
+    new = read_weights(prepared / "data/train/image/fold-0/weights-5.safetensors")
     first = "features.0.weight"
     assert abs(new[first] - old[first]).max() < 1e-6
     assert abs(new["head.weight"] - old["head.weight"]).max() > 1e-3  # the head starts anew
@@ -145,18 +147,22 @@ def test_a_writer_in_two_splits_fails_the_check(prepared: Path) -> None:
     path = prepared / "data/prepare/image/samples.csv"
     path.chmod(0o644)
     samples = pd.read_csv(path)
-    samples.loc[0, "split"] = "test" if samples.loc[0, "split"] == "train" else "train"
+    samples.loc[0, "split_1"] = "test" if samples.loc[0, "split_1"] == "train" else "train"
     path.write_text(samples.to_csv(index=False))
     line = refused(prepared, "python", "-m", "stages.check", "image")
-    assert line.startswith("check@image: no group across splits: groups in more than one split: 1")
+    assert line.startswith(
+        "check@image: no group across splits: fold 1: groups in more than one split: 1"
+    )
 
 
 def test_predict_names_label_and_confidence(chain: Path) -> None:
     demo = "evidence/image/data/demo.png"
     name, label, confidence = evidence(chain, "predict", "image", demo).strip().split("\t")
-    sample = pd.read_csv(chain / "evidence/image/data/prediction_samples.csv").iloc[0]
+    table = pd.read_csv(chain / "evidence/image/data/predictions.csv")
+    table = table[(table["fold"] == 0) & (table["seed_0"] == table["label"])]
+    sample = table.sort_values(["confidence", "id"], ascending=[False, True]).iloc[0]
     assert name == demo
-    assert label == str(sample["predicted"])
+    assert label == str(sample["label"])
     assert float(confidence) == pytest.approx(sample["confidence"], abs=2e-3)
 
 

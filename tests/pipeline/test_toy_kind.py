@@ -64,7 +64,7 @@ pin_threads(task.runtime)
 for stage in STAGES:
     import_module(f"stages.{stage}").run(task)
 (prediction,) = task.module("predict").predict(task, ["data/raw/lamps/on/1.png"])
-recomputed = task.module("recompute").recompute(task, read_dataset(task.folder("prepare")))
+recomputed = task.module("recompute").recompute(task, read_dataset(task))
 experiment = task.module("experiment")
 results = task.evidence / "data" / experiment.RESULTS
 print(json.dumps({

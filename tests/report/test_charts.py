@@ -35,7 +35,7 @@ def test_cells_have_counts_where_there_is_room(count: int, *, has_counts: bool) 
     assert ("7" in texts(charts.confusion(confusion_matrix(classes)))) == has_counts
 
 
-def test_the_primary_seed_is_drawn_strong() -> None:
+def test_the_primary_run_is_drawn_strong() -> None:
     log = pd.DataFrame(
         {
             "seed": [3, 3, 5, 5],
@@ -44,11 +44,11 @@ def test_the_primary_seed_is_drawn_strong() -> None:
             "validation_loss": [2.0, 1.5, 2.0, 1.5],
         }
     )
-    svg = charts.loss_curves(log, 5, 1.25).decode()
-    opacity = dict(re.findall(r'curve: train; seed: (\d)".*?opacity="([\d.]+)"', svg))
+    svg = charts.loss_curves(log, "seed 5", 1.25).decode()
+    opacity = dict(re.findall(r'curve: train; run: seed (\d)".*?opacity="([\d.]+)"', svg))
     assert opacity == {"3": "0.35", "5": "1"}
     assert "loss: 1.25" in svg
-    assert "loss: 1.25" not in charts.loss_curves(log, 5, None).decode()
+    assert "loss: 1.25" not in charts.loss_curves(log, "seed 5", None).decode()
 
 
 def test_shares_and_reliability_have_a_legend_of_their_curves() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from stages.core.files import read_csv, write_all
 from stages.core.schema import PrepareImages
 from stages.core.task import Task
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import read_prepared
 from stages.datasets.images.packed import open_packed
 from stages.kinds.image_classification.prepare import prepare
 from support.project import default_task
@@ -91,7 +91,7 @@ def prepare_images(root: Path, out: Path, **changes: object) -> tuple[pd.DataFra
     The samples get two more columns: the name of their class, and their pixels.
     """
     write_all(out, prepare(image_task(root, **changes), out).files())
-    dataset = read_dataset(out)
+    dataset = read_prepared(out)
     packed = open_packed(out / "images.npy")
     names = np.array(dataset.classes, dtype=object)[dataset.samples["label"]]
     pixels = [packed[row] for row in dataset.samples["row"]]

@@ -107,6 +107,7 @@ def merge(section: dict[str, Any], changes: Mapping[str, Any]) -> None:
 # As short as lets every check hold, and still through everything, with two seeds.
 TINY: dict[str, dict[str, Any]] = {
     "image": {
+        "prepare": {"split": {"folds": 3}},
         "check": {"overfit_loss": 0.3},  # as far as 8 channels get
         "train": {"epochs": 3, "channels": [8, 8], "seeds": [0, 1]},
     },

@@ -75,7 +75,7 @@ class Baseline:
 
 def fit(task: "Task") -> FittedBaselines:
     """Fit the baselines on training data; the strongest on validation data is the one to beat."""
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     fitted: dict[str, Baseline] = {
         NAMES[method]: _FIT[method](task, dataset, images)

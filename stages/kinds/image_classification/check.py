@@ -31,12 +31,13 @@ def check(task: "Task") -> CheckResults:
     Where training augments, some images before and after augmentation are returned as well.
     """
     params: CheckNetwork = task.params.check
-    dataset = read_dataset(task.folder("prepare"))
+    folds = [read_dataset(fold) for fold in task.folds()]
+    dataset = folds[0]
     images = open_packed(task.folder("prepare") / "images.npy")
     pairs, _ = near_pairs(
         images, task.params.prepare.near_duplicate, task.key("prepare.near_duplicate")
     )
-    checks = data_checks(dataset, pairs)
+    checks = data_checks(folds, pairs)
     if not all(result.passed for result in checks):  # a network is not tested on wrong data
         return CheckResults(checks)
 

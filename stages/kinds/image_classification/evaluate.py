@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from stages.core.runtime import torch_device
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import Dataset
 from stages.datasets.images.packed import open_packed
-from stages.evaluation.comparison import (
+from stages.evaluation.classifier import (
     ClassifierEvaluation,
     EmbedSplit,
     PredictFeatures,
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(task: "Task") -> ClassifierEvaluation:
-    """Return the predictions of all seeds' models for the test images, beside the baseline's."""
-    dataset = read_dataset(task.folder("prepare"))
+    """Return the predictions of all models for the test images, beside the baseline's."""
     images = open_packed(task.folder("prepare") / "images.npy")
     device = torch_device(task.runtime)
 
-    def load_seed(seed: int) -> tuple[EmbedSplit, PredictFeatures]:
-        return predictors(load(task, dataset, seed), images, dataset.rows, device)
+    def load_run(fold: "Task", dataset: Dataset, seed: int) -> tuple[EmbedSplit, PredictFeatures]:
+        return predictors(load(fold, dataset, seed), images, dataset.rows, device)
 
-    return evaluate_classifier(task, dataset, load_seed)
+    return evaluate_classifier(task, load_run)

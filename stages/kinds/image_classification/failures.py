@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from stages.datasets.dataset import read_dataset
 from stages.evaluation.error_analysis import FailureAnalysis, analyse_classifier
 from stages.evaluation.failure_causes import (
     BETWEEN_CLASSES,
@@ -24,9 +23,8 @@ _USUAL_RATES = {"adamw": 0.003, "sgd": 0.2}  # for convolutional networks, by op
 
 def analyse(task: "Task") -> FailureAnalysis:
     """Return the failure cases, some successes, and the next step."""
-    dataset = read_dataset(task.folder("prepare"))
     params = task.params.train
-    return analyse_classifier(task, dataset, changes(params), diagnosis_changes(params))
+    return analyse_classifier(task, changes(params), diagnosis_changes(params))
 
 
 def diagnosis_changes(params: "TrainImages") -> dict[str, list[Change]]:

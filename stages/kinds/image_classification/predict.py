@@ -1,4 +1,4 @@
-"""Predict the class of image files with the model of the primary seed."""
+"""Predict the class of image files with the primary seed's model (of the first fold)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,14 +23,14 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
     Raises:
         UserError: a file cannot be read, or there are no trained weights.
     """
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = read_image_files(files, task.params.prepare, dataset.note["grey_bits"])
     # torch takes seconds to import: after the checks of the input
     from stages.kinds.image_classification.model import load
     from stages.training.image_networks import predict_batches
 
     set_deterministic(task.runtime)
-    model = load(task, dataset, task.params.train.seeds[0])
+    model = load(task.folds()[0], dataset, task.params.train.seeds[0])
     logits = predict_batches(model, images, np.arange(len(images)), torch_device(task.runtime))
     for name, probabilities in zip(files, softmax(logits), strict=True):
         best = int(probabilities.argmax())

@@ -37,7 +37,7 @@ def input_files(task: "Task") -> list[Path]:
 def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun]:
     """Return seed -> the training run of that seed."""
     params: TrainImages = task.params.train
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     rows = {split: dataset.rows(split) for split in ("train", "validation")}
     labels = {split: torch.from_numpy(dataset.labels(split)) for split in rows}

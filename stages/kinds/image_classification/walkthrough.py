@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.core.runtime import seed_of_fold
 from stages.datasets.dataset import read_dataset
 from stages.kinds.image_classification.train import training_runs
 from stages.report.formatting import table_rows
@@ -31,10 +32,11 @@ def walkthrough_values(task: "Task") -> dict[str, Any]:
         UserError: the data have not been prepared.
     """
     cpu = {"device": "cpu", "devices": 1, "precision": "32-true"}
-    dataset = read_dataset(task.folder("prepare"))
+    task = task.folds()[0]
+    dataset = read_dataset(task)
     fabric = launch_fabric(task.runtime.model_copy(update=cpu))
     params = task.params.train
-    run = training_runs(task, fabric)(params.seeds[0])
+    run = training_runs(task, fabric)(seed_of_fold(params.seeds[0], task.fold))
     (images,), labels = next(iter(run.batches(0)))
     layers = layer_shapes(run.model, images)
     model = run.model.train()

@@ -56,7 +56,7 @@ def fit(task: "Task") -> GenerationBaselines:
         UserError: a class has no image among those that the baselines are fitted to.
     """
     params: GenerationBaseline = task.params.baseline
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     classes, fabric = len(dataset.classes), launch_fabric(task.runtime)
     classifier = reference_classifier.fit_reference_classifier(

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def check(task: "Task") -> CheckResults:
     """Return the checks of the prepared images and of the untrained flow of the primary seed."""
     params: CheckNetwork = task.params.check
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     threshold, key = task.params.prepare.near_duplicate, task.key("prepare.near_duplicate")
-    results = data_checks(dataset, near_pairs(images, threshold, key)[0])
+    results = data_checks([dataset], near_pairs(images, threshold, key)[0])
     if not all(result.passed for result in results):  # a network is not checked on wrong data
         return CheckResults(results)
 

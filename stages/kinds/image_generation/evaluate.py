@@ -120,7 +120,7 @@ def evaluate(task: "Task") -> GenerationEvaluation:
         UserError: a split has too few images, or stored weights do not give the validation loss that
             training logged for them.
     """
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     _require_neighbours(task, dataset)
     log = read_csv(task.folder("train") / "log.csv")

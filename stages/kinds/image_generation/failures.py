@@ -78,7 +78,7 @@ class SampleFailures:
 
 def analyse(task: "Task") -> SampleFailures:
     """Return the failing samples by kind, some that do not fail, and the next step."""
-    folder, dataset = task.folder("evaluate"), read_dataset(task.folder("prepare"))
+    folder, dataset = task.folder("evaluate"), read_dataset(task)
     limit = read_json(folder / "metrics.json")["copy_distance_test"]
     classes = read_csv(folder / "classes.csv", dtype={"class": str})
     samples = classify_failures(read_csv(folder / "samples.csv", dtype={"id": str}), classes, limit)

@@ -25,7 +25,7 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
     Raises:
         UserError: a file cannot be read, or there is no trained reference classifier.
     """
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = read_image_files(files, task.params.prepare, dataset.note["grey_bits"])
     # torch is imported only once the files can be read
     from stages.datasets.images.packed import open_packed

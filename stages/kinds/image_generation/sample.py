@@ -25,7 +25,7 @@ def sample(task: "Task", label: str, count: int, seed: int) -> np.ndarray:
     Raises:
         UserError: there is no such class, or the task has not been trained or evaluated yet.
     """
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     if label not in dataset.classes:
         class_names = ", ".join(map(printable, dataset.classes))
         raise UserError(f"--label: given {label!r}; must be one of {class_names}")

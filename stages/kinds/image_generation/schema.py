@@ -133,6 +133,16 @@ class ImageGeneration(TaskSections):
     failures: SampleFailures
 
     @model_validator(mode="after")
+    def _has_a_single_split(self) -> Self:
+        folds = self.prepare.split.folds
+        if folds > 1:
+            raise ValueError(
+                f"prepare.split.folds: given {folds}; must be 1 or absent: samples are compared with one "
+                "test split"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _guidance_needs_label_dropout(self) -> Self:
         if self.train.label_dropout == 0 and self.evaluate.guidance != 1:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from stages.core.task import run_name
 from stages.kinds.image_generation.outputs import metric_columns
 from stages.report import charts, pictures
 from stages.report.document import (
@@ -57,7 +58,7 @@ def train_section(outputs: "GenerationOutputs") -> Section:
     last = outputs.log[outputs.log["seed"] == seed].iloc[-1]
     loss = Figure(
         "loss.svg",
-        charts.loss_curves(outputs.log, seed, None, "mean square"),
+        charts.loss_curves(outputs.log, run_name(seed, None), None, "mean square"),
         f"Loss by epoch of {train.log_every} steps. The training loss ends at "
         f"{last['train_loss']:.3f}, the validation loss at {last['validation_loss']:.3f}.",
         f"Loss by epoch of {train.log_every} steps: mean square error of the velocity. The validation "

@@ -42,7 +42,7 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
     An epoch is `log_every` steps, a row of the log, not a pass over the data.
     """
     params: TrainFlow = task.params.train
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     rows, labels = dataset.rows("train"), torch.from_numpy(dataset.labels("train"))
     no_label = len(dataset.classes)

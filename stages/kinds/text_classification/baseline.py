@@ -66,7 +66,7 @@ class TextMethod:
 def fit(task: "Task") -> FittedBaselines:
     """Fit the baselines on the training data; validation data choose the one to beat."""
     params: TextBaseline = task.params.baseline
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     packed = PackedTexts(task.folder("prepare") / "texts.bin")
     labels = dataset.labels("train")
     sample = dataset.draw("train", params.max_samples, seed_for("baseline sample"))

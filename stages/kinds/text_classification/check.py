@@ -27,10 +27,11 @@ def check(task: "Task") -> CheckResults:
     """
     params: CheckNetwork = task.params.check
     train = task.params.train
-    dataset = read_dataset(task.folder("prepare"))
+    folds = [read_dataset(fold) for fold in task.folds()]
+    dataset = folds[0]
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     threshold, key = task.params.prepare.near_duplicate, task.key("prepare.near_duplicate")
-    of_data = data_checks(dataset, near_pairs(texts, threshold, key))
+    of_data = data_checks(folds, near_pairs(texts, threshold, key))
     if not all(result.passed for result in of_data):  # wrong data say nothing about a network
         return CheckResults(of_data)
 

@@ -12,14 +12,14 @@ from stages.core.runtime import torch_device
 from stages.datasets.dataset import SPLITS, Dataset, read_dataset
 from stages.datasets.texts.packed import PackedTexts, split_words
 from stages.evaluation import comparison
-from stages.evaluation.comparison import (
-    ClassificationMetrics,
+from stages.evaluation.classifier import (
     ClassifierEvaluation,
     EmbedSplit,
     PredictFeatures,
-    PredictionTables,
     evaluate_classifier,
 )
+from stages.evaluation.comparison import ClassificationMetrics
+from stages.evaluation.prediction_tables import PredictionTables
 from stages.evaluation.significance import mcnemar_test, proportion_interval
 from stages.evaluation.slices import contrast_consistency, slice_metrics
 from stages.kinds.text_classification.baseline import KEYWORDS, NEGATION
@@ -42,24 +42,24 @@ _LARGEST_SET, _SHARED_WORDS = 8, 1 / 3  # of a contrast set
 
 
 def evaluate(task: "Task") -> ClassifierEvaluation:
-    """Return the predictions of all seeds' models for the test texts, beside the baseline's."""
+    """Return the predictions of all models for the test texts, beside the baseline's."""
     # torch, which `evidence verify` does without when it recomputes the metrics
     from stages.kinds.text_classification.model import load, predict_batches
     from stages.training.weights import head_probabilities
 
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
 
-    def load_seed(seed: int) -> tuple[EmbedSplit, PredictFeatures]:
-        model = load(task, len(dataset.classes), seed)
+    def load_run(fold: "Task", dataset: Dataset, seed: int) -> tuple[EmbedSplit, PredictFeatures]:
+        model = load(fold, len(dataset.classes), seed)
 
         def embed(split: str) -> np.ndarray:
             return predict_batches(model.embed, texts.at(dataset.rows(split)), max_tokens, device)
 
         return embed, lambda features: head_probabilities(model.head, features)
 
-    evaluation = evaluate_classifier(task, dataset, load_seed, compute_metrics)
+    evaluation = evaluate_classifier(task, load_run, compute_metrics)
     buckets = text_buckets(task, dataset, texts.at(dataset.rows("test")))
     if buckets is None:  # a failure case is in the bucket of its two classes
         return evaluation
@@ -82,7 +82,8 @@ def compute_metrics(
     params: EvaluateTexts = task.params.evaluate
     test, labels = dataset.part("test"), predictions.labels()
     packed = PackedTexts(task.folder("prepare") / "texts.bin")
-    lengths = {split: whole_lengths(packed.at(dataset.rows(split))) for split in SPLITS}
+    splits = [split for split in SPLITS if len(dataset.rows(split))]  # with folds, all is test data
+    lengths = {split: whole_lengths(packed.at(dataset.rows(split))) for split in splits}
     texts, max_tokens = packed.at(test["row"]), task.params.train.max_tokens
     buckets = text_buckets(task, dataset, texts)
     if buckets is None:
@@ -90,7 +91,8 @@ def compute_metrics(
     methods = {
         name: predictions.of_baseline(name).predicted == labels for name in baseline["methods"]
     }
-    model, strongest = predictions.of_model().predicted == labels, methods[baseline["strongest"]]
+    model = predictions.of_model().predicted == labels
+    strongest = predictions.of_strongest().predicted == labels
 
     metrics: dict[str, Any] = dict(figures.metrics)
     metrics["cut_off"] = {split: cut_off(counts, max_tokens) for split, counts in lengths.items()}
@@ -110,7 +112,9 @@ def compute_metrics(
         columns["cut_off"] = names[(lengths["test"] > max_tokens).astype(int)]
     tables = {
         "slices": slice_metrics(columns, model, strongest, params.confidence),
-        "buckets": errors_by_bucket(buckets, {**methods, "model": model}),
+        "buckets": errors_by_bucket(
+            buckets, {**methods, metrics["strongest_baseline"]: strongest, "model": model}
+        ),
     }
     return replace(figures, metrics=metrics, tables={**figures.tables, **tables})
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.core.files import read_csv, read_json
 from stages.core.runtime import torch_device
-from stages.datasets.dataset import Dataset, read_dataset
+from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
 from stages.evaluation.error_analysis import FailureAnalysis, analyse_classifier
 from stages.evaluation.failure_causes import (
@@ -36,13 +36,12 @@ _MIN_TEXTS = 10  # of a bucket, for its share of errors to be compared
 def analyse(task: "Task") -> FailureAnalysis:
     """Return the failure cases, some successes, the words behind each, and the next step."""
     params: FailuresOfTexts = task.params.failures
-    dataset = read_dataset(task.folder("prepare"))
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     train = task.params.train
-    analysis = analyse_classifier(task, dataset, changes(train), diagnosis_changes(train))
+    analysis = analyse_classifier(task, changes(train), diagnosis_changes(train))
     explained = pd.concat([analysis.successes, analysis.cases.head(params.explain)])
     explained = explained.head(within_budget(texts.at(explained["row"]), train.max_tokens))
-    weights = _word_weights(task, dataset, texts.at(explained["row"]))
+    weights = _word_weights(task, explained, texts)
     metrics = read_json(task.folder("evaluate") / "metrics.json")
     buckets = read_csv(task.folder("evaluate") / "buckets.csv", dtype={"bucket": str})
     summary = {
@@ -70,12 +69,27 @@ def _missing_for_fix(task: "Task") -> str:
     return "no bucket is of negations"
 
 
-def _word_weights(task: "Task", dataset: Dataset, texts: list[str]) -> list[WordWeights]:
-    """Return the weight of each word of `texts`, by the model of the primary seed."""
-    model = load(task, len(dataset.classes), task.params.train.seeds[0])
+def _word_weights(task: "Task", samples: pd.DataFrame, texts: PackedTexts) -> list[WordWeights]:
+    """Return the weight of each word of test samples, by the primary seed's model of their fold.
+
+    Args:
+        task: whose models explain.
+        samples: id and row of each.
+        texts: the packed ones.
+    """
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
-    log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
-    return word_weights(model, texts, log_probabilities, max_tokens, device)
+    by_row: dict[int, WordWeights] = {}
+    for fold in task.folds():
+        dataset = read_dataset(fold)
+        rows = [row for row in samples["row"] if row in set(dataset.rows("test"))]
+        if not rows:
+            continue
+        model = load(fold, len(dataset.classes), task.params.train.seeds[0])
+        of_fold = texts.at(rows)
+        log_probabilities = predict_batches(model.log_probabilities, of_fold, max_tokens, device)
+        weights = word_weights(model, of_fold, log_probabilities, max_tokens, device)
+        by_row |= dict(zip(rows, weights, strict=True))
+    return [by_row[row] for row in samples["row"]]
 
 
 def known_failure(buckets: pd.DataFrame, baseline: str) -> dict[str, Any]:

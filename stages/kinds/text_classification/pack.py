@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages.datasets.dataset import SPLITS
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification.artifacts import artifacts
 from stages.kinds.text_classification.schema import MINILM_LAYERS
@@ -272,8 +271,7 @@ def _bucket_table(outputs: TextOutputs) -> Table:
 def _cut_off(outputs: TextOutputs) -> Facts:
     """Return how much of the texts the model does not read."""
     max_tokens, rows = outputs.task.params.train.max_tokens, []
-    for split in SPLITS:
-        cut = outputs.metrics["cut_off"][split]
+    for split, cut in outputs.metrics["cut_off"].items():
         if cut["texts"]:
             rows.append(
                 f"{cut['texts']:,} {split} texts ({percent(cut['share_of_texts'])}), with "

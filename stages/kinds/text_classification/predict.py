@@ -1,4 +1,4 @@
-"""Predict the class of texts with the model of the primary seed, and name the words behind it."""
+"""Predict the class of texts by the primary seed's model (of the first fold), and name the words."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -32,12 +32,12 @@ def predict(task: "Task", texts: list[str]) -> Iterator[tuple[str, ...]]:
             raise UserError(
                 f"text {number} is not UTF-8; set your terminal to UTF-8, and try again"
             )
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     # torch, once there is something to predict
     from stages.kinds.text_classification.model import load, predict_batches
 
     set_deterministic(task.runtime)
-    model = load(task, len(dataset.classes), task.params.train.seeds[0])
+    model = load(task.folds()[0], len(dataset.classes), task.params.train.seeds[0])
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
     log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
     weights = word_weights(model, texts, log_probabilities, max_tokens, device)

@@ -44,7 +44,7 @@ def input_files(task: "Task") -> list[Path]:
 def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun]:
     """Return seed -> the training run of that seed."""
     params: TrainTexts = task.params.train
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     tokens = {
         split: tokenize(texts.at(dataset.rows(split)), params.max_tokens)

@@ -117,7 +117,7 @@ def _check_task(task: "Task", recomputations: "dict[str, Recomputation]") -> Ite
     """Yield the findings on a prepared task; put its recomputed evaluation into `recomputations`."""
     from stages.datasets.dataset import read_dataset
 
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     stage = f"prepare@{task.name}"
     yield from _verdicts(stage, _check_dataset(task, dataset), Verdict.BITWISE)
     stage = f"evaluate@{task.name}"

@@ -1,18 +1,28 @@
 """Checks of prepared samples: labels, groups, near duplicates."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from stages.datasets.dataset import Dataset
 from stages.training.sanity_checks.results import Check
 
 
-def data_checks(dataset: Dataset, pairs: np.ndarray) -> list[Check]:
-    """Return the checks of prepared samples.
+def data_checks(folds: Sequence[Dataset], pairs: np.ndarray) -> list[Check]:
+    """Return the checks of prepared samples; each must hold in every fold.
 
     Args:
-        dataset: the samples.
+        folds: the samples of each fold; without folds, of the single split.
         pairs: (m, 2), rows of near duplicates in the packed array, which also holds excluded samples.
     """
+    by_fold = [_checks_of_split(dataset, pairs) for dataset in folds]
+    if len(folds) == 1:
+        return by_fold[0]
+    return [*map(_in_every_fold, zip(*by_fold, strict=True)), check_folds(folds)]
+
+
+def _checks_of_split(dataset: Dataset, pairs: np.ndarray) -> list[Check]:
     rows = dataset.samples["row"].to_numpy()
     position = np.full(max(rows.max(), pairs.max(initial=0)) + 1, -1)
     position[rows] = np.arange(len(rows))
@@ -22,6 +32,24 @@ def data_checks(dataset: Dataset, pairs: np.ndarray) -> list[Check]:
         check_groups(dataset),
         check_duplicates(dataset, positions[(positions >= 0).all(axis=1)]),
     ]
+
+
+def _in_every_fold(checks: Sequence[Check]) -> Check:
+    """Return one check for all folds: what the first fold observes, or the first that fails."""
+    for fold, check in enumerate(checks):
+        if not check.passed:
+            return replace(check, observed=f"fold {fold}: {check.observed}")
+    return replace(checks[0], observed=f"{checks[0].observed} (fold 0 of {len(checks)}; all pass)")
+
+
+def check_folds(folds: Sequence[Dataset]) -> Check:
+    """Check that each sample is test data in one fold."""
+    tested = np.concatenate([dataset.rows("test") for dataset in folds])
+    rows, counts = np.unique(tested, return_counts=True)
+    known = {row for dataset in folds for row in dataset.samples["row"]}
+    repeated, missing = int((counts > 1).sum()), len(known) - len(rows)
+    observed = f"{len(rows)} samples; test data in several folds: {repeated}, in none: {missing}"
+    return Check("every sample is test data in one fold", not repeated and not missing, observed)
 
 
 def check_labels(dataset: Dataset) -> Check:

@@ -61,7 +61,7 @@ def logistic(**changes: Any) -> dict[str, Any]:
 def prepared(task: Task) -> tuple[np.ndarray, FittedBaselines]:
     """Run prepare; return the test images and the fitted baselines."""
     prepare.run(task)
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     return images[dataset.rows("test")], baseline.fit(task)
 
@@ -133,7 +133,7 @@ def test_the_features_of_another_tasks_network_are_a_baseline(
     monkeypatch.chdir(tmp_path)
     task = with_baseline(frozen(str(stripes_weights), size=size))
     images, fitted = prepared(task)
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     packed = open_packed(task.folder("prepare") / "images.npy")
     embed = frozen_network(
         task.params.baseline.frozen_features, dataset, packed, "key", torch.device("cpu")
@@ -181,7 +181,7 @@ def test_the_prototype_of_a_class_is_its_mean(
     monkeypatch.chdir(tmp_path)
     task = with_baseline({"methods": ["nearest_prototype"]}, 8)
     prepare.run(task)
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
     pixels = images[dataset.rows("train")].reshape(-1, 64) / 255
     means = [pixels[dataset.labels("train") == label].mean(axis=0) for label in range(3)]

@@ -115,7 +115,7 @@ def test_the_figures_are_recomputed_from_the_pack(
 
     folder, task = runs["balanced"]
     monkeypatch.chdir(folder)
-    recomputed = task.module("recompute").recompute(task, read_dataset(task.folder("prepare")))
+    recomputed = task.module("recompute").recompute(task, read_dataset(task))
     stored = read(runs["balanced"], "evaluate", "metrics.json")
     for section in ("current", "baseline"):
         for key, value in stored[section].items():

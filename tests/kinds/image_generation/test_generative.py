@@ -126,7 +126,7 @@ def test_an_unknown_label_is_an_error_that_names_the_classes(task: Task) -> None
 
 
 def test_predict_detects_a_copy(task: Task, tmp_path: Path) -> None:
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     image = dataset.part("train").iloc[0]
     images = np.load(task.folder("prepare") / "images.npy")
     file = str(tmp_path / "copy.png")
@@ -159,7 +159,7 @@ def test_review_notes_are_shown_after_their_drafts(
 
 
 def test_the_pack_gives_the_evaluation_again(task: Task) -> None:
-    again = recompute(task, read_dataset(task.folder("prepare")))
+    again = recompute(task, read_dataset(task))
     folder = task.folder("evaluate")
     assert again.tables.keys() == {"review"}
     assert to_csv(again.tables["review"]) == (folder / "review.csv").read_bytes()
@@ -201,7 +201,7 @@ def test_a_forged_metric_is_recomputed(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...], value: Any
 ) -> None:
     shutil.copytree(EVIDENCE / "data", tmp_path / EVIDENCE / "data")
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     monkeypatch.chdir(tmp_path)
     path = EVIDENCE / "data" / "metrics.json"
     metrics = json.loads(path.read_text())

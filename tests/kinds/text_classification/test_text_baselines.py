@@ -126,7 +126,7 @@ def test_the_stored_parameters_give_the_probabilities(
         NBSVM,
         FROZEN,
     ]
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     packed = PackedTexts(task.folder("prepare") / "texts.bin")
     texts = packed.at(dataset.rows("test"))
     terms = str(baselines.extra_files["vocabulary.txt"]).splitlines()

@@ -44,7 +44,7 @@ def test_training_gives_each_text_its_own_states_and_label(
     if not cached:
         monkeypatch.setattr(train, "MAX_CACHED_BYTES", 0)
     max_tokens = task.params.train.max_tokens
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     texts = PackedTexts(task.folder("prepare") / "texts.bin")
     token_lists = tokenize(texts.at(dataset.rows("train")), max_tokens)
     label_of = dict(zip(map(tuple, token_lists), dataset.labels("train").tolist(), strict=True))

@@ -212,7 +212,7 @@ def check_task(name: str) -> dict[str, list[str]]:
 
 def recomputed(name: str) -> tuple[Task, Recomputation]:
     task = load_tasks(load_params())[name]
-    return task, task.module("recompute").recompute(task, read_dataset(task.folder("prepare")))
+    return task, task.module("recompute").recompute(task, read_dataset(task))
 
 
 def test_every_task_follows_from_its_pack(packed: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_damaged_pack_is_reported(packed: Path, damage: str) -> None:
 def test_groups_in_several_splits_are_reported(packed: Path) -> None:
     """Whatever made the split."""
     task = load_tasks(load_params())["image"]
-    dataset = read_dataset(task.folder("prepare"))
+    dataset = read_dataset(task)
     assert list(recompute.cross_split_groups(dataset)) == []
     samples = dataset.samples.copy()
     group = dataset.part("test")["group"].iloc[0]
@@ -375,7 +375,7 @@ def forge_predictions(folder: Path) -> None:
     """Evaluate a task with predictions that are nearly all right."""
     with contextlib.chdir(folder):
         task = load_tasks(load_params())[TASK]
-        dataset, baseline = read_dataset(task.folder("prepare")), task.folder("baseline")
+        dataset, baseline = read_dataset(task), task.folder("baseline")
         evaluation = task.folder("evaluate")
         right = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels("test")] * 0.9 + 0.03
         probabilities = {}
