@@ -48,12 +48,12 @@ class FalseFindings:
     Attributes:
         uncorrected: if each try is taken for the only one.
         corrected: at the level that the series requires.
-        kept: at that level, and confirmed on a fresh draw.
+        confirmed: at that level, and confirmed on a fresh draw.
     """
 
     uncorrected: float
     corrected: float
-    kept: float
+    confirmed: float
 
 
 class Draw:
@@ -61,8 +61,10 @@ class Draw:
 
     def __init__(self, setting: Setting, random: "Generator", params: "EvaluateClassifier") -> None:
         self.setting, self.random, self.params = setting, random, params
-        shares = np.array([setting.accuracy, 1 - setting.accuracy]) * _CONCENTRATION
-        chances = random.beta(*shares, size=setting.samples).clip(1e-9, 1 - 1e-9)
+        right, wrong = (
+            share * _CONCENTRATION for share in (setting.accuracy, 1 - setting.accuracy)
+        )
+        chances = random.beta(right, wrong, size=setting.samples).clip(1e-9, 1 - 1e-9)
         self.log_odds = np.log(chances / (1 - chances))
         self.groups = np.arange(setting.samples) % (setting.groups or setting.samples)
 
@@ -79,14 +81,10 @@ class Draw:
         _, p = equality_test(labels, before, after, 2, self.params, self.groups)
         if p >= level or after.mean() <= before.mean():
             return False  # as would `compare_runs`, which takes longer
-        tables = (
-            pd.DataFrame(
-                {"id": range(len(labels)), "group": self.groups, "label": 1, "seed_0": model}
-            )
-            for model in (before, after)
-        )
+        table = pd.DataFrame({"id": range(len(labels)), "group": self.groups, "label": labels})
+        tables = [table.assign(seed_0=predicted) for predicted in (before, after)]
         params = self.params.model_copy(update={"confidence": 1 - level})
-        return compare_runs(*tables, params).verdict == "better"
+        return compare_runs(tables[0], tables[1], params).verdict == "better"
 
     def confirms(self) -> bool:
         """Return whether one model counts as better than another one, at the level of a single test."""
@@ -112,10 +110,10 @@ def simulate_series(
         before = draw.model()
         models = [draw.model() for _ in range(tries)]
         single = [draw.is_better(before, model, alpha) for model in models]
-        found = [
+        corrected = [
             better and draw.is_better(before, model, required_level(number, alpha))
             for number, (better, model) in enumerate(zip(single, models, strict=True), 1)
         ]
-        kept = [better and Draw(setting, random, params).confirms() for better in found]
-        endings.append([any(single), any(found), any(kept)])
+        confirmed = [better and Draw(setting, random, params).confirms() for better in corrected]
+        endings.append([any(single), any(corrected), any(confirmed)])
     return FalseFindings(*map(float, np.mean(endings, axis=0)))

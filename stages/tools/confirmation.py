@@ -106,7 +106,7 @@ def _compare(task: "Task", before: str, after: str) -> "ExperimentResult":
 
 def _without_test_samples(task: "Task", path: Path) -> "pd.DataFrame":
     table = read_csv(path, dtype={"id": str})
-    if (getattr(task.params.prepare.split, "folds", None) or 1) > 1:
+    if task.params.prepare.split.folds > 1:
         return table  # every sample is test data of one fold
     tested = read_csv(task.evidence / "data" / "predictions.csv", dtype={"id": str})["id"]
     rest = table[~table["id"].isin(tested)]

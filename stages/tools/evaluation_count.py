@@ -44,9 +44,9 @@ def count_test_evaluations(task: "Task", draw: Draw, log: "pd.DataFrame") -> int
         if _on(draw, params, note)
     }
     tries = draw.rows(log, "test")
-    ran = tries[(tries["after"] != "") & (tries["kept"] != "yes")]
+    unkept = tries[(tries["after"] != "") & (tries["kept"] != "yes")]
     stated = [int(number) for number in tries["test_evaluations"] if number]
-    return max([len(packs) + len(ran[["change", "before"]].drop_duplicates()), *stated])
+    return max([len(packs) + len(unkept[["change", "before"]].drop_duplicates()), *stated])
 
 
 def _on(draw: Draw, params: dict[str, Any], note: dict[str, Any]) -> bool:
@@ -61,13 +61,13 @@ def _packs(task: "Task") -> "Iterator[list[Any]]":
     paths = [(task.evidence / "data" / name) for name in _FILES]
     yield [read_json(path) for path in paths]
     names = [f"./{path.as_posix()}" for path in paths]
-    seen = set()
+    versions = set()
     revisions = ("HEAD", "--branches", "--remotes")
     for commit in git(_ROOT, "log", "--format=%H", *revisions, "--", *names).split():
         try:
             blobs = tuple(git(_ROOT, "rev-parse", f"{commit}:{name}") for name in names)
-            if blobs not in seen:
-                seen.add(blobs)
+            if blobs not in versions:
+                versions.add(blobs)
                 yield [json.loads(git(_ROOT, "cat-file", "blob", blob)) for blob in blobs]
         except (UserError, ValueError):  # a commit that deletes the pack, or holds a damaged one
             continue

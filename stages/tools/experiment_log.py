@@ -82,10 +82,10 @@ class Draw:
         """Return it in words."""
         return f"split seed {self.split_seed}, data {self.data}"
 
-    def shares(self, split: str, other: "Draw") -> bool:
+    def shares(self, split: str, draw: "Draw") -> bool:
         """Return whether the data of a split are the same in another draw."""
-        return self.data == other.data and (
-            self.split_seed == other.split_seed or split in self.official
+        return self.data == draw.data and (
+            self.split_seed == draw.split_seed or split in self.official
         )
 
     def rows(self, log: "pd.DataFrame", split: str) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ def test_a_series_without_a_true_effect_rarely_ends_in_better(setting: Setting) 
     false = simulate_series(setting, series, TRIES, 1, PARAMS)
     # With the promised 5%, more endings than these would be seen once in a thousand times.
     assert false.corrected * series <= binom.isf(0.001, series, ALPHA)
-    assert false.kept <= false.corrected <= false.uncorrected
+    assert false.confirmed <= false.corrected <= false.uncorrected
     assert false.uncorrected > ALPHA  # what the correction is for
 
 
@@ -50,8 +50,8 @@ def test_the_docs_state_at_most_the_level(setting: Setting) -> None:
     """Read from the committed table, which the long test computes again."""
     rows = [line for line in PAGE.read_text().split("\n") if line.startswith(f"| {setting.name} |")]
     cells = rows[0].strip("| ").split(" | ")[1:]
-    uncorrected, corrected, kept = (float(cell.rstrip("%")) / 100 for cell in cells)
-    assert kept <= corrected <= ALPHA < uncorrected
+    uncorrected, corrected, confirmed = (float(cell.rstrip("%")) / 100 for cell in cells)
+    assert confirmed <= corrected <= ALPHA < uncorrected
 
 
 @pytest.mark.long
