@@ -172,7 +172,7 @@ def test_a_change_is_compared_with_the_pack_and_counted(dvc: Dvc) -> None:
     assert dvc.runs == [["tasks.workshop.train.epochs=16"]]
     assert (row.before, row.after) == ("accuracy 0.0000 (n 100)", "accuracy 1.0000 (n 100)")
     assert (row.verdict, row.kept, row.p) == ("better", "no", "1e-06")
-    assert (row.try_number, row.required_p) == ("1", "0.025")
+    assert (row.try_number, row.required_p) == ("1", "0.05")
     assert (row.split_seed, row.data, row.test_evaluations) == ("0", "01234567", "2")
 
 
@@ -184,9 +184,12 @@ def test_a_try_needs_a_smaller_p_value_after_others(dvc: Dvc) -> None:
         row = try_change(task, CHANGE, "more epochs")
         append_to_log(task, row)
         assert (row.try_number, row.p) == (str(number), "0.0312")
-        assert row.verdict.startswith("underpowered: p 0.031 is not enough after ")
-    assert row.verdict.endswith(" after 7 tries: needs p below 0.00089")
+    assert row.verdict.endswith(": p 0.031 is not enough after 7 tries: needs p below 0.0018")
     table = read_log(task)
+    assert [verdict.partition(":")[0] for verdict in table["verdict"]] == [
+        "better",
+        *["underpowered"] * 6,
+    ]
     assert table["try_number"].tolist() == list("1234567")
     # The same change on the same model is one evaluation of test data, beside the pack's.
     assert table["test_evaluations"].tolist() == ["2"] * 7
@@ -294,7 +297,7 @@ def test_the_list_says_where_the_series_stands(dvc: Dvc) -> None:
     assert "\ttasks.workshop.train.epochs=16\tmore epochs\t" in row
     assert series == (
         "tries on the present validation data (split seed 0, data 01234567): 1; "
-        "the next needs p below 0.0083"
+        "the next needs p below 0.017"
     )
     assert evaluations == "evaluations of the present test data, with different params: 2"
 
