@@ -325,11 +325,11 @@ def test_a_change_that_breaks_training_is_logged(prepared: Path) -> None:
 @pytest.mark.xdist_group("chain")
 def test_a_better_change_is_applied_and_can_be_tried_again(prepared: Path) -> None:
     arguments = ("train.epochs=16", "--why", "four epochs are too few", "--keep")
-    for number in (1, 2):
+    for _ in range(2):
         commit(prepared, "4 epochs")
         output = run(prepared, *COMMAND, *arguments).stdout
         assert "verdict: better\nkept: yes" in output
-        assert f"confirmation seed: {number}\nconfirmation: better: accuracy " in output
+        assert "confirmation seed: 1\nconfirmation: better: accuracy " in output
         assert read_params(prepared)["tasks"]["workshop"]["train"]["epochs"] == 16
         packed = json.loads((prepared / "evidence/workshop/data/params.json").read_text())
         assert packed["train"]["epochs"] == 16
