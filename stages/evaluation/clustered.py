@@ -8,11 +8,15 @@ groups. docs/statistics.md says which method is used where, and how well each ho
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft, stats
 
 from stages.evaluation.verdict import smallest_p
+
+_MOST_FLIPPED = 10  # groups for which the power of all flips is simulated
+_DRAWS, _MOST_ERRORS, _PRECISION = 1000, 20.0, 0.002
 
 
 def group_codes(groups: Sequence[Hashable] | np.ndarray | None) -> np.ndarray | None:
@@ -74,26 +78,40 @@ class Clustering:
     """How much an estimate varies between groups.
 
     Attributes:
-        groups: how many there are.
+        sizes: number of samples of each group, (groups,).
         error: cluster-robust standard error of the estimate; infinite for one group.
         design_effect: its variance over that of as many independent samples (Kish, 1965, section 8.2).
     """
 
-    groups: int
+    sizes: np.ndarray
     error: float
     design_effect: float
 
+    @property
+    def groups(self) -> int:
+        """Return the number of groups."""
+        return len(self.sizes)
+
+    @property
+    def degrees(self) -> float:
+        """Return the degrees of freedom of Student's t.
+
+        That is the number of groups of one size that say as much, (sum of sizes)^2 / sum of squared
+        sizes, less one (Carter, Schnepel and Steigerwald, 2017).
+        """
+        sizes = self.sizes.astype(float)
+        return float(sizes.sum() ** 2 / (sizes**2).sum()) - 1
+
     def quantile(self, tail: float) -> float:
-        """Return the upper quantile of Student's t with a degree of freedom less than groups."""
-        return float(stats.t.isf(tail, self.groups - 1)) if self.groups > 1 else float("inf")
+        """Return the upper quantile of Student's t with these degrees of freedom."""
+        return float(stats.t.isf(tail, self.degrees)) if self.groups > 1 else float("inf")
 
     def t_interval(
         self, estimate: float, confidence: float, bounds: tuple[float, float]
     ) -> tuple[float, float]:
-        """Return the interval by the cluster-robust standard error, within `bounds`.
+        """Return the interval by the cluster-robust standard error and t, within `bounds`.
 
-        Quantiles of t with a degree of freedom less than groups (Cameron and Miller, 2015, section
-        VI.D; Miller, 2024).
+        Cameron and Miller (2015, section VI.D); Miller (2024) has normal quantiles.
         """
         if self.groups == 1:
             return bounds
@@ -131,34 +149,66 @@ class Clustering:
         return count / max(1.0, self.design_effect)
 
     def detecting_count(self, count: int, alpha: float, power: float) -> float:
-        """Return the effective count by which a test over so few groups detects a gain.
+        """Return the effective count by which a test over so few groups detects a gain; 0 for none.
 
-        A test with quantiles of t needs a gain of (t of 1 - alpha / 2 + t of the power) standard errors
-        where one of independent samples needs as many of the normal distribution (Hayes and
-        Moulton, 2017, chapter 7).
+        A test of independent samples needs a gain of (z of 1 - alpha / 2 + z of the power) standard
+        errors; one over groups needs as many with quantiles of t (Hayes and Moulton, 2017, chapter 7),
+        and over a handful of groups what flips of so few signs need (`_errors_needed`).
         """
-        if self.groups == 1:
+        if smallest_p(self.groups) >= alpha:
             return 0.0
         normal = stats.norm.isf(alpha / 2) + stats.norm.ppf(power)
-        student = self.quantile(alpha / 2) + self.quantile(1 - power)
-        return float(self.effective_count(count) * (normal / student) ** 2)
+        if self.groups <= _MOST_FLIPPED:
+            needed = _errors_needed(tuple(sorted(self.sizes.tolist())), alpha, power)
+        else:
+            needed = self.quantile(alpha / 2) + self.quantile(1 - power)
+        return float(self.effective_count(count) * (normal / needed) ** 2)
 
 
-def clustering(of_groups: np.ndarray, of_samples: np.ndarray, counts: np.ndarray) -> Clustering:
+@lru_cache(maxsize=100)
+def _errors_needed(sizes: tuple[int, ...], alpha: float, power: float) -> float:
+    """Return the gain, in standard errors, that the sign-flip test over groups of such sizes detects.
+
+    Simulated: normal sums of groups, whose mean is in proportion to the size and whose variance too, and
+    all flips of their signs.
+    """
+    groups, shares = len(sizes), np.array(sizes) / sum(sizes)
+    signs = 1 - 2 * (np.arange(2 ** (groups - 1))[:, None] >> np.arange(groups) & 1)
+    noise = np.random.default_rng(0).standard_normal((_DRAWS, groups)) * np.sqrt(shares)
+    of_noise, of_gain = noise @ signs.T, shares @ signs.T
+    low, high = 0.0, _MOST_ERRORS
+    while high - low > _PRECISION:
+        errors = (low + high) / 2
+        flipped = of_noise + errors * of_gain  # the first column has no flip
+        p = (np.abs(flipped) >= np.abs(flipped[:, :1]) - _PRECISION**2).mean(axis=1)
+        if ((p < alpha) & (flipped[:, 0] > 0)).mean() >= power:
+            high = errors
+        else:
+            low = errors
+    return high
+
+
+def clustering(
+    of_groups: np.ndarray, of_samples: np.ndarray, counts: np.ndarray, sizes: np.ndarray
+) -> Clustering:
     """Return the clustering of an estimate, from what each group and each sample adds to it.
 
+    The cluster-robust variance is that of the delete-a-group jackknife, CV3 (MacKinnon, Nielsen and
+    Webb, 2023): with groups of different sizes the usual one is too small.
+
     Args:
-        of_groups: the influence of each group: by how much it moves the estimate, (groups,), sum 0.
-        of_samples: that of each distinct sample, (m,).
+        of_groups: by how much the estimate falls if a group is left out, (groups,).
+        of_samples: the same of each distinct sample, (m,).
         counts: how many such samples there are, (m,).
+        sizes: number of samples of each group, (groups,).
     """
     groups, count = len(of_groups), int(counts.sum())
     if groups == 1:
-        return Clustering(1, float("inf"), float(count))
-    variance = groups / (groups - 1) * float((of_groups**2).sum())
-    independent = count / (count - 1) * float(counts @ of_samples**2)
+        return Clustering(sizes, float("inf"), float(count))
+    variance = (groups - 1) / groups * float((of_groups**2).sum())
+    independent = (count - 1) / count * float(counts @ of_samples**2)
     effect = variance / independent if independent > 0 else 1.0
-    return Clustering(groups, float(np.sqrt(variance)), effect)
+    return Clustering(sizes, float(np.sqrt(variance)), effect)
 
 
 def wilson_interval(share: float, count: float, quantile: float) -> tuple[float, float]:

@@ -38,9 +38,10 @@ def compare_losses(
     sums, sizes = np.bincount(codes, differences), np.bincount(codes)
     gain = float(differences.mean())
     spread = clustering(
-        (sums - gain * sizes) / len(loss),
-        (differences - gain) / len(loss),
+        (sums - gain * sizes) / np.maximum(1, len(loss) - sizes),
+        (differences - gain) / max(1, len(loss) - 1),
         np.ones(len(loss), dtype=np.int64),
+        sizes,
     )
     bounds = (-_LARGEST, _LARGEST)
     if spread.groups > _MOST_RESAMPLED:

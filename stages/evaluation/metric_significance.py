@@ -9,7 +9,6 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from stages.evaluation.classification_metrics import metric_score
 from stages.evaluation.clustered import (
@@ -25,6 +24,7 @@ from stages.evaluation.significance import (
     mcnemar_test,
     proportion_interval,
     smallest_detectable_gain,
+    smallest_detectable_mean_gain,
 )
 from stages.evaluation.verdict import (
     GROUP_PERMUTATION,
@@ -74,7 +74,7 @@ def metric_interval(
     if codes is None:
         return _percentiles(samples.bootstrap(params)[0], confidence)
     units = Units(metric, labels, [predicted], classes, codes)
-    spread = clustering(_repeat(units, units.influence(0)), samples.influence(0), samples.counts)
+    spread = _clustering(units, units.influence(0), samples, samples.influence(0))
     if metric == "accuracy":
         count = spread.effective_count(len(labels))
         share = correct / len(labels)
@@ -149,7 +149,6 @@ def _evidence_of_samples(
     classes: int,
     params: "EvaluateClassifier",
 ) -> Evidence:
-    test, p = equality_test(labels, baseline, predicted, classes, params)
     if params.metric == "accuracy":
         change = (predicted == labels).astype(float) - (baseline == labels)
         interval = bootstrap_interval(change, params.confidence, params.resamples, params.seed)
@@ -157,6 +156,7 @@ def _evidence_of_samples(
         units = Units(params.metric, labels, [baseline, predicted], classes)
         scores = units.bootstrap(params)
         interval = _percentiles(scores[1] - scores[0], params.confidence)
+    test, p = equality_test(labels, baseline, predicted, classes, params)
     fixed, broken = _changes(labels, baseline, predicted)
     return Evidence(
         interval=interval,
@@ -183,10 +183,11 @@ def _evidence_of_groups(
     units, samples = (
         Units(params.metric, labels, methods, classes, groups) for groups in (codes, None)
     )
-    spread = clustering(
-        _repeat(units, units.influence(1) - units.influence(0)),
+    spread = _clustering(
+        units,
+        units.influence(1) - units.influence(0),
+        samples,
         samples.influence(1) - samples.influence(0),
-        samples.counts,
     )
     gain, scores = float(np.diff(units.scores())[0]), units.bootstrap(params)
     test, p = equality_test(labels, baseline, predicted, classes, params, codes)
@@ -212,6 +213,7 @@ def _group_figures(
         "groups": spread.groups,
         "gain_t_low": low,
         "gain_t_high": high,
+        "degrees_of_freedom": spread.degrees,
         "design_effect": spread.design_effect,
         "effective_n": spread.effective_count(count),
     }
@@ -234,32 +236,17 @@ def _detectable(labels: np.ndarray, count: float, params: "EvaluateClassifier") 
     return smallest_detectable_mean_gain(regressions, counts, alpha)
 
 
-def smallest_detectable_mean_gain(regressions: float, counts: np.ndarray, alpha: float) -> float:
-    """Return the smallest true gain in mean recall that a test set detects with 80% power, at most 1.
-
-    Normal approximation, for a model that gains g and breaks the share r in every class: the difference
-    of paired samples has variance g + 2r - g^2, that of a class's recall this over its count, and the
-    gain is detected if g is at least (z of 1 - alpha / 2 + z of 80%) standard errors. For one class it
-    is the usual one of McNemar's test (Connor, 1987). It stands for macro F1 as well.
-
-    Args:
-        regressions: r, share of samples that the new method breaks.
-        counts: test samples of each class that occurs.
-        alpha: level of the two-sided test.
-    """
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(POWER)
-    # g^2 = a (g + 2r - g^2), with a = z^2 sum(1 / count) / classes^2
-    a = float(z**2 * (1 / counts).sum() / len(counts) ** 2)
-    gain = (a + np.sqrt(a**2 + 8 * a * (1 + a) * regressions)) / (2 * (1 + a))
-    return min(1.0, float(gain))
-
-
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _repeat(units: Units, values: np.ndarray) -> np.ndarray:
-    """Return the value of each unit, as often as there are such units."""
-    return np.repeat(values, units.counts)
+def _clustering(
+    units: Units, of_units: np.ndarray, samples: Units, of_samples: np.ndarray
+) -> Clustering:
+    """Return the clustering of an estimate, from the influence of each distinct group and sample."""
+    of_groups, sizes = (
+        np.repeat(values, units.counts) for values in (of_units, units.true.sum(axis=1))
+    )
+    return clustering(of_groups, of_samples, samples.counts, sizes)

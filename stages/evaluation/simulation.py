@@ -5,7 +5,7 @@ both are right, varies from group to group; that is the correlation within group
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,8 @@ from stages.evaluation.verdict import POWER, Improvement
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
 
-SIZES = (10, 50)  # of groups, drawn evenly
+SIZES = (10, 50)  # of the smallest and the largest group
+_ROUNDS = 20  # until gain and design effect agree
 _BOTH_RIGHT = 0.8  # share of the samples on which the methods agree
 
 
@@ -28,7 +29,7 @@ class Scenario:
     """A population of groups, and how many of them a test set has.
 
     Attributes:
-        groups: number of groups; each has 10 to 50 samples.
+        groups: number of groups, of 10 to 50 samples in equal steps.
         effects: gains of groups about the mean, one of which each group draws; they sum to 0. (0,): samples
             are independent.
         gain: true gain in accuracy of the population.
@@ -39,6 +40,11 @@ class Scenario:
     effects: tuple[float, ...] = (0.0,)
     gain: float = 0.0
     regressions: float = 0.1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Return the number of samples of each group, (groups,)."""
+        return np.linspace(*SIZES, self.groups).round().astype(np.int64)
 
     @property
     def differing(self) -> float:
@@ -54,21 +60,24 @@ class Scenario:
     def design_effect(self) -> float:
         """Return the variance of the gain over that of independent samples (Kish, 1965, section 8.2)."""
         correlation = float(np.mean(np.square(self.effects))) / (self.differing - self.gain**2)
-        sizes = np.arange(SIZES[0], SIZES[1] + 1)
-        return 1 + (float((sizes**2).mean() / sizes.mean()) - 1) * correlation
+        return 1 + (float((self.sizes**2).sum() / self.sizes.sum()) - 1) * correlation
 
     def detectable(self, alpha: float) -> float:
         """Return the smallest gain that such a test set promises to detect with 80% power."""
-        count = round(self.groups * sum(SIZES) / 2)
-        spread = Clustering(self.groups, 0.0, self.design_effect)
-        effective = spread.detecting_count(count, alpha, POWER)
+        spread = Clustering(self.sizes, 0.0, self.design_effect)
+        effective = spread.detecting_count(int(self.sizes.sum()), alpha, POWER)
         return smallest_detectable_gain(self.regressions, int(effective), alpha)
+
+    def at_detectable_gain(self, alpha: float) -> "Scenario":
+        """Return the scenario whose gain is the smallest that its own test sets promise to detect."""
+        scenario = self
+        for _ in range(_ROUNDS):  # the design effect depends on the gain
+            scenario = replace(scenario, gain=scenario.detectable(alpha))
+        return scenario
 
     def draw(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return whether the baseline and the model are right, and the groups, (n,) each."""
-        groups = np.repeat(
-            np.arange(self.groups), random.integers(SIZES[0], SIZES[1] + 1, self.groups)
-        )
+        groups = np.repeat(np.arange(self.groups), self.sizes)
         effects = random.choice(self.effects, self.groups)
         # Groups with a gain above the mean also have more samples that both get right.
         both = (1 - self.differing) * (_BOTH_RIGHT + effects)

@@ -285,7 +285,8 @@ def _group_facts(gain: Mapping[str, Any], count: int, level: str) -> dict[str, s
         return {"Design effect": "unknown: one group does not show how much groups differ"}
     return {
         "By standard error": f"{level} {points_range(gain['gain_t_low'], gain['gain_t_high'])} "
-        f"(cluster-robust standard error, Student's t with {groups - 1} degrees of freedom)",
+        f"(cluster-robust standard error, Student's t with {gain['degrees_of_freedom']:.1f} degrees of "
+        "freedom)",
         "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
         f"say as much as {gain['effective_n']:.0f} independent ones",
     }

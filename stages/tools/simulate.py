@@ -15,13 +15,13 @@ from stages.report.formatting import markdown_table, percent
 from stages.tools.simulate_series import series_tables
 
 PAGE = Path("docs/statistics.md")
-COUNT = 2000  # test sets of each row
+COUNT = 1000  # test sets of each row
 SEED = 0
 GROUPS = (4, 8, 14, 50)
 # The gains of groups about the mean.
 SPREADS: dict[str, tuple[float, ...]] = {
     "independent": (0.0,),
-    "correlated": (-0.15, 0.15),
+    "correlated": tuple(step / 100 for step in range(-20, 21)),
     "skewed": (-0.05, -0.05, -0.05, 0.15),
 }
 PARAMS = EvaluateClassifier(
@@ -78,16 +78,14 @@ def powers(count: int, sizes: Sequence[int] = GROUPS[1:]) -> str:
     alpha, rows = 1 - PARAMS.confidence, []
     for name in ("independent", "correlated"):
         for groups in sizes:
-            effects = tuple(effect * 2 / 3 for effect in SPREADS[name])
-            gain = Scenario(groups, effects).detectable(alpha)
-            scenario = Scenario(groups, effects, gain)
+            scenario = Scenario(groups, SPREADS[name]).at_detectable_gain(alpha)
             rates = simulate(scenario, count, SEED, PARAMS)
             rows.append(
                 [
                     name,
                     groups,
                     f"{scenario.design_effect:.1f}",
-                    percent(gain),
+                    percent(scenario.gain),
                     percent(rates.better),
                     percent(rates.covered),
                     percent(rates.score_covered),

@@ -46,8 +46,9 @@ def test_the_interval_of_four_groups_is_worked_out_from_their_sums() -> None:
     groups = np.repeat([0, 1, 2, 3], [10, 20, 30, 40])
     difference = baseline - model
     sums, sizes = np.bincount(groups, difference), np.bincount(groups)
-    error = np.sqrt(4 / 3 * ((sums - difference.mean() * sizes) ** 2).sum()) / 100
-    reach = scipy.stats.t.ppf(0.975, 3) * error
+    without = (sums - difference.mean() * sizes) / (100 - sizes)  # jackknife
+    error = np.sqrt(3 / 4 * (without**2).sum())
+    reach = scipy.stats.t.ppf(0.975, 100**2 / (sizes**2).sum() - 1) * error
     assert compare_losses(baseline, model, PARAMS, groups) == {
         "log_loss_gain": pytest.approx(difference.mean()),
         "log_loss_gain_low": pytest.approx(difference.mean() - reach),

@@ -15,8 +15,8 @@ from stages.evaluation.classification_metrics import METRICS, metric_score
 from stages.evaluation.metric_significance import (
     compare_predictions,
     metric_interval,
-    smallest_detectable_mean_gain,
 )
+from stages.evaluation.significance import smallest_detectable_mean_gain
 
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 

@@ -22,7 +22,7 @@ ALPHA = 0.05
 
 def largest_share(share: float, count: int, errors: float = 3.5) -> float:
     """Return the largest share that `count` draws are expected to show."""
-    return share + errors * np.sqrt(share * (1 - share) / count)
+    return share + errors * (share * (1 - share) / count) ** 0.5
 
 
 @pytest.mark.parametrize("spread", ["independent", "correlated"])
@@ -46,8 +46,8 @@ def test_without_a_gain_the_test_over_groups_rejects_at_most_at_its_level(
 def test_correlation_within_groups_misleads_the_test_that_knows_no_groups() -> None:
     rates = simulate(Scenario(14, SPREADS["correlated"]), 120, 0, PARAMS)
     assert rates.rejected <= largest_share(ALPHA, 120)
-    assert rates.rejected_ungrouped > 0.2
-    assert rates.covered_ungrouped < 0.8
+    assert rates.rejected_ungrouped > 0.1
+    assert rates.covered_ungrouped < 0.9
     assert rates.covered >= 1 - largest_share(ALPHA + 0.01, 120)
     assert rates.covered_by_t >= 1 - largest_share(ALPHA + 0.01, 120)
 
@@ -66,8 +66,8 @@ def test_simulated_test_sets_have_the_rates_of_their_scenario() -> None:
 
 
 def test_the_promised_gain_is_found_four_times_in_five_over_14_groups() -> None:
-    gain = Scenario(14, SPREADS["independent"]).detectable(ALPHA)
-    rates = simulate(Scenario(14, SPREADS["independent"], gain), 150, 0, PARAMS)
+    scenario = Scenario(14, SPREADS["correlated"]).at_detectable_gain(ALPHA)
+    rates = simulate(scenario, 150, 0, PARAMS)
     assert rates.better >= 1 - largest_share(0.2, 150)
 
 
