@@ -122,7 +122,7 @@ def _evaluate_fold(
     warnings: list[Diagnostic] = []
     whole = replace(fold, fold=None)
     epochs = read_json(whole.folder("train") / "checkpoints.json")["epoch"]
-    validation = with_fold(dataset.part("validation")[["id", "label"]], fold.fold)
+    validation = with_fold(dataset.part("validation")[["id", "group", "label"]], fold.fold)
     validation_labels = dataset.labels("validation")
     weights = dataset.class_weights(fold.params.train.class_weights)
     for seed in fold.params.train.seeds:

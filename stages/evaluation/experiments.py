@@ -1,5 +1,6 @@
 """Comparing two runs of a task on validation data: what `evidence experiment` decides by."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,23 @@ if TYPE_CHECKING:
 
 VALIDATION_PREDICTIONS = "validation_predictions.csv"
 LOG = "experiments.csv"  # in an evidence folder; the pipeline does not write it
+_RESAMPLES_PER_LEVEL = 20
 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """Validation results before and after a change, in words, and the verdict.
+    """Validation results before and after a change, in words, the verdict, and the p value behind it.
 
     Each kind has a module `experiment` with `COMPARABLE` (beside `train.`, the prefixes of params whose
     change leaves validation results comparable), `RESULTS` (the file of the pack that is compared) and
-    `compare(before: Path, after: Path, task: Task) -> ExperimentResult`.
+    `compare(before: Path, after: Path, task: Task) -> ExperimentResult`, which decides at the level
+    1 - `evaluate.confidence`. The p value is None where nothing could be tested.
     """
 
     before: str
     after: str
     verdict: str
+    p: float | None
 
 
 def compare_classifiers(before: "Path", after: "Path", task: "Task") -> ExperimentResult:
@@ -59,7 +63,7 @@ def compare_runs(
     that every seed loses.
 
     Args:
-        before: id, label, and a column of predicted labels for each seed, the primary seed first.
+        before: id, group, label, and a column of predicted labels for each seed, the primary seed first.
         after: the same for the same samples.
         params: of the stage evaluate.
 
@@ -78,8 +82,12 @@ def compare_runs(
         table.filter(regex=r"^seed_").to_numpy().T for table in (before, after)
     )
     classes = 1 + int(max(values.max() for values in (labels, seeds_before, seeds_after)))
+    # The smallest p value that can be found by draws, and the ends of intervals, need draws for the level.
+    resamples = max(params.resamples, math.ceil(_RESAMPLES_PER_LEVEL / (1 - params.confidence)))
+    params = params.model_copy(update={"resamples": resamples})
+    groups = after["group"].to_numpy() if "group" in after else None
     improvement = metric_significance.compare_predictions(
-        labels, seeds_before[0], seeds_after, classes, params
+        labels, seeds_before[0], seeds_after, classes, params, groups
     )
     scores_before, scores_after = (
         np.array([metric_score(params.metric, labels, seed, classes) for seed in seeds])
@@ -94,4 +102,4 @@ def compare_runs(
         f"{METRICS[params.metric]} {scores[0]:.4f} (n {len(labels)})"
         for scores in (scores_before, scores_after)
     )
-    return ExperimentResult(text_before, text_after, verdict)
+    return ExperimentResult(text_before, text_after, verdict, improvement.figures["p"])

@@ -43,6 +43,24 @@ CAUSES = {
     OWN_CLASS: "the nearest training samples include the true class and not the predicted one",
 }
 
+# What a share of the failure cases does, where its likely cause is this one.
+_CAUSES_IN_WORDS = {
+    SUSPECT_LABEL: "have a suspect label",
+    LOW_CONFIDENCE: "are weak but right",
+    SEED_LUCK: "differ by seed",
+    OUTLIER: "are unlike the training data",
+    BETWEEN_CLASSES: "lie between two classes",
+    OTHER_CLASS: "are drawn to another class",
+    OWN_CLASS: "lie among their own class",
+}
+
+# What it means to raise a param of this name, where that is plainer than its name.
+_RAISED_IN_WORDS = {
+    "epochs": "train longer",
+    "checkpoint_steps": "train longer",
+    "channels": "widen the network",
+}
+
 
 def cause_definitions(seeds: int) -> dict[str, str]:
     """Return the definitions of the causes that can be told from the models of so many seeds.
@@ -229,13 +247,7 @@ def next_step(
     seeds = len(params.seeds)
     definitions = cause_definitions(seeds)
     cause = max(definitions, key=lambda name: causes.get(name, 0))
-    longer: Change = (
-        "epochs",
-        params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly"
-        if seeds > 1
-        else "longer training fits more of the training data",
-    )
+    longer = _longer_training(params)
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
         (
@@ -249,10 +261,13 @@ def next_step(
     if diagnosis:
         which = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
         reason = f"Diagnosed{which}, {diagnosis.name}: {diagnosis.observed}"
+        short_reason = f"{diagnosis.name}{which}"
     else:
         change = longer if _is_set(change, params) else change
+        short_reason = f"{cases} of {total} failure cases {_CAUSES_IN_WORDS[cause]}"
         reason = f'{cases} of {total} failure cases have the likely cause "{cause}": {definitions[cause]}'
     key, value, effect = change
+    action = change_in_words(key, attrgetter(key)(params), value)
     key = f"{section}.{key}"
     value_text = str(value).replace(" ", "").lower()
     return {
@@ -262,9 +277,30 @@ def next_step(
         "cause_definition": definitions[cause],
         "cases": cases,
         "case_count": total,
+        "summary": f"{action}: {short_reason}",
         "why": f"{reason}. {effect[:1].upper()}{effect[1:]}.",
         "command": f"dvc exp run -S '{key}={value_text}'",
     }
+
+
+def _longer_training(params: Any) -> Change:
+    return (
+        "epochs",
+        params.epochs + (params.epochs + 1) // 2,
+        "longer training lets the models of more seeds agree on samples that only some predict correctly"
+        if len(params.seeds) > 1
+        else "longer training fits more of the training data",
+    )
+
+
+def change_in_words(key: str, before: Any, after: Any) -> str:
+    """Return a change of a param as an instruction: "train longer", "raise dropout from 0 to 0.1"."""
+    raised = _RAISED_IN_WORDS.get(key.rpartition(".")[2])
+    if raised and isinstance(before, type(after)) and after > before:
+        return raised
+    if isinstance(before, int | float) and isinstance(after, int | float):
+        return f"{'raise' if after > before else 'lower'} {key} from {before:g} to {after:g}"
+    return f"set {key} to {after}"
 
 
 def _is_set(change: Change, params: Any) -> bool:

@@ -24,8 +24,8 @@ class PredictionTables:
             seed's predicted label (seed_0, ...). With folds, first the fold whose models predict it.
         baselines: a row a test sample: id, label, and for each method M its predicted label ("M"),
             "M: confidence" and "M: loss".
-        validation: a row a validation sample: id, label, and each seed's predicted label. With folds,
-            first the fold.
+        validation: a row a validation sample: id, group, label, and each seed's predicted label. With
+            folds, first the fold.
     """
 
     predictions: pd.DataFrame

@@ -12,15 +12,13 @@ class BenchRuns:
     """What `evidence bench` repeats for a kind.
 
     Attributes:
-        repeats: the default number of splits or training seeds.
-        vary: "split" holds out other groups each time; "training seed" trains other models.
+        repeats: the default number of pairs of a split and a training seed.
         columns: of the table of results, heading -> path of a figure in metrics.json
             (`current.accuracy`); a `*` in both gives a column for each key at that place.
         summary: the heading of the column whose mean and spread over the repeats are reported.
     """
 
     repeats: int
-    vary: Literal["split", "training seed"]
     columns: Mapping[str, str]
     summary: str
 
@@ -32,8 +30,6 @@ CLASSIFICATION_COLUMNS = {
     "gain": "current.improvement.gain",
     "interval from": "current.improvement.gain_low",
     "interval to": "current.improvement.gain_high",
-    "least of seeds": "current.improvement.seed_gain_min",
-    "most of seeds": "current.improvement.seed_gain_max",
     "verdict": "current.improvement.verdict",
 }
 

@@ -1,4 +1,4 @@
-"""Measure results over further splits or training seeds, and how long everything takes.
+"""Measure results over further splits and training seeds, and how long everything takes.
 
 Prints Markdown. Everything runs the committed code (HEAD) in scratch clones; the work tree is not
 touched. Times are medians over repetitions, and hold for the machine that the report names.
@@ -8,7 +8,6 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
@@ -39,37 +38,20 @@ _PEAK = (
 )
 
 
-@dataclass(frozen=True)
-class Variation:
-    """What differs between repeats.
+_REPEATED = ("prepare", "check", "baseline", "train", "evaluate")  # the stages of each repeat
 
-    Attributes:
-        section: of the task's params.
-        changes: repeat -> the params of that section that differ.
-        once: the stages that run before the repeats.
-        repeated: the stages that run in each.
+
+def variation(repeat: int) -> dict[str, Any]:
+    """Return the params of a task that differ in a repeat: the seeds of the split and of all training.
+
+    Both vary together, so that the repeats show all that a result owes to chance (Bouthillier et al., 2021,
+    section 4).
     """
-
-    section: str
-    changes: Any
-    once: tuple[str, ...]
-    repeated: tuple[str, ...]
-
-
-VARIATIONS = {
-    "split": Variation(
-        "prepare",
-        lambda repeat: {"split": {"seed": repeat}},
-        (),
-        ("prepare", "check", "baseline", "train", "evaluate"),
-    ),
-    "training seed": Variation(
-        "train",
-        lambda repeat: {"seeds": [repeat]},
-        ("prepare", "baseline"),
-        ("check", "train", "evaluate"),
-    ),
-}
+    return {
+        "prepare": {"split": {"seed": repeat}},
+        "baseline": {"flatten_linear": {"seed": repeat}},
+        "train": {"seeds": [repeat]},
+    }
 
 
 def run_timed(clone: Path, *command: str) -> tuple[float, str]:
@@ -97,27 +79,50 @@ def _clone(tasks: Sequence["Task"]) -> Iterator[Path]:
 
 
 def results(task: "Task", bench: "BenchRuns", repeats: int) -> str:
-    """Return a table of a task's results over `repeats` splits or training seeds, in Markdown."""
+    """Return a table of a task's results over `repeats` splits and training seeds, in Markdown."""
     from stages.report.formatting import markdown_table
 
-    variation = VARIATIONS[bench.vary]
     rows: list[dict[str, Any]] = []
+    gains: list[float] = []
     with _clone([task]) as clone:
-        for stage in variation.once:
-            run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
         for repeat in range(repeats):
-            changes = {variation.section: variation.changes(repeat)}
-            scratch.change_params(clone, task.name, changes)
-            for stage in variation.repeated:
+            scratch.change_params(clone, task.name, variation(repeat))
+            for stage in _REPEATED:
                 run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
             metrics = read_json(clone / task.folder("evaluate") / "metrics.json")
-            rows.append({bench.vary: repeat, **select_figures(metrics, bench.columns)})
+            rows.append({"seed": repeat, **select_figures(metrics, bench.columns)})
+            gains.append(metrics["current"]["improvement"]["gain"])
     figures = [row[bench.summary] for row in rows]
-    note = ", which share samples, so they are not independent" if bench.vary == "split" else ""
+    table = markdown_table(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows])
     return (
-        f"{markdown_table(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows])}\n\n"
-        f"{bench.summary}: mean {mean(figures):.4f}, standard deviation {stdev(figures):.4f}, least "
-        f"{min(figures):.4f}, most {max(figures):.4f}, over {repeats} {bench.vary}s{note}."
+        f"{table}\n\nThe seed is that of the split and of training: each repeat holds out other data and "
+        f"trains another model. {bench.summary.capitalize()}: mean {mean(figures):.4f}, standard deviation "
+        f"{stdev(figures):.4f}, least {min(figures):.4f}, most {max(figures):.4f}, over {repeats} repeats."
+        f"\n\n{describe_outperforming(gains, task.params.evaluate.confidence)}"
+    )
+
+
+def describe_outperforming(gains: Sequence[float], confidence: float) -> str:
+    """Return in words how probably the model outperforms the strongest baseline in another repeat.
+
+    Args:
+        gains: over the strongest baseline, of each repeat.
+        confidence: level of the interval.
+    """
+    from stages.evaluation.outperforming import (
+        GAMMA,
+        probability_of_outperforming,
+        recommended_repeats,
+    )
+
+    p = probability_of_outperforming(gains, confidence)
+    wins, ties = sum(gain > 0 for gain in gains), sum(gain == 0 for gain in gains)
+    return (
+        f"P(model > strongest baseline): {p.share:.2f}, {confidence:.0%} interval {p.low:.2f} to "
+        f"{p.high:.2f}, from {wins} wins and {ties} ties, which count half, in {p.repeats} repeats: "
+        f"{p.conclusion}. Better: the interval lies above 0.5; meaningfully: it also reaches above {GAMMA} "
+        f"(Bouthillier et al., 2021, who recommend {recommended_repeats()} repeats). The repeats share "
+        "samples, so the interval is optimistic: it is too narrow."
     )
 
 
@@ -218,7 +223,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pipeline", action="store_true", help="measure only the times of all tasks together"
     )
     parser.add_argument(
-        "--repeats", type=int, help="splits or training seeds, 2 or more (default: by kind)"
+        "--repeats",
+        type=int,
+        help="pairs of a split and a training seed, 2 or more (default: by kind)",
     )
     parser.add_argument(
         "--repetitions", type=int, default=3, help="of each time from nothing (default: 3)"
@@ -250,7 +257,7 @@ def run(arguments: argparse.Namespace) -> None:
     for task in [] if arguments.pipeline else selected:
         bench = KINDS[task.kind].bench
         table = results(task, bench, arguments.repeats or bench.repeats)
-        print(f"\n## {task.name}: {bench.vary}s\n\n{table}", flush=True)
+        print(f"\n## {task.name}: splits and training seeds\n\n{table}", flush=True)
         print(
             f"\n## {task.name}: time\n\n{task_times(task, arguments.repetitions)}",
             flush=True,

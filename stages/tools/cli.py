@@ -94,7 +94,7 @@ COMMANDS = {
         ("evidence faults list", "evidence faults inject shuffled-labels --task workshop"),
     ),
     "bench": Command(
-        "bench", "measure results over further splits or seeds, and time", ("evidence bench",)
+        "bench", "measure results over further splits and seeds, and time", ("evidence bench",)
     ),
     "walkthrough": Command(
         "walkthrough",

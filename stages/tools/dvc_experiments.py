@@ -3,49 +3,85 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.core.errors import UserError
 from stages.core.processes import git, run_command
 
 if TYPE_CHECKING:
     from stages.core.task import Task
-    from stages.tools.experiment import Change
 
 _ROOT = Path()
 _NAME_LENGTH = 40
 
 
-def run_experiment(change: "Change", task: "Task", inputs: Sequence[str]) -> tuple[str, str]:
-    """Run the task with the change as a DVC experiment in a temporary folder; the work tree stays as it is.
+@dataclass(frozen=True)
+class Change:
+    """A param and its new value, as text: `tasks.workshop.train.epochs` and `18`."""
 
-    Stages that the change does not affect come from DVC's cache.
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        """Return it as `dvc exp run -S` takes it."""
+        return f"{self.key}={self.value}"
+
+
+def run_experiment(
+    changes: Sequence[Change], task: "Task", inputs: Sequence[str]
+) -> tuple[str, str]:
+    """Run the task with changes as a DVC experiment in a temporary folder; the work tree stays as it is.
+
+    Stages that the changes do not affect come from DVC's cache.
 
     Args:
-        change: of one param.
+        changes: of params.
         task: to run, up to its pack.
         inputs: files and folders that git does not hold, which are copied into the folder.
 
     Returns:
         The experiment's name, and the line on which it failed ("" if it did not).
     """
-    name = experiment_name(change)
-    if references(name):  # it was tried before
-        run_dvc("exp", "remove", name)
+    name = experiment_name(changes)
+    remove_experiment(name)  # it was tried before
     copies = [argument for path in inputs for argument in ("--copy-paths", path)]
-    options = ("--temp", "--name", name, *copies, "--set-param", str(change))
+    settings = [argument for change in changes for argument in ("--set-param", str(change))]
+    options = ("--temp", "--name", name, *copies, *settings)
+    print(f"running {', '.join(map(str, changes))} (dvc exp run)", file=sys.stderr)
     lines = run_dvc("exp", "run", *options, f"pack@{task.name}")
     stage = re.compile(rf"(params|\w+@{task.name}): ")
     stage_lines = [line for line in lines if stage.match(line)]
     return name, (stage_lines or lines or [""])[-1]
 
 
-def experiment_name(change: "Change") -> str:
-    """Return a name for DVC: the change in letters that it allows, and a digest of the change."""
-    digest = hashlib.sha256(str(change).encode()).hexdigest()[:6]
-    text = str(change).lower().removeprefix("tasks.")
-    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:_NAME_LENGTH] + f"-{digest}"
+def experiment_name(changes: Sequence[Change]) -> str:
+    """Return a name for DVC: the changes in letters that it allows, and a digest of them."""
+    text = " ".join(map(str, changes))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    letters = re.sub(r"[^a-z0-9]+", "-", text.lower().replace("tasks.", ""))
+    return f"{letters.strip('-')[:_NAME_LENGTH]}-{digest}"
+
+
+def remove_experiment(name: str) -> None:
+    """Remove an experiment from DVC's list, if it is there."""
+    if references(name):
+        run_dvc("exp", "remove", name)
+
+
+def read_file(name: str, path: Path) -> str:
+    """Return the text of a file that git holds of an experiment.
+
+    Raises:
+        UserError: DVC has no such experiment, or it has no such file.
+    """
+    revisions = references(name)
+    if not revisions:
+        raise UserError(f"DVC has no experiment {name!r}; see `dvc exp show`")
+    return git(_ROOT, "show", f"{revisions[0]}:{path.as_posix()}") + "\n"
 
 
 def run_dvc(*arguments: str) -> list[str]:

@@ -3,55 +3,47 @@
 The task runs with the change as a DVC experiment in a temporary folder (`dvc exp show` lists it), and
 evidence/<task>/experiments.csv gets a row, also where the run failed. Without a change, --next tries the
 one that the pack proposes. Test data are not used: they must not choose between changes.
+
+The tries on the same validation data are a series: the more there have been, the smaller must be the p
+value of a change that is better. --keep tests such a change again, on a fresh draw of the data, and applies
+it if it is better there too.
 """
 
 import argparse
 import shlex
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError, printable
-from stages.core.files import read_csv, read_json, write
-from stages.core.processes import git
+from stages.core.files import read_json, write
 from stages.evaluation.experiments import LOG
-from stages.tools.dvc_experiments import apply_experiment, references, run_experiment
+from stages.evaluation.series import required_level, shortfall, with_level
+from stages.tools.confirmation import Confirmation, confirm
+from stages.tools.dvc_experiments import (
+    Change,
+    apply_experiment,
+    experiment_name,
+    read_file,
+    run_experiment,
+)
+from stages.tools.evaluation_count import count_test_evaluations
+from stages.tools.experiment_log import (
+    COLUMNS,
+    LogRow,
+    append_to_log,
+    completed_log,
+    present_draw,
+    read_log,
+    with_row,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from stages.core.task import Task
     from stages.evaluation.experiments import ExperimentResult
-
-_ROOT = Path()
-
-
-@dataclass(frozen=True)
-class Change:
-    """A param and its new value, as text: `tasks.workshop.train.epochs` and `18`."""
-
-    key: str
-    value: str
-
-    def __str__(self) -> str:
-        """Return it as `dvc exp run -S` takes it."""
-        return f"{self.key}={self.value}"
-
-
-@dataclass(frozen=True)
-class LogRow:
-    """A row of experiments.csv; `before` and `after` are results on validation data."""
-
-    date: str
-    change: str
-    why: str
-    before: str
-    after: str
-    verdict: str
-    kept: str
 
 
 def parse_change(task: "Task", changes: list[str]) -> Change:
@@ -164,55 +156,21 @@ def compare_results(task: "Task", name: str) -> "ExperimentResult":
         UserError: DVC has no such experiment, or the two cannot be compared.
     """
     module = task.module("experiment")
-    revisions = references(name)
-    if not revisions:
-        raise UserError(f"DVC has no experiment {name!r}; see `dvc exp show`")
     before = task.evidence / "data" / module.RESULTS
     with tempfile.TemporaryDirectory() as folder:
         after = Path(folder, module.RESULTS)
-        write(after, git(_ROOT, "show", f"{revisions[0]}:{before.as_posix()}") + "\n")
+        write(after, read_file(name, before))
         result: ExperimentResult = module.compare(before, after, task)
     return result
 
 
-def read_log(task: "Task") -> "pd.DataFrame":
-    """Return the experiments of a task so far; all columns are text.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    import pandas as pd
-
-    path = task.evidence / LOG
-    columns = list(LogRow.__dataclass_fields__)
-    if not path.exists():
-        return pd.DataFrame(columns=columns, dtype=str)
-    table = read_csv(path, dtype=str)
-    if list(table) != columns:
-        raise UserError(f"{path}: must have the columns {', '.join(columns)}")
-    return table
-
-
-def _apply(task: "Task", change: Change, name: str) -> str:
-    return apply_experiment(task, change.key, _parse_value(change), name)
-
-
-def append_to_log(task: "Task", row: LogRow) -> None:
-    """Append a row to the experiments of a task; rows of failed attempts stay."""
-    import pandas as pd
-
-    table = pd.concat([read_log(task), pd.DataFrame([asdict(row)])], ignore_index=True)
-    write(task.evidence / LOG, table)
-
-
-def try_change(task: "Task", change: Change, why: str, *, keep: bool) -> LogRow:
-    """Run the change, compare, and return the row for the log.
+def try_change(task: "Task", change: Change, why: str) -> LogRow:
+    """Run the change, compare at the level that the series requires, and return the row for the log.
 
     Args:
         task: with a pack of the present params.
         change: of one param.
         why: what is expected, for the log.
-        keep: whether to apply the experiment to the work tree where its verdict is "better".
 
     Raises:
         UserError: the change or the pack does not allow a comparison.
@@ -221,19 +179,88 @@ def try_change(task: "Task", change: Change, why: str, *, keep: bool) -> LogRow:
 
     require_current_evidence(task)
     change = check_change(change, task)
-    read_log(task)  # a damaged file must be an error before the run, not after it
-    inputs = untracked_inputs(task)
-    print(f"running {change} (dvc exp run)", file=sys.stderr)
-    name, error = run_experiment(change, task, inputs)
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
-    if error:
-        return LogRow(date, str(change), why, "", "", f"failed: {error}", "no")
-    result = compare_results(task, name)
-    kept = keep and result.verdict == "better"
-    if kept and (problem := _apply(task, change, name)):
+    draw = present_draw(task)
+    log = completed_log(task, draw)  # a damaged file must be an error before the run, not after it
+    alpha = 1 - task.params.evaluate.confidence
+    number = len(draw.rows(log, "validation")) + 1
+    level = required_level(number, alpha)
+    name, error = run_experiment([change], task, untracked_inputs(task))
+    row = LogRow(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        change=str(change),
+        why=why,
+        verdict=f"failed: {error}",
+        required_p=f"{level:.3g}",
+        try_number=str(number),
+        split_seed=draw.split_seed,
+        data=draw.data,
+    )
+    if not error:
+        result = compare_results(with_level(task, level), name)
+        short = "" if result.p is None else shortfall(result.p, number, alpha)
+        row = replace(
+            row,
+            before=result.before,
+            after=result.after,
+            verdict=": ".join(filter(None, (result.verdict, short))),
+            p="" if result.p is None else f"{result.p:.3g}",
+        )
+    evaluations = count_test_evaluations(task, draw, with_row(log, row))
+    return replace(row, test_evaluations=str(evaluations))
+
+
+def keep_change(task: "Task", row: LogRow, *, unconfirmed: bool) -> LogRow:
+    """Confirm a better change on a fresh draw, apply it to the work tree, and return the completed row.
+
+    Args:
+        task: with a pack of the present params.
+        row: of the try, which is not in the log yet.
+        unconfirmed: whether to apply it without the fresh draw.
+    """
+    from stages.tools.tracking import untracked_inputs
+
+    change = parse_change(task, [row.change])
+    if unconfirmed:
+        confirmation = Confirmation("", "not asked for (--unconfirmed)", confirmed=True)
+    else:
+        draw = present_draw(task)
+        log = completed_log(task, draw)
+        confirmation = confirm(task, change, untracked_inputs(task), draw, log)
+    return replace(
+        row,
+        kept="yes" if confirmation.confirmed and _apply(task, change) else "no",
+        confirmation_seed=confirmation.split_seed,
+        confirmation=confirmation.text,
+    )
+
+
+def _apply(task: "Task", change: Change) -> bool:
+    """Apply the experiment of a change to the work tree; print why that was not possible if it was not."""
+    name = experiment_name([change])
+    problem = apply_experiment(task, change.key, _parse_value(change), name)
+    if problem:
         print(f"not kept: dvc exp apply {name}: {problem}", file=sys.stderr)
-        kept = False
-    return LogRow(date, str(change), why, **asdict(result), kept="yes" if kept else "no")
+    return not problem
+
+
+def describe_log(task: "Task") -> list[str]:
+    """Return the experiments so far as lines of tab-separated cells, and where the series stands."""
+    cells = [COLUMNS, *read_log(task).itertuples(index=False)]
+    lines = ["\t".join(printable(str(cell)) for cell in row) for row in cells]
+    if not (task.evidence / "data" / "params.json").exists():
+        return lines
+    draw = present_draw(task)
+    log = completed_log(task, draw)
+    number, evaluations = (
+        len(draw.rows(log, "validation")),
+        count_test_evaluations(task, draw, log),
+    )
+    level = required_level(number + 1, 1 - task.params.evaluate.confidence)
+    return [
+        *lines,
+        f"tries on the present validation data ({draw}): {number}; the next needs p below {level:.2g}",
+        f"evaluations of the present test data, with different params: {evaluations}",
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -242,7 +269,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("change", nargs="*", help="KEY=VALUE, such as train.learning_rate=0.005")
     parser.add_argument("--next", action="store_true", help="try the change that the pack proposes")
     parser.add_argument("--why", default="", help="what you expect of the change, and why")
-    parser.add_argument("--keep", action="store_true", help="apply the change if it is better")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="apply the change if it is better, here and on a fresh draw of the data",
+    )
+    parser.add_argument(
+        "--unconfirmed", action="store_true", help="with --keep: without the test on a fresh draw"
+    )
     parser.add_argument("--list", action="store_true", help="print the experiments so far")
 
 
@@ -256,11 +290,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     task = select_task(load_tasks(), arguments.task)
     if arguments.list:
-        for cells in read_log(task).itertuples(index=False):
-            print("\t".join(printable(str(cell)) for cell in cells))
+        print("\n".join(describe_log(task)))
         return
     if arguments.next and arguments.change:
         raise UserError("give either a change or --next")
+    if arguments.unconfirmed and not arguments.keep:
+        raise UserError("--unconfirmed is for --keep: without it nothing is applied")
     if arguments.next:
         change, proposed_why = proposed_change(task)
     else:
@@ -268,8 +303,13 @@ def run(arguments: argparse.Namespace) -> None:
     why = arguments.why.strip() or proposed_why
     if not why:
         raise UserError("--why is missing: state what you expect of the change, and why")
-    row = try_change(task, change, why, keep=arguments.keep)
-    append_to_log(task, row)
+    row = try_change(task, change, why)
+    try:
+        if arguments.keep and row.verdict == "better":
+            row = keep_change(task, row, unconfirmed=arguments.unconfirmed)
+    finally:  # the validation data have been looked at, also where the confirmation is interrupted
+        append_to_log(task, row)
     for name, value in asdict(row).items():
-        print(f"{name}: {printable(value)}")
+        if value:
+            print(f"{name.replace('_', ' ')}: {printable(value)}")
     print(f"added to: {task.evidence / LOG}")

@@ -1,7 +1,8 @@
 """Print four lines for each task: name, improvement, failure case count, next step.
 
 The improvement is the accuracy of the model minus that of the baseline on the same test samples; of
-generated images, by how much the Fréchet distance to test images falls.
+generated images, by how much the Fréchet distance to test images falls. The next step is said in words, and
+then as the command that tries it.
 """
 
 import argparse
@@ -24,4 +25,5 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"task: {record['task']}")
         print(f"improvement: {record['improvement']:+.3f}")
         print(f"failure_case_count: {record['failure_case_count']}")
-        print(f"next_step: {record['next_step']['command']}")
+        step = record["next_step"]
+        print(f"next_step: {step['summary']}: {step['command']}")

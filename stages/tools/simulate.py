@@ -12,9 +12,9 @@ from stages.core.files import write
 from stages.core.schema import EvaluateClassifier
 from stages.evaluation.simulation import SIZES, Scenario, simulate
 from stages.report.formatting import markdown_table, percent
+from stages.tools.simulate_series import series_tables
 
 PAGE = Path("docs/statistics.md")
-START, END = "<!-- simulations: python -m stages.tools.simulate -->", "<!-- end of simulations -->"
 COUNT = 1000  # test sets of each row
 SEED = 0
 GROUPS = (4, 8, 14, 50)
@@ -118,22 +118,25 @@ def tables(count: int = COUNT) -> str:
     )
 
 
-def with_tables(page: str, text: str) -> str:
-    """Return the page with other tables between its two comments.
+def with_tables(page: str, name: str, text: str) -> str:
+    """Return the page with other tables between the two comments of this name.
 
     Raises:
         UserError: the page lacks one of them.
     """
-    pattern = rf"(?<={re.escape(START)}\n).*(?=\n{re.escape(END)})"
+    start, end = f"<!-- {name}: python -m stages.tools.simulate -->", f"<!-- end of {name} -->"
+    pattern = rf"(?<={re.escape(start)}\n).*?(?={re.escape(end)})"
     if not re.search(pattern, page, re.DOTALL):
-        raise UserError(f"{PAGE} must have the lines {START} and {END}")
-    return re.sub(pattern, lambda _: f"\n{text}\n", page, flags=re.DOTALL)
+        raise UserError(f"{PAGE} must have the lines {start} and {end}")
+    return re.sub(pattern, lambda _: f"\n{text}\n\n", page, flags=re.DOTALL)
 
 
 def main() -> None:
     """Write the tables."""
     with exit_on_user_error("simulate"):
-        page = with_tables(PAGE.read_text(encoding="utf-8"), tables())
+        page = PAGE.read_text(encoding="utf-8")
+        for name, text in (("simulations", tables()), ("series", series_tables())):
+            page = with_tables(page, name, text)
         write(PAGE, page)
 
 

@@ -74,12 +74,14 @@ def test_the_promised_gain_is_found_four_times_in_five_over_14_groups() -> None:
 @pytest.mark.long
 def test_the_tables_in_the_docs_are_those_of_this_code() -> None:
     page = (ROOT / "docs/statistics.md").read_text()
-    assert with_tables(page, tables(COUNT)) == page, "run python -m stages.tools.simulate"
+    assert with_tables(page, "simulations", tables(COUNT)) == page, (
+        "run python -m stages.tools.simulate"
+    )
 
 
 def test_a_page_without_the_place_for_tables_is_an_error() -> None:
     with pytest.raises(UserError, match="must have the lines"):
-        with_tables("no comments", "table")
+        with_tables("no comments", "simulations", "table")
 
 
 @pytest.mark.parametrize("groups", GROUPS)

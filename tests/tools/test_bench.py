@@ -9,7 +9,13 @@ from support.project import ROOT, TASKS, default_task, read_params, with_frozen_
 from stages.core.errors import UserError
 from stages.kinds.params import check_params, load_tasks
 from stages.kinds.registry import KINDS
-from stages.tools.bench import TASK_GOALS, VARIATIONS, select_figures
+from stages.tools.bench import (
+    TASK_GOALS,
+    describe_outperforming,
+    results,
+    select_figures,
+    variation,
+)
 from stages.tools.cli import make_parser
 from stages.tools.scratch import change_params, link_local_inputs
 
@@ -21,7 +27,6 @@ def test_the_columns_of_a_kind_are_in_its_metrics(name: str) -> None:
     figures = select_figures(metrics, kind.bench.columns)
     assert isinstance(figures[kind.bench.summary], float)
     assert figures["verdict"] == metrics["current"]["improvement"]["verdict"]
-    assert kind.bench.vary in VARIATIONS
     assert kind.name in TASK_GOALS
 
 
@@ -51,6 +56,40 @@ def test_an_argument_that_is_not_allowed_is_refused(
     values = make_parser("bench").parse_args(arguments)
     with pytest.raises(UserError, match=message):
         values.run(values)
+
+
+def test_a_repeat_has_a_split_and_a_training_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name in TASKS:
+        change_params(tmp_path, name, variation(7))
+    for name, task in load_tasks(check_params(read_params(tmp_path))).items():
+        assert (task.params.prepare.split.seed, task.params.train.seeds) == (7, [7])
+        if name == "workshop":
+            assert task.params.baseline.flatten_linear.seed == 7
+
+
+def test_the_chance_to_outperform_is_said_with_its_interval() -> None:
+    text = describe_outperforming([0.1] * 5 + [0.0], 0.95)
+    assert text.startswith(
+        "P(model > strongest baseline): 0.92, 95% interval 0.52 to 0.99, from 5 wins and 1 ties, which "
+        "count half, in 6 repeats: better, and meaningfully so."
+    )
+    assert "who recommend 29 repeats" in text
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("chain")
+def test_results_are_those_of_each_split_and_seed(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared)
+    task = load_tasks()["workshop"]
+    text = results(task, KINDS[task.kind].bench, 2)
+    rows = [line.split(" | ") for line in text.split("\n") if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| seed", "| ---", "| 0", "| 1"]
+    assert rows[2][1:] != rows[3][1:]
+    assert "over 2 repeats." in text
+    assert "2 wins and 0 ties" in text
 
 
 # --- scratch clones

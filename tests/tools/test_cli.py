@@ -1,5 +1,6 @@
 """The command `evidence`: help, unknown commands, and what is imported for them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,7 +114,9 @@ def test_record_prints_four_lines_for_each_task(chain: Path) -> None:
         "next_step",
     ]
     assert lines[0] == "task: image"
-    assert lines[3].startswith("next_step: dvc exp run -S 'tasks.image.")
+    words, _, command = lines[3].rpartition(": ")
+    assert command.startswith("dvc exp run -S 'tasks.image.")
+    assert re.fullmatch(r"next_step: [a-z].+: .+", words)
     assert evidence(chain, "record").count("task: ") == 4
 
 

@@ -12,7 +12,6 @@ KIND = Kind(
     plots=("loss", "quality", "diversity"),
     bench=BenchRuns(
         3,
-        "training seed",
         {
             "step": "current.step",
             "Fréchet distance": "current.frechet_test",

@@ -49,12 +49,13 @@ def compare_distances(
     from scipy.stats import ttest_ind
 
     old, new = (np.array(list(distances.values())) for distances in (before, after))
-    verdict = "not distinguishable"
+    verdict, p = "not distinguishable", None
     if min(len(old), len(new)) > 1:
-        test = ttest_ind(old, new, equal_var=False)
-        if test.pvalue < 1 - confidence:
+        p = float(ttest_ind(old, new, equal_var=False).pvalue)
+        p = 1.0 if np.isnan(p) else p  # all distances are equal
+        if p < 1 - confidence:
             verdict = "better" if new.mean() < old.mean() else "worse"
-    return ExperimentResult(_description(old), _description(new), verdict)
+    return ExperimentResult(_description(old), _description(new), verdict, p)
 
 
 def _description(distances: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from stages.evaluation.failure_causes import change_in_words
 from stages.kinds.image_generation.failure_kinds import (
     BLURRED,
     BROKEN,
@@ -41,20 +42,24 @@ def next_step(
         evaluate: params of the stage evaluate.
     """
     bucket = max(excess, key=lambda name: excess[name])
+    short_reason = "samples fail no more often than real images do"
+    reason = short_reason
+    if excess[bucket] > 0:
+        short_reason = (
+            f"{excess[bucket]:.0f} more samples are {bucket} than the share of real images predicts"
+        )
+        reason = f"{short_reason}, the largest excess ({bucket}: {CRITERIA[bucket]})"
     if last_improvement > _STILL_IMPROVING:
         key, value, expectation = _longer_training(last_improvement, train)
+        short_reason = f"quality improved by {last_improvement:.0%} with the last checkpoint"
     else:
         key, value, expectation = _change(bucket, train, evaluate)
-    if excess[bucket] <= 0:
-        reason = "samples fail no more often than real images do"
-    else:
-        reason = (
-            f"{excess[bucket]:.0f} more samples are {bucket} than the share of real images predicts, the "
-            f"largest excess ({bucket}: {CRITERIA[bucket]})"
-        )
+    stage, _, name = key.partition(".")
+    before = getattr({"train": train, "evaluate": evaluate}[stage], name)
     return {
         "bucket": bucket,
         "change": {f"{section}.{key}": value},
+        "summary": f"{change_in_words(key, before, value)}: {short_reason}",
         "why": f"{reason}; {expectation}",
         "command": f"dvc exp run -S '{section}.{key}={value}'",
     }
