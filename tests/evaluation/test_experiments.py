@@ -47,7 +47,8 @@ def test_groups_of_validation_samples_count(groups: int, verdict: str, p: float)
     names = [f"writer-{row % groups}" for row in range(100)]
     before, after = (predictions(labels).assign(group=names) for labels in (WRONG, RIGHT))
     result = compare_runs(before, after, params)
-    assert (result.verdict, result.p) == (verdict, pytest.approx(p))
+    assert result.verdict == verdict
+    assert result.p == pytest.approx(p)
 
 
 def test_equal_predictions_are_not_better() -> None:
