@@ -180,7 +180,8 @@ def _pairs_to_link(pairs: np.ndarray, official: np.ndarray) -> np.ndarray:
     A near duplicate of official held-out data from elsewhere does not join them; it is excluded.
     """
     held_out = np.where(np.isin(official, HELD_OUT), official, "")
-    return pairs[held_out[pairs[:, 0]] == held_out[pairs[:, 1]]]
+    to_link: np.ndarray = pairs[held_out[pairs[:, 0]] == held_out[pairs[:, 1]]]
+    return to_link
 
 
 @dataclass(frozen=True)

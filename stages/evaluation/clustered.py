@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import fft, stats
+from scipy import special
 
 from stages.evaluation.verdict import smallest_p
 
@@ -64,12 +64,12 @@ def sign_flip_test(sums: np.ndarray) -> float:
         return 1.0
     sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
     largest = int(sizes @ counts)
-    length = fft.next_fast_len(2 * largest + 1, real=True)
+    length = 1 << (2 * largest).bit_length()  # above 2 * largest; a power of two is fast
     angles = 2 * np.pi / length * np.arange(length // 2 + 1)
     characteristic = np.ones(len(angles))
     for size, count in zip(sizes, counts, strict=True):
         characteristic *= np.cos(size * angles) ** count
-    chances = fft.irfft(characteristic, length)[observed : largest + 1]
+    chances = np.fft.irfft(characteristic, length)[observed : largest + 1]
     return float(min(1.0, round(2 * max(0.0, chances.sum()), 12)))
 
 
@@ -104,7 +104,7 @@ class Clustering:
 
     def quantile(self, tail: float) -> float:
         """Return the upper quantile of Student's t with these degrees of freedom."""
-        return float(stats.t.isf(tail, self.degrees)) if self.groups > 1 else float("inf")
+        return -float(special.stdtrit(self.degrees, tail)) if self.groups > 1 else float("inf")
 
     def t_interval(
         self, estimate: float, confidence: float, bounds: tuple[float, float]
@@ -137,7 +137,7 @@ class Clustering:
         if smallest_p(self.groups) >= 1 - confidence:
             return self.t_interval(estimate, confidence, bounds)
         widening = np.sqrt(self.groups / (self.groups - 1))
-        tail = stats.norm.sf(widening * self.quantile((1 - confidence) / 2))
+        tail = special.ndtr(-widening * self.quantile((1 - confidence) / 2))
         low, high = np.quantile(resampled, [tail, 1 - tail])
         return float(low), float(high)
 
@@ -157,7 +157,7 @@ class Clustering:
         """
         if smallest_p(self.groups) >= alpha:
             return 0.0
-        normal = stats.norm.isf(alpha / 2) + stats.norm.ppf(power)
+        normal = special.ndtri(1 - alpha / 2) + special.ndtri(power)
         if self.groups <= _MOST_FLIPPED:
             needed = _errors_needed(tuple(sorted(self.sizes.tolist())), alpha, power)
         else:

@@ -10,7 +10,7 @@ import pandas as pd
 from stages.datasets.dataset import Dataset
 from stages.evaluation import classification_metrics
 from stages.evaluation.classification_metrics import Predictions, metric_score
-from stages.evaluation.folds import run_log, strongest_name
+from stages.evaluation.folds import fold_numbers, run_log, strongest_name
 from stages.evaluation.loss_significance import compare_losses
 from stages.evaluation.metric_significance import compare_predictions, metric_interval
 from stages.evaluation.prediction_tables import PredictionTables
@@ -115,20 +115,14 @@ def _fold_metrics(
     predictions: PredictionTables, baseline: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Return by fold the number of samples, the accuracy of model and baseline, and the baseline's name."""
-    table = predictions.predictions
-    correct = pd.DataFrame(
-        {
-            "n": 1,
-            "accuracy": predictions.of_model().predicted == predictions.labels(),
-            "baseline_accuracy": table["baseline"] == table["label"],
-        }
-    ).groupby(table["fold"])
-    counts, means = correct["n"].sum(), correct[["accuracy", "baseline_accuracy"]].mean()
+    folds, labels = fold_numbers(predictions.predictions), predictions.labels()
+    correct = predictions.of_model().predicted == labels
+    simple = predictions.of_strongest().predicted == labels
     return {
         str(fold): {
-            "n": int(counts[fold]),
-            "accuracy": float(means.loc[fold, "accuracy"]),
-            "baseline_accuracy": float(means.loc[fold, "baseline_accuracy"]),
+            "n": int((folds == fold).sum()),
+            "accuracy": float(correct[folds == fold].mean()),
+            "baseline_accuracy": float(simple[folds == fold].mean()),
             "strongest_baseline": summary["strongest"],
         }
         for fold, summary in enumerate(baseline["folds"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stages.evaluation.metric_significance import Groups
 
 _LARGEST = -float(np.log(1e-12))  # loss of a true class that was given no probability, in nats
-_MOST_RESAMPLED = 10_000  # units; of more, percentiles are those of the normal distribution
+_MOST_RESAMPLED = 2_000  # units; of more, percentiles are those of the normal distribution
 _DRAWS_AT_ONCE = 4_000_000  # units in memory
 
 
@@ -25,7 +25,7 @@ def compare_losses(
     """Return by how much the model's mean loss is below the baseline's, and the interval, in nats.
 
     The interval is that of the paired cluster bootstrap (`Clustering.bootstrap_interval`); without
-    groups each sample is one. Of more than 10,000 groups it is the one by the standard error.
+    groups each sample is one. Of more than 2,000 groups it is the one by the standard error.
 
     Args:
         baseline_loss: of each sample, (n,).

@@ -21,6 +21,7 @@ from stages.evaluation.clustered import (
 from stages.evaluation.resampling import Units
 from stages.evaluation.significance import (
     bootstrap_interval,
+    equivalence_test,
     mcnemar_test,
     proportion_interval,
     smallest_detectable_gain,
@@ -166,6 +167,7 @@ def _evidence_of_samples(
         p=p,
         smallest_p=0.0,
         detectable=_detectable(labels, len(labels), params),
+        equivalence_p=_equivalence_p(fixed, broken, len(labels), params),
         of_groups={},
     )
 
@@ -192,6 +194,7 @@ def _evidence_of_groups(
     gain, scores = float(np.diff(units.scores())[0]), units.bootstrap(params)
     test, p = equality_test(labels, baseline, predicted, classes, params, codes)
     effective = spread.detecting_count(count, 1 - params.confidence, POWER)
+    size = count / spread.effective_count(count)  # samples that say as much as an independent one
     fixed, broken = _changes(labels, baseline, predicted)
     return Evidence(
         interval=spread.bootstrap_interval(gain, scores[1] - scores[0], params.confidence, _GAINS),
@@ -201,8 +204,16 @@ def _evidence_of_groups(
         p=p,
         smallest_p=smallest_p(spread.groups),
         detectable=_detectable(labels, effective, params),
+        equivalence_p=_equivalence_p(fixed / size, broken / size, count / size, params),
         of_groups=_group_figures(spread, gain, count, params),
     )
+
+
+def _equivalence_p(
+    fixed: float, broken: float, count: float, params: "EvaluateClassifier"
+) -> float:
+    margin = params.equivalence_margin
+    return 1.0 if margin is None else equivalence_test(fixed, broken, count, margin)
 
 
 def _group_figures(

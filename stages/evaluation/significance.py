@@ -1,11 +1,13 @@
 """Tests, intervals and power for two methods on the same independent test samples."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from stages.core.progress import progress
+from stages.evaluation.clustered import wilson_interval
 from stages.evaluation.verdict import POWER
 
 _DRAWS_AT_ONCE = 4_000_000  # counts of distinct values in memory
@@ -13,8 +15,7 @@ _DRAWS_AT_ONCE = 4_000_000  # counts of distinct values in memory
 
 def proportion_interval(correct: int, count: int, confidence: float) -> tuple[float, float]:
     """Return the score interval (Wilson, 1927) of the share `correct` / `count`."""
-    low, high = stats.binomtest(correct, count).proportion_ci(confidence, method="wilson")
-    return float(low), float(high)
+    return wilson_interval(correct / count, count, -float(special.ndtri((1 - confidence) / 2)))
 
 
 def mcnemar_test(fixed: int, broken: int) -> float:
@@ -27,8 +28,30 @@ def mcnemar_test(fixed: int, broken: int) -> float:
         fixed: number of samples that only the new method gets right.
         broken: number of samples that only the old method gets right.
     """
-    differing = fixed + broken
-    return float(stats.binomtest(fixed, differing, 0.5).pvalue) if differing else 1.0
+    return float(min(1.0, 2 * special.bdtr(min(fixed, broken), fixed + broken, 0.5)))
+
+
+def equivalence_test(fixed: float, broken: float, count: float, margin: float) -> float:
+    """Return the p value of equivalence: the larger one of two one-sided tests.
+
+    Null hypothesis: the accuracies differ by `margin` or more. It is the score test for paired
+    proportions (Tango, 1998), which holds its level where few predictions differ or none: a bootstrap
+    sees hardly any variance there.
+
+    Args:
+        fixed: number of samples that only the new method gets right, which may be fractional.
+        broken: number of samples that only the old method gets right.
+        count: number of samples.
+        margin: above 0 and below 1.
+    """
+    scores = []
+    for gain, new, old in ((margin, fixed, broken), (margin, broken, fixed)):
+        # With this true gain, the most likely chance that a sample is broken solves a q^2 + b q + c = 0.
+        a, b, c = 2 * count, (2 * count - new + old) * gain - new - old, -old * gain * (1 - gain)
+        chance = (np.sqrt(b**2 - 4 * a * c) - b) / (2 * a)
+        error = np.sqrt(count * (2 * chance + gain * (1 - gain)))
+        scores.append((new - old - count * gain) / error)
+    return float(special.ndtr(max(scores)))
 
 
 def bootstrap_interval(
@@ -76,11 +99,20 @@ def power_of_mcnemar(gain: float, regressions: float, count: int, alpha: float) 
     """
     fixes = gain + regressions
     differing = min(1.0, fixes + regressions)
-    low, high = stats.binom.ppf([1e-10, 1 - 1e-10], count, differing)
-    numbers = np.arange(int(low), int(high) + 1)
-    needed = stats.binom.isf(alpha / 2, numbers, 0.5) + 1
-    detected = stats.binom.sf(needed - 1, numbers, fixes / differing)
-    return float((stats.binom.pmf(numbers, count, differing) * detected).sum())
+    low, high = _binomial_quantile(np.array([1e-10, 1 - 1e-10]), count, differing)
+    numbers = np.arange(max(1, int(low)), int(high) + 1)
+    at_most = _binomial_quantile(1 - alpha / 2, numbers, 0.5)  # fixes that are no evidence
+    detected = special.bdtrc(at_most, numbers, fixes / differing)
+    chances = special.bdtr(numbers, count, differing) - special.bdtr(numbers - 1, count, differing)
+    return float((chances * detected).sum())
+
+
+def _binomial_quantile(share: Any, count: Any, chance: float) -> np.ndarray:
+    """Return the smallest number of successes of `count` trials that are not exceeded so often."""
+    number = np.ceil(special.bdtrik(share, count, chance))
+    smaller = np.maximum(number - 1, 0)
+    quantile: np.ndarray = np.where(special.bdtr(smaller, count, chance) >= share, smaller, number)
+    return quantile
 
 
 @lru_cache(maxsize=10_000)
@@ -120,7 +152,7 @@ def smallest_detectable_mean_gain(regressions: float, counts: np.ndarray, alpha:
         counts: test samples of each class that occurs.
         alpha: level of the two-sided test.
     """
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(POWER)
+    z = special.ndtri(1 - alpha / 2) + special.ndtri(POWER)
     # g^2 = a (g + 2r - g^2), with a = z^2 sum(1 / count) / classes^2
     a = float(z**2 * (1 / counts).sum() / len(counts) ** 2)
     gain = (a + np.sqrt(a**2 + 8 * a * (1 + a) * regressions)) / (2 * (1 + a))

@@ -56,6 +56,7 @@ class Evidence:
         p: its two-sided p value.
         smallest_p: the smallest that it could reach on so many groups; 0 for independent samples.
         detectable: the smallest gain that it detects with 80% power.
+        equivalence_p: p value that the accuracies differ by `equivalence_margin` or more; 1 without one.
         of_groups: the further figures of samples in groups.
     """
 
@@ -66,6 +67,7 @@ class Evidence:
     p: float
     smallest_p: float
     detectable: float
+    equivalence_p: float
     of_groups: dict[str, Any]
 
 
@@ -99,10 +101,10 @@ def judge(evidence: Evidence, gains: "np.ndarray", params: "EvaluateClassifier")
 def decide(evidence: Evidence, gains: "np.ndarray", params: "EvaluateClassifier") -> str:
     """Return the verdict: the first of these that applies.
 
-    - equivalent: `equivalence_margin` is set, and the interval of the gain lies within plus or minus the
-      margin. That is two one-sided tests (Schuirmann, 1987), each at level (1 - confidence) / 2. Whoever
-      sets a margin asks for this verdict, so it comes before better and worse: a gain may be real and
-      yet too small to matter;
+    - equivalent: `equivalence_margin` is set, the interval of the gain lies within plus or minus the
+      margin, and so do the accuracies by the score test (`significance.equivalence_test`): two one-sided
+      tests (Schuirmann, 1987), each at level (1 - confidence) / 2. Whoever sets a margin asks for this
+      verdict, so it comes before better and worse: a gain may be real and yet too small to matter;
     - too few groups: the samples come in groups, so few that the test could not reject whatever they show;
     - better: the test rejects at level 1 - confidence, the interval of the gain lies above 0, and the
       model of every seed gains;
@@ -116,7 +118,8 @@ def decide(evidence: Evidence, gains: "np.ndarray", params: "EvaluateClassifier"
         params: confidence, worthwhile_gain, equivalence_margin.
     """
     (low, high), alpha, margin = evidence.interval, 1 - params.confidence, params.equivalence_margin
-    if margin is not None and -margin < low and high < margin:
+    within = margin is not None and -margin < low and high < margin
+    if within and evidence.equivalence_p < alpha / 2:
         return "equivalent"
     if evidence.smallest_p >= alpha:
         return "too few groups"

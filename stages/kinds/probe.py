@@ -151,7 +151,7 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     threads = min(runtime.threads, os.cpu_count() or 1) if busy else None
     setup_seconds = []
     with scratch_folder() as root:
-        scratch = _ScratchTask(task.name, task.kind, params, runtime, root)
+        scratch = _ScratchTask(task.name, task.kind, params, runtime, root=root)
         for batches in (1, 1, _BATCHES):  # the first one loads libraries and weights
             write_samples(scratch.folder("prepare"), batches * size, _VALIDATION_SAMPLES)
             start = Moment.read(fabric.device)

@@ -90,6 +90,25 @@ def reliability(curves: Mapping[str, pd.DataFrame]) -> bytes:
     return _svg(specification, {"bins": bins})
 
 
+def gains(scores: pd.DataFrame, changes: pd.DataFrame, metric: str) -> bytes:
+    """Return the scores of two methods and the gain of the second, with their intervals.
+
+    Args:
+        scores: name (of the row), method (one of two), score, low, high, as shares.
+        changes: name (of the row), gain, low, high, in points; margin, within plus or minus which the
+            methods are equivalent, 0 for none.
+        metric: what the scores are, in prose.
+    """
+    specification = _read("gains.json")
+    for panel, table in zip(specification["vconcat"], (scores, changes), strict=True):
+        panel["encoding"]["y"]["sort"] = list(table["name"])
+    panel = specification["vconcat"][0]
+    panel["encoding"]["color"]["scale"]["domain"] = list(scores["method"].drop_duplicates())
+    panel["layer"][0]["encoding"]["x"]["title"] = metric
+    bands = changes.assign(negative_margin=-changes["margin"])
+    return _svg(specification, {"scores": scores, "gains": bands})
+
+
 def _ticks(epochs: pd.Series) -> list[int]:
     """Return about ten whole numbers, at most, from the first epoch to the last."""
     first, last = int(epochs.min()), int(epochs.max())

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from stages.core.files import SMALLEST_FIGURE
 from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.verdict import (
@@ -18,6 +16,8 @@ from stages.evaluation.verdict import (
 from stages.report.document import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stages.core.schema import EvaluateClassifier
     from stages.report.stage_outputs import ClassificationOutputs
 
@@ -80,7 +80,7 @@ def make_table(
     return Table(caption, list(columns.values()), cells, numeric)
 
 
-def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def table_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
     """Return the rows of a table as dicts, by column name."""
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
@@ -123,21 +123,31 @@ def _limit(outputs: "ClassificationOutputs") -> str:
 
 def verdict_reason(outputs: "ClassificationOutputs") -> str:
     """Return the verdict, and what it means where its name does not say so."""
-    gain, params = outputs.gain, outputs.task.params.evaluate
-    alpha = 1 - params.confidence
+    gain = outputs.gain
     text = f"{gain['verdict']}, by {METRICS[gain['metric']]}"
-    if gain["verdict"] == "equivalent":
+    return ": ".join(filter(None, [text, verdict_meaning(gain, outputs.task.params.evaluate)]))
+
+
+def verdict_meaning(gain: Mapping[str, Any], params: "EvaluateClassifier") -> str:
+    """Return what a verdict means where its name does not say so, "" otherwise.
+
+    Args:
+        gain: verdict, and groups where the samples come in groups.
+        params: confidence, equivalence_margin.
+    """
+    alpha, margin = 1 - params.confidence, params.equivalence_margin
+    if gain["verdict"] == "equivalent" and margin is not None:
         return (
-            f"{text}: the interval lies within plus or minus {100 * params.equivalence_margin:.1f} points "
+            f"the interval lies within plus or minus {100 * margin:.1f} points "
             f"(two one-sided tests, each at level {alpha / 2:.2g})"
         )
     if gain["verdict"] == "too few groups":
         count = gain["groups"]
         return (
-            f"{text}: {count} {'group' if count == 1 else 'groups'}: no test over groups can reach p "
+            f"{count} {'group' if count == 1 else 'groups'}: no test over groups can reach p "
             f"below {alpha:.2g}; at least {groups_needed(alpha)} are needed"
         )
-    return text
+    return ""
 
 
 def summary_line(outputs: "ClassificationOutputs") -> str:
@@ -233,8 +243,10 @@ def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
     ]
 
 
-def metric_table(outputs: "ClassificationOutputs") -> pd.DataFrame:
+def metric_table(outputs: "ClassificationOutputs") -> "pd.DataFrame":
     """Return `method_rows` as a table."""
+    import pandas as pd
+
     return pd.DataFrame(method_rows(outputs))
 
 

@@ -67,9 +67,16 @@ COMMANDS = {
         ),
     ),
     "compare": Command(
-        "compare",
-        "compare the current metrics with the baseline or a revision",
-        ("evidence compare", "evidence compare HEAD~1"),
+        "compare.command",
+        "compare two tables of predictions or two revisions, or the metrics with the baseline",
+        (
+            "evidence compare old.csv new.csv",
+            "evidence compare old.csv new.csv --id sample --label y_true --prediction y_pred --margin 0.01",
+            "evidence compare old.jsonl new.jsonl --id doc_id --correct acc",
+            "evidence compare predictions.csv --prediction baseline --prediction seed_0",
+            "evidence compare HEAD~1 HEAD --json changes.json",
+            "evidence compare",
+        ),
     ),
     "verify": Command(
         "verify.command",

@@ -14,6 +14,7 @@ from stages.core.schema import EvaluateClassifier
 from stages.evaluation.metric_significance import compare_predictions
 from stages.evaluation.significance import (
     bootstrap_interval,
+    equivalence_test,
     mcnemar_test,
     power_of_mcnemar,
     proportion_interval,
@@ -319,3 +320,36 @@ def test_a_single_seed_has_no_spread() -> None:
     figures = compare_to_baseline(baseline, model[None], params()).figures
     assert figures["seed_gain_sd"] == 0.0
     assert figures["seed_gain_min"] == figures["seed_gain_max"] == pytest.approx(0.2)
+
+
+def test_so_many_samples_without_a_difference_are_needed_for_equivalence() -> None:
+    """Where nothing differs the score interval ends at z^2 / (n + z^2): Tango, 1998."""
+    square = scipy.stats.norm.ppf(0.975) ** 2
+    for margin, count in ((0.01, 381), (0.02, 189), (0.05, 73)):
+        assert count == int(np.ceil(square * (1 - margin) / margin))
+        assert (
+            equivalence_test(0, 0, count, margin)
+            < 0.025
+            < equivalence_test(0, 0, count - 1, margin)
+        )
+    nothing, model = outcomes(20, 20, 0, 0)
+    labels = np.zeros(20, dtype=int)
+    small = params().model_copy(update={"equivalence_margin": 0.05})
+    result = compare_predictions(labels, 1 - nothing, 1 - model[None], 2, small)
+    assert result.figures["gain_low"] == result.figures["gain_high"] == 0.0
+    assert result.verdict != "equivalent"
+
+
+@pytest.mark.parametrize(("count", "margin"), [(30, 0.1), (60, 0.05), (120, 0.05)])
+@pytest.mark.parametrize("fixes", [0.0, 0.02, 0.1])
+def test_equivalence_holds_its_level_at_the_margin(count: int, margin: float, fixes: float) -> None:
+    """The level by enumeration, where the true difference is the margin."""
+    wrong = 0.0
+    trials = scipy.stats.multinomial(count, [fixes, fixes + margin, 1 - 2 * fixes - margin])
+    for fixed in range(count + 1):
+        for broken in range(count + 1 - fixed):
+            if equivalence_test(fixed, broken, count, margin) < 0.025:
+                wrong += trials.pmf([fixed, broken, count - fixed - broken])
+    assert wrong < 0.035  # the test is asymptotic
+    opposite = equivalence_test(3, 1, count, margin)
+    assert opposite == equivalence_test(1, 3, count, margin)

@@ -83,10 +83,10 @@ def test_every_wrong_sample_is_a_failure_case_with_neighbours_from_its_fold(chai
     cases = pd.read_csv(chain / f"evidence/{TASK}/data/failure_cases.csv").set_index("row")
     wrong = predictions.index[predictions["seed_0"] != predictions["label"]]
     assert set(wrong) == set(cases.index[cases["kind"] == "wrong"])
-    for row, case in cases.iterrows():
-        split = samples[f"split_{predictions.loc[row, 'fold']}"]
-        neighbours = [int(number) for number in case["neighbour_rows"].split()]
-        assert (split[neighbours] == "train").all()
+    folds = predictions["fold"][cases.index]
+    for fold, neighbour_rows in zip(folds, cases["neighbour_rows"], strict=True):
+        neighbours = [int(number) for number in neighbour_rows.split()]
+        assert (samples[f"split_{fold}"][neighbours] == "train").all()
 
 
 def test_the_page_names_the_folds(chain: Path) -> None:

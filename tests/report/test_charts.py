@@ -56,3 +56,30 @@ def test_shares_and_reliability_have_a_legend_of_their_curves() -> None:
     assert {"a", "b"} <= set(texts(charts.shares(curves, 2)))
     curve = pd.DataFrame({"confidence": [0.5], "accuracy": [0.4], "count": [3]})
     assert {"model", "base"} <= set(texts(charts.reliability({"model": curve, "base": curve})))
+
+
+def test_gains_have_a_row_for_each_comparison_in_their_order() -> None:
+    scores = pd.DataFrame(
+        {
+            "name": ["b: old", "b: <new>", "a: old", "a: <new>"],
+            "method": ["old", "<new>"] * 2,
+            "score": [0.5, 0.75, 0.5, 0.5],
+            "low": 0.25,
+            "high": 0.875,
+        }
+    )
+    changes = pd.DataFrame(
+        {
+            "name": ["b: better", "a: equivalent"],
+            "gain": [25.0, 0.0],
+            "low": -2.0,
+            "high": [30.0, 2.0],
+            "margin": [0.0, 3.0],
+        }
+    )
+    svg = charts.gains(scores, changes, "macro F1")
+    assert svg == charts.gains(scores, changes, "macro F1")
+    rows = [*scores["name"], *changes["name"]]
+    assert [text for text in texts(svg) if text in rows] == rows
+    assert {"old", "<new>", "macro F1", "gain in points"} <= set(texts(svg))
+    assert svg.decode().count("negative_margin: ") == 1

@@ -40,6 +40,11 @@ class Row:
     cells: list[str]
     fault: Fault | None = None
 
+    @property
+    def location(self) -> str:
+        """Return where the row is, for messages: "row 7 (line 9)"."""
+        return f"row {self.number}" + (f" (line {self.line})" if self.line else "")
+
 
 def open_bytes(path: Path) -> BufferedReader:
     """Open a file for reading its bytes.
@@ -53,10 +58,14 @@ def open_bytes(path: Path) -> BufferedReader:
         raise UserError(f"{path}: {error.strerror}; check the path and its permissions") from None
 
 
-def detect_separator(path: Path, key: str) -> str:
+def detect_separator(path: Path, param: str) -> str:
     """Return the separator that gives the header two columns or more, and the first rows as many.
 
     Where none does it is the comma; a .tsv file has tabs if these fit as well as another one.
+
+    Args:
+        path: of the file.
+        param: with which the user says the separator, for messages: "tasks.reviews.prepare.separator".
 
     Raises:
         UserError: two fit equally, or the file cannot be read.
@@ -80,7 +89,7 @@ def detect_separator(path: Path, key: str) -> str:
         names = [name for name, separator in SEPARATORS.items() if separator in best]
         raise UserError(
             f"{path}: cells could be separated by {' or '.join(names)}: the header and the first rows "
-            f"have as many of either; say which in {key}.separator"
+            f"have as many of either; say which in {param}"
         )
     return best[0] if best else ","
 
@@ -124,7 +133,7 @@ def csv_rows(lines: Iterator[str], separator: str, quoted: bool) -> Iterator[Row
         except csv.Error as error:
             yield Row(number, line, [], _csv_fault(str(error), reader.line_num - line + 1))
             continue
-        yield Row(number, line, cells, _text_fault(cells))
+        yield Row(number, line, cells, text_fault(cells))
 
 
 def _csv_fault(problem: str, lines: int) -> Fault:
@@ -141,8 +150,10 @@ def _csv_fault(problem: str, lines: int) -> Fault:
     return Fault(QUOTE, "text after a closing double quote")
 
 
-def _text_fault(cells: list[str]) -> Fault | None:
+def text_fault(cells: list[str]) -> Fault | None:
     """Return the fault of a row with bytes that are no text, None for none."""
+    if not _NOT_TEXT.search("".join(cells)):
+        return None
     for cell in cells:
         match = _NOT_TEXT.search(cell)
         if match:

@@ -125,7 +125,7 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
             fit.
     """
     if not path.is_dir():
-        return [_table(path, "", key, separator)]
+        return [open_table(path, f"{key}.separator", separator)]
     files: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
         split = official_split(file.name.lower().partition(".")[0])
@@ -143,8 +143,26 @@ def find_tables(path: Path, key: str, separator: str | None = None) -> list[Tabl
             f"train.* and perhaps validation.* and test.* ({', '.join(SUFFIXES)})"
         )
     return [
-        _table(files[split][0], split, key, separator) for split in SPLIT_NAMES if split in files
+        open_table(files[split][0], f"{key}.separator", separator, split)
+        for split in SPLIT_NAMES
+        if split in files
     ]
+
+
+def open_table(path: Path, param: str, separator: str | None = None, split: str = "") -> Table:
+    """Return the table in one file.
+
+    Args:
+        path: of the file.
+        param: with which the user says the separator, for messages.
+        separator: a key of `SEPARATORS`; None: detected.
+        split: the official split that the file holds, "" for none.
+
+    Raises:
+        UserError: the file cannot be read, or no separator or several fit.
+    """
+    mark = _separator(path, param, separator)
+    return Table(path, split, mark, quoted=mark != "\t" or not has_plain_quotes(path))
 
 
 def official_split(name: str) -> str:
@@ -169,12 +187,7 @@ def digest(tables: Sequence[Table]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _table(path: Path, split: str, key: str, separator: str | None) -> Table:
-    mark = _separator(path, key, separator)
-    return Table(path, split, mark, quoted=mark != "\t" or not has_plain_quotes(path))
-
-
-def _separator(path: Path, key: str, name: str | None) -> str | None:
+def _separator(path: Path, param: str, name: str | None) -> str | None:
     """Return the character that separates the cells of a file; None for a Parquet file."""
     with open_bytes(path) as file:
         start = file.read(len(_PARQUET))
@@ -184,7 +197,7 @@ def _separator(path: Path, key: str, name: str | None) -> str | None:
         raise UserError(
             f"{path}: a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV"
         )
-    return SEPARATORS[name] if name else detect_separator(path, key)
+    return SEPARATORS[name] if name else detect_separator(path, param)
 
 
 # Parquet

@@ -167,8 +167,7 @@ def read_samples(
 
 
 def _location(row: "Row", table: Table) -> str:
-    file_name = f"{table.path.name} " if table.split else ""
-    return f"{file_name}row {row.number}" + (f" (line {row.line})" if row.line else "")
+    return f"{table.path.name} {row.location}" if table.split else row.location
 
 
 def _column_indices(table: Table, columns: "Columns", key: str) -> dict[str, int]:

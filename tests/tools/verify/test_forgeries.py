@@ -20,6 +20,8 @@ from stages.core.processes import clone_revision
 from stages.core.task import Task
 from stages.datasets.dataset import Dataset, read_dataset
 from stages.evaluation import comparison
+from stages.evaluation.classifier import ClassifierEvaluation
+from stages.evaluation.prediction_tables import tabulate_predictions
 from stages.kinds.params import load_params, load_tasks
 from stages.report.recompute import Recomputation
 from stages.tools.tolerance import FILE, Tolerance, flatten
@@ -387,7 +389,7 @@ def forge_predictions(folder: Path) -> None:
             artifact.name: artifact for artifact in task.module("artifacts").artifacts(task)
         }
         validation = artifacts["validation_predictions"]
-        tables = comparison.tabulate_predictions(
+        tables = tabulate_predictions(
             dataset,
             {int(name[5:]): array for name, array in probabilities.items()},
             read_arrays(baseline / "test.safetensors"),
@@ -397,7 +399,7 @@ def forge_predictions(folder: Path) -> None:
         log = artifacts["log"].load(artifacts["log"].path(task))
         metrics = comparison.compute_metrics(task, dataset, tables, summary, log)
         features = read_arrays(evaluation / "features.safetensors")
-        forged = comparison.ClassifierEvaluation(tables, probabilities, features, metrics)
+        forged = ClassifierEvaluation(tables, probabilities, features, metrics)
         write_all(evaluation, forged.files())
 
 
@@ -423,7 +425,7 @@ def forged(prepared: Path) -> Path:
     anything; the weights of `image`; the baseline of `sentiment`.
     """
     forge_predictions(prepared)
-    folder = prepared / "data/train/image"
+    folder = prepared / "data/train/image/fold-0"
     shutil.copy(folder / "weights-1.safetensors", folder / "weights-0.safetensors")
     folder = prepared / "data/baseline/sentiment"
     predictions = read_arrays(folder / "test.safetensors")

@@ -1,48 +1,41 @@
-"""Compare the current metrics of every task with the measured baseline, or with a git revision.
+"""The current metrics of every task beside the measured baseline's, or those of a git revision.
 
 The verdict in the table is that of each result against its own baseline, on the same test samples.
 `dvc metrics diff REV` prints every figure of the same two files, the bounds of intervals too.
 """
 
-import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
+from stages.tools.compare.output import align
+from stages.tools.compare.revision import find_revision, require_revision
 
 if TYPE_CHECKING:
     from stages.core.task import Task
 
 BASELINE = "baseline"
 IMPROVEMENT = "improvement"
-_MISSING = "-"
-_LEFT_COLUMNS = 2  # task and metric; numbers are aligned right
+MISSING = "-"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument(
-        "revision",
-        nargs="?",
-        default=BASELINE,
-        metavar="REV",
-        help="a git revision (default: baseline, the measured baseline of the current run)",
-    )
+def print_changes(revision: str) -> None:
+    """Print the metrics of a revision, the current ones and the change.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    Raises:
+        UserError: there is no such revision, or one has no metrics.
+    """
     from stages.compare import METRICS
     from stages.core.files import read_json
     from stages.kinds.params import load_tasks
 
     current = read_json(METRICS)
-    if arguments.revision == BASELINE:
+    if revision == BASELINE:
         refresh_baseline(load_tasks())
-    before = read_metrics(arguments.revision, METRICS)
-    print("\n".join(table_lines(arguments.revision, before, current)))
+    before = read_metrics(revision, METRICS)
+    print("\n".join(table_lines((revision, "current"), before, current)))
 
 
 def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
@@ -60,7 +53,8 @@ def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
     record = FOLDER / "revision.txt"
     if not record.exists():
         raise UserError(f"{record} is missing; make it with `dvc repro`")
-    if resolve(NAME) == record.read_text(encoding="utf-8").strip():
+    tag = find_revision(NAME)
+    if tag and tag.commit == record.read_text(encoding="utf-8").strip():
         return
     baseline = {
         name: read_json(task.folder("evaluate") / "metrics.json")["baseline"]
@@ -69,71 +63,49 @@ def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
     create_baseline_revision(NAME, baseline_files(tasks.values(), baseline))
 
 
-def resolve(revision: str) -> str:
-    """Return the commit that `revision` names, "" for none."""
-    from stages.core.processes import git
-
-    try:
-        return git(
-            Path.cwd(),
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{revision}^{{commit}}",
-        )
-    except UserError:
-        return ""
-
-
-def read_metrics(revision: str, path: Path) -> Any:
+def read_metrics(name: str, path: Path) -> dict[str, Any]:
     """Return the metrics of a revision, by task.
 
     Raises:
         UserError: there is no such revision, or it has no metrics.
     """
-    from stages.core.processes import git
-
-    commit = resolve(revision)
-    if not commit:
+    metrics: dict[str, Any] | None = None
+    revision = require_revision(name)
+    with suppress(UserError):
+        metrics = revision.read_json(path.as_posix())
+    if not metrics:
         raise UserError(
-            f"given revision {revision!r}; git knows none by that name (see git log --all)"
-        )
-    try:
-        metrics = json.loads(git(Path.cwd(), "show", f"{commit}:{path.as_posix()}"))
-    except (UserError, ValueError):
-        metrics = None
-    if not isinstance(metrics, dict):
-        raise UserError(
-            f"revision {revision} has no readable {path}; give one in which it is committed"
+            f"revision {name} has no readable {path}; give one in which it is committed"
         )
     return metrics
 
 
-def table_lines(revision: str, before: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+def table_lines(
+    headings: tuple[str, str], before: Mapping[str, Any], current: Mapping[str, Any]
+) -> list[str]:
     """Return the lines of the table: a row for each metric of each task, and one for its verdict.
 
     Args:
-        revision: the heading of the metrics `before`.
+        headings: of the metrics `before`, and of the current ones.
         before: metrics by task.
         current: metrics by task.
     """
-    rows = [("task", "metric", revision, "current", "change")]
+    rows = [("task", "metric", *headings, "change")]
     for task in dict.fromkeys([*current, *before]):
-        rows += [(task, *row) for row in _task_rows(before.get(task, {}), current.get(task, {}))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_align(row, widths).rstrip() for row in rows]
+        rows += [(task, *row) for row in metric_rows(before.get(task), current.get(task))]
+    return align(rows, 2)
 
 
-def _align(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        text.ljust(width) if index < _LEFT_COLUMNS else text.rjust(width)
-        for index, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells)
+def metric_rows(
+    before: Any, current: Any, *, intervals: bool = False
+) -> list[tuple[str, str, str, str]]:
+    """Return a row for each metric of a task (name, before, current, change), and one for its verdict.
 
-
-def _task_rows(before: Any, current: Any) -> list[tuple[str, str, str, str]]:
+    Args:
+        before: metrics, which may be nested.
+        current: metrics, which may be nested.
+        intervals: whether to show them beside the values.
+    """
     values = [_numbers(metrics) for metrics in (before, current)]
     rows = []
     names = dict.fromkeys([*values[1], *values[0]])
@@ -141,8 +113,9 @@ def _task_rows(before: Any, current: Any) -> list[tuple[str, str, str, str]]:
         if any(name == f"{metric}_{bound}" for metric in names for bound in ("low", "high")):
             continue
         old, new = (metrics.get(name) for metrics in values)
-        change = _MISSING if old is None or new is None else _format_change(new - old)
-        rows.append((name, _format_value(old), _format_value(new), change))
+        change = MISSING if old is None or new is None else _format_change(new - old)
+        cells = [_format_value(metrics, name, interval=intervals) for metrics in values]
+        rows.append((name, cells[0], cells[1], change))
     return [*rows, ("verdict", _verdict(before), _verdict(current), "")]
 
 
@@ -160,13 +133,16 @@ def _numbers(metrics: Any, key: str = "") -> dict[str, float]:
 
 def _verdict(metrics: Any) -> str:
     improvement = metrics.get(IMPROVEMENT) if isinstance(metrics, dict) else None
-    return str(improvement.get("verdict", _MISSING)) if isinstance(improvement, dict) else _MISSING
+    return str(improvement.get("verdict", MISSING)) if isinstance(improvement, dict) else MISSING
 
 
-def _format_value(value: float | None) -> str:
-    if value is None:
-        return _MISSING
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def _format_value(metrics: Mapping[str, float], name: str, *, interval: bool) -> str:
+    numbers = [metrics.get(key) for key in (name, f"{name}_low", f"{name}_high")]
+    value, low, high = (
+        MISSING if number is None else f"{number:.4f}" if isinstance(number, float) else str(number)
+        for number in numbers
+    )
+    return f"{value} ({low} to {high})" if interval and None not in numbers else value
 
 
 def _format_change(change: float) -> str:
