@@ -18,8 +18,7 @@ from stages.evaluation.data_warnings import (
     unrecognised_classes,
     warning_rows,
 )
-from stages.evaluation.loss_significance import compare_losses
-from stages.evaluation.metric_significance import compare_predictions, metric_interval
+from stages.evaluation.scoring import improvement_figures, method_scores
 from stages.training.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
@@ -160,21 +159,16 @@ def compute_metrics(
     model, simple = predictions.of_model(), predictions.of_baseline(strongest)
     predicted = np.stack(list(seeds.values()))
     groups = predictions.predictions["group"].to_numpy()
-    improvement = compare_predictions(
-        labels, simple.predicted, predicted, len(names), params, groups
-    )
     baselines = {
-        name: _scores(predictions.of_baseline(name), labels, len(names), params, groups)
+        name: method_scores(predictions.of_baseline(name), labels, len(names), params, groups)
         for name in baseline["methods"]
     }
     metrics = {
         "current": {
-            **_scores(model, labels, len(names), params, groups),
-            "improvement": {
-                "verdict": improvement.verdict,
-                **improvement.figures,
-                **compare_losses(simple.loss, model.loss, params, groups),
-            },
+            **method_scores(model, labels, len(names), params, groups),
+            "improvement": improvement_figures(
+                labels, simple, model, predicted, len(names), params, groups
+            ),
         },
         "baseline": baselines[strongest],
         "baselines": baselines,
@@ -295,23 +289,6 @@ def tabulate_predictions(
         test[["id", "label"]].assign(**columns),
         validation,
     )
-
-
-def _scores(
-    predictions: Predictions,
-    labels: np.ndarray,
-    classes: int,
-    params: "EvaluateClassifier",
-    groups: np.ndarray,
-) -> dict[str, Any]:
-    scores = classification_metrics.compute_scores(predictions, labels, classes, params.bins)
-    scores["calibration_error_chance"] = classification_metrics.calibration_error_by_chance(
-        predictions.confidence, params.bins, params.confidence, params.seed
-    )
-    for metric in {"accuracy": None, params.metric: None}:
-        low, high = metric_interval(metric, labels, predictions.predicted, classes, params, groups)
-        scores |= {f"{metric}_low": low, f"{metric}_high": high}
-    return scores
 
 
 def _class_tables(

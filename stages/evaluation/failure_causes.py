@@ -229,13 +229,7 @@ def next_step(
     seeds = len(params.seeds)
     definitions = cause_definitions(seeds)
     cause = max(definitions, key=lambda name: causes.get(name, 0))
-    longer: Change = (
-        "epochs",
-        params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly"
-        if seeds > 1
-        else "longer training fits more of the training data",
-    )
+    longer = _longer_training(params.epochs, seeds)
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
         (
@@ -247,8 +241,8 @@ def next_step(
         (None, changes.get(cause, longer)),
     )
     if diagnosis:
-        which = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
-        reason = f"Diagnosed{which}, {diagnosis.name}: {diagnosis.observed}"
+        extent = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
+        reason = f"Diagnosed{extent}, {diagnosis.name}: {diagnosis.observed}"
     else:
         change = longer if _is_set(change, params) else change
         reason = f'{cases} of {total} failure cases have the likely cause "{cause}": {definitions[cause]}'
@@ -265,6 +259,15 @@ def next_step(
         "why": f"{reason}. {effect[:1].upper()}{effect[1:]}.",
         "command": f"dvc exp run -S '{key}={value_text}'",
     }
+
+
+def _longer_training(epochs: int, seeds: int) -> Change:
+    effect = (
+        "lets the models of more seeds agree on samples that only some predict correctly"
+        if seeds > 1
+        else "fits more of the training data"
+    )
+    return "epochs", epochs + (epochs + 1) // 2, f"longer training {effect}"
 
 
 def _is_set(change: Change, params: Any) -> bool:

@@ -163,8 +163,8 @@ def _seed_table(outputs: "ClassificationOutputs") -> Table:
         "validation_accuracy": "validation accuracy",
         **{name: f"test {METRICS[name]}" for name in metrics},
     }
-    each = " of each seed" if len(rows) > 1 else ""
-    caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
+    seeds = " of each seed" if len(rows) > 1 else ""
+    caption = f"Selected epoch{seeds}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
 
 
