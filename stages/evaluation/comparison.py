@@ -11,9 +11,8 @@ from stages.datasets.dataset import Dataset
 from stages.evaluation import classification_metrics
 from stages.evaluation.classification_metrics import Predictions, metric_score
 from stages.evaluation.folds import fold_numbers, run_log, strongest_name
-from stages.evaluation.loss_significance import compare_losses
-from stages.evaluation.metric_significance import compare_predictions, metric_interval
 from stages.evaluation.prediction_tables import PredictionTables
+from stages.evaluation.scoring import improvement_figures, method_scores
 
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
@@ -66,23 +65,18 @@ def compute_metrics(
     model, simple = predictions.of_model(), predictions.of_strongest()
     predicted = np.stack(list(seeds.values()))
     groups = predictions.predictions["group"].to_numpy()
-    improvement = compare_predictions(
-        labels, simple.predicted, predicted, len(names), params, groups
-    )
     baselines = {
-        name: _scores(predictions.of_baseline(name), labels, len(names), params, groups)
+        name: method_scores(predictions.of_baseline(name), labels, len(names), params, groups)
         for name in baseline["methods"]
     }
     metrics = {
         "current": {
-            **_scores(model, labels, len(names), params, groups),
-            "improvement": {
-                "verdict": improvement.verdict,
-                **improvement.figures,
-                **compare_losses(simple.loss, model.loss, params, groups),
-            },
+            **method_scores(model, labels, len(names), params, groups),
+            "improvement": improvement_figures(
+                labels, simple, model, predicted, len(names), params, groups
+            ),
         },
-        "baseline": _scores(simple, labels, len(names), params, groups),
+        "baseline": method_scores(simple, labels, len(names), params, groups),
         "baselines": baselines,
         "seeds": {
             str(seed): {
@@ -127,23 +121,6 @@ def _fold_metrics(
         }
         for fold, summary in enumerate(baseline["folds"])
     }
-
-
-def _scores(
-    predictions: Predictions,
-    labels: np.ndarray,
-    classes: int,
-    params: "EvaluateClassifier",
-    groups: np.ndarray,
-) -> dict[str, Any]:
-    scores = classification_metrics.compute_scores(predictions, labels, classes, params.bins)
-    scores["calibration_error_chance"] = classification_metrics.calibration_error_by_chance(
-        predictions.confidence, params.bins, params.confidence, params.seed
-    )
-    for metric in {"accuracy": None, params.metric: None}:
-        low, high = metric_interval(metric, labels, predictions.predicted, classes, params, groups)
-        scores |= {f"{metric}_low": low, f"{metric}_high": high}
-    return scores
 
 
 def _class_tables(

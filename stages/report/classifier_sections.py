@@ -123,11 +123,9 @@ def _chosen_c(baseline: Mapping[str, Any], method: str) -> str:
     ]
     if not selections:
         return ""
-    chosen = " or ".join(
-        f"{c:g}" for c in sorted({selection["chosen"] for selection in selections})
-    )
+    strengths = sorted({selection["chosen"] for selection in selections})
     candidates = ", ".join(f"{row['c']:g}" for row in selections[0]["candidates"])
-    return f"{chosen} of {candidates}"
+    return f"{' or '.join(f'{c:g}' for c in strengths)} of {candidates}"
 
 
 def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
@@ -191,8 +189,8 @@ def _run_table(outputs: "ClassificationOutputs") -> Table:
         "validation_accuracy": "validation accuracy",
         **({} if has_folds else {key: f"test {METRICS[key]}" for key in metrics}),
     }
-    each = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
-    caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
+    runs = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
+    caption = f"Selected epoch{runs}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
 
 
