@@ -61,7 +61,6 @@ def compute_metrics(
     params: EvaluateClassifier = task.params.evaluate
     labels, names, seeds = predictions.labels(), dataset.classes, predictions.by_seed()
     primary, *_ = seeds
-    strongest = baseline["strongest"]
     model, simple = predictions.of_model(), predictions.of_strongest()
     predicted = np.stack(list(seeds.values()))
     groups = predictions.predictions["group"].to_numpy()
@@ -91,17 +90,25 @@ def compute_metrics(
     }
     if dataset.folds > 1:
         metrics["folds"] = _fold_metrics(predictions, baseline)
-    first = run_log(log, 0 if dataset.folds > 1 else None, primary)
-    loss = first[["epoch", "train_loss", "validation_loss"]]
-    baseline_loss = loss.assign(
-        train_loss=baseline["training_log_loss"][strongest],
-        validation_loss=baseline["validation"][strongest]["log_loss"],
-    )
+    fold = 0 if dataset.folds > 1 else None
+    loss, baseline_loss = _loss_tables(run_log(log, fold, primary), baseline)
     return ClassificationMetrics(
         metrics,
         _class_tables(model, simple, labels, names),
-        _plots(model, labels, names, params.bins, loss.reset_index(drop=True)),
-        _plots(simple, labels, names, params.bins, baseline_loss.reset_index(drop=True)),
+        _plots(model, labels, names, params.bins, loss),
+        _plots(simple, labels, names, params.bins, baseline_loss),
+    )
+
+
+def _loss_tables(
+    log: pd.DataFrame, baseline: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the losses by epoch of the primary run, and those of the baseline, which has no epochs."""
+    loss = log[["epoch", "train_loss", "validation_loss"]].reset_index(drop=True)
+    strongest = baseline["strongest"]
+    return loss, loss.assign(
+        train_loss=baseline["training_log_loss"][strongest],
+        validation_loss=baseline["validation"][strongest]["log_loss"],
     )
 
 
