@@ -223,10 +223,13 @@ def verdict_facts(outputs: "ClassificationOutputs") -> Facts:
             f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
             f"{100 * gain['seed_gain_sd']:.2f} points"
         )
+    detectable = points(gain["smallest_detectable_gain"])
+    if gain["smallest_detectable_gain"] >= 1:
+        detectable = "none"
     facts |= {
-        "Smallest detectable gain": f"{points(gain['smallest_detectable_gain'])} with "
-        f"{percent(gain['power'], 0)} power, if {percent(params.assumed_regressions)} of samples are "
-        f"broken; the params call {points(params.worthwhile_gain)} worthwhile",
+        "Smallest detectable gain": f"{detectable} with {percent(gain['power'], 0)} power, if "
+        f"{percent(params.assumed_regressions)} of samples are broken; the params call "
+        f"{points(params.worthwhile_gain)} worthwhile",
         "Log loss": f"{gain['log_loss_gain']:+.3f} nats below the baseline's, {level} "
         f"{gain['log_loss_gain_low']:+.3f} to {gain['log_loss_gain_high']:+.3f} (paired bootstrap)",
         "Scope": _scope(outputs),

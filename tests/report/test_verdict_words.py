@@ -69,6 +69,7 @@ def test_too_few_groups_say_how_many_are_needed() -> None:
     assert "Student's t with 3.0 degrees of freedom" in stated["By standard error"]
     assert "a bootstrap of 4 groups cannot hold the level" in stated["Gain"]
     assert stated["Test"].endswith("exact sign-flip test over 4 groups: p 0.12")
+    assert stated["Smallest detectable gain"].startswith("none with 80% power")
 
 
 def test_one_group_says_that_nothing_is_known_of_groups() -> None:
