@@ -128,14 +128,14 @@ def verdict_reason(outputs: "ClassificationOutputs") -> str:
     text = f"{gain['verdict']}, by {METRICS[gain['metric']]}"
     if gain["verdict"] == "equivalent":
         return (
-            f"{text}: the interval lies within plus or minus {100 * params.equivalence_margin:.1f} points "
-            f"(two one-sided tests, each at level {alpha / 2:.2g})"
+            f"{text} (the interval lies within plus or minus {100 * params.equivalence_margin:.1f} points: "
+            f"two one-sided tests, each at level {alpha / 2:.2g})"
         )
     if gain["verdict"] == "too few groups":
         count = gain["groups"]
         return (
-            f"{text}: {count} {'group' if count == 1 else 'groups'}: no test over groups can reach p "
-            f"below {alpha:.2g}; at least {groups_needed(alpha)} are needed"
+            f"{text} ({count} {'group' if count == 1 else 'groups'}: no test over groups can reach p "
+            f"below {alpha:.2g}; at least {groups_needed(alpha)} are needed)"
         )
     return text
 
@@ -169,8 +169,11 @@ def interval_method(gain: Mapping[str, Any], params: "EvaluateClassifier") -> st
         return f"paired bootstrap, {params.resamples:,} resamples"
     if gain["groups"] == 1:
         return "one group has no interval"
-    if gain["verdict"] == "too few groups":
-        return f"by standard error: a bootstrap of {gain['groups']} groups cannot hold the level"
+    if gain["groups"] < groups_needed(1 - params.confidence):
+        return (
+            f"cluster-robust standard error, Student's t with {gain['degrees_of_freedom']:.1f} degrees of "
+            f"freedom; a bootstrap of {gain['groups']} groups cannot hold the level"
+        )
     return f"bootstrap over {gain['groups']} groups, {params.resamples:,} resamples"
 
 
