@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,12 +44,14 @@ class ImageProposal:
     Attributes:
         proposal: of the stage prepare.
         survey: of the images.
+        groups: files of each (group, class), without official test data; empty where no groups are known.
         size: pixels a side.
         channels: 1 or 3.
     """
 
     proposal: Proposal
     survey: ImageSurvey
+    groups: Counter[tuple[str, str]]
     size: int
     channels: int
 
@@ -81,14 +84,15 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
             f"tasks.{name}.prepare.size keeps more detail and takes longer"
         )
     pattern = None if options.groups == NO_GROUPS else options.groups
-    groups, hint = [], None
+    paths = [file.path for file in survey.files]
+    group_of = [file.group for file in survey.files]
+    settings, hint = [], None
     if pattern:
-        description = describe_groups(survey.paths, pattern)
-        groups = [Setting("prepare.group_pattern", pattern, description)]
+        group_of = find_groups(paths, pattern)
+        settings = [Setting("prepare.group_pattern", pattern, describe_groups(group_of))]
     elif survey.group_hint and options.groups is None:
-        hint = GroupHint(
-            survey.group_hint, describe_groups(survey.paths, survey.group_hint, partial=True)
-        )
+        hinted = find_groups(paths, survey.group_hint, partial=True)
+        hint = GroupHint(survey.group_hint, describe_groups(hinted))
     values = {
         "layout": survey.layout,
         "labels": _labels_section(survey.labels),
@@ -105,12 +109,17 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
             Setting("prepare.layout", survey.layout, _LAYOUTS[survey.layout]),
             Setting("prepare.size", str(size), f"the median side is {survey.side:g} pixels"),
             Setting("prepare.channels", str(channels), f"the sampled images are {colour}"),
-            *groups,
+            *settings,
         ),
         tuple(remarks),
         group_hint=hint,
     )
-    return ImageProposal(proposal, survey, size, channels)
+    groups = Counter(
+        (group, file.label)
+        for file, group in zip(survey.files, group_of, strict=True)
+        if group and file.split != "test"
+    )
+    return ImageProposal(proposal, survey, groups, size, channels)
 
 
 def _require_class_sizes(survey: ImageSurvey) -> None:
@@ -129,8 +138,8 @@ def _labels_section(labels: dict[str, str] | None) -> str:
     return "".join(f"\n        {key}: {yaml_scalar(value)}" for key, value in labels.items())
 
 
-def describe_groups(paths: Sequence[str], pattern: str, *, partial: bool = False) -> str:
-    """Return how many groups a pattern finds in the paths of the images, and some of them.
+def find_groups(paths: Sequence[str], pattern: str, *, partial: bool = False) -> list[str]:
+    """Return the group that a pattern finds in the path of each image; "" where it finds none.
 
     Args:
         paths: of the images.
@@ -149,15 +158,26 @@ def describe_groups(paths: Sequence[str], pattern: str, *, partial: bool = False
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    matches = {path: expression.search(path) for path in paths}
-    unmatched = [path for path, match in matches.items() if not (match and match[1])]
+    matches = [expression.search(path) for path in paths]
+    groups = [match[1] or "" if match else "" for match in matches]
+    unmatched = [path for path, group in zip(paths, groups, strict=True) if not group]
     if unmatched and not partial:
         raise UserError(
             f"--groups: given {pattern!r}; {len(unmatched)} of {len(paths)} files have no group, such as "
             f"{unmatched[0]}"
         )
-    groups = sorted({match[1] for match in matches.values() if match and match[1]})
-    rest = f"; {len(unmatched)} files have none" if unmatched else ""
+    return groups
+
+
+def describe_groups(group_of: Sequence[str]) -> str:
+    """Return how many groups there are, and some of them.
+
+    Args:
+        group_of: the group of each image; "" for none.
+    """
+    groups = sorted({*group_of} - {""})
+    unmatched = group_of.count("")
+    rest = f"; {unmatched} files have none" if unmatched else ""
     return f"{len(groups)} groups, such as {', '.join(groups[:_LISTED_GROUPS])}{rest}"
 
 

@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-USUAL_SEEDS = 3
+USUAL_RUNS = 3  # of a fold and a seed, that show how much results vary
 CHEAP_RUN = 120.0  # seconds of training up to which a run is repeated with further seeds
-RUN_SECONDS = (
-    590.0  # of training a run, at most, where the user names no limit: just below ten minutes
-)
+# Of training a seed in all folds, at most, where the user names no limit: just below ten minutes.
+SEED_SECONDS = 590.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class SplitSizes:
-    """The expected number of samples in each split."""
+    """The expected number of samples in each split.
+
+    Attributes:
+        train: of each fold.
+        validation: of each fold.
+        test: of all folds together.
+        folds: 1: a single split.
+    """
 
     train: int
     validation: int
     test: int
+    folds: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,24 +52,26 @@ class Cost:
     """The estimated time of a plan on this machine, in seconds.
 
     Attributes:
-        epoch: of one epoch, its validation included.
-        setup: before the first epoch, once for all seeds.
-        seed: evaluation of one seed's model.
+        epoch: of one epoch of one run, its validation included.
+        setup: before the first epoch, once for all seeds of a fold.
+        run: evaluation of one run's model.
         rest: all other stages.
+        folds: in each of which every seed trains a model; 1: a single split.
     """
 
     epoch: float
     setup: float = 0.0
-    seed: float = 0.0
+    run: float = 0.0
     rest: float = 0.0
+    folds: int = 1
 
-    def run(self, epochs: int) -> float:
-        """Return the time of one training run."""
-        return self.setup + epochs * self.epoch
+    def seed(self, epochs: int) -> float:
+        """Return the time of training one seed in all folds."""
+        return self.folds * (self.setup + epochs * self.epoch)
 
     def row(self, epochs: int, seeds: int) -> float:
         """Return the time of all stages of the task."""
-        return self.rest + self.setup + seeds * (epochs * self.epoch + self.seed)
+        return self.rest + self.folds * (self.setup + seeds * (epochs * self.epoch + self.run))
 
 
 @dataclass(frozen=True)
@@ -70,11 +79,11 @@ class Budget:
     """The time that there is, in seconds.
 
     Attributes:
-        run: of one training run.
+        seed: of training one seed in all folds.
         row: of all stages of the task.
     """
 
-    run: float = RUN_SECONDS
+    seed: float = SEED_SECONDS
     row: float = math.inf
 
     @classmethod
@@ -107,9 +116,9 @@ def choose_schedule(
 ) -> Schedule:
     """Return the first plan that fits, with as many of its epochs as fit.
 
-    A plan gets the usual seeds where all its epochs fit with them and a run is cheap; otherwise one seed,
-    and it fits if at least `min_epochs` do. If no plan fits, the last one gets the epochs that do, at
-    least one.
+    A plan gets the seeds that make the usual number of runs (one, with folds) where all its epochs fit
+    with them and a run is cheap; otherwise one seed, and it fits if at least `min_epochs` do. If no plan
+    fits, the last one gets the epochs that do, at least one.
 
     Args:
         plans: from the largest network to the smallest.
@@ -118,9 +127,10 @@ def choose_schedule(
     """
     for plan in plans:
         cost = estimate(plan)
-        several = _epochs_that_fit(plan, cost, budget, USUAL_SEEDS)
+        seeds = math.ceil(USUAL_RUNS / cost.folds)
+        several = _epochs_that_fit(plan, cost, budget, seeds)
         if several == plan.epochs and plan.epochs * cost.epoch <= CHEAP_RUN:
-            return Schedule(plan, plan.epochs, USUAL_SEEDS, cost)
+            return Schedule(plan, plan.epochs, seeds, cost)
         epochs = _epochs_that_fit(plan, cost, budget, 1)
         if epochs >= plan.min_epochs:
             return Schedule(plan, epochs, 1, cost)
@@ -128,6 +138,6 @@ def choose_schedule(
 
 
 def _epochs_that_fit(plan: Plan, cost: Cost, budget: Budget, seeds: int) -> int:
-    run = budget.run - cost.setup
-    row = (budget.row - cost.row(0, seeds)) / seeds
-    return max(0, int(min(plan.epochs, run / cost.epoch, row / cost.epoch)))
+    seed = (budget.seed - cost.seed(0)) / cost.folds
+    row = (budget.row - cost.row(0, seeds)) / (cost.folds * seeds)
+    return max(0, int(min(plan.epochs, seed / cost.epoch, row / cost.epoch)))

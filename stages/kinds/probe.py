@@ -63,13 +63,14 @@ class Timing:
             other_seconds: of preparing the samples and fitting the baselines.
         """
         steps = max(1, sizes.train // batch_size)
-        held_out = sizes.validation + sizes.test
+        held_out = sizes.validation + sizes.test // sizes.folds
         features = self.sample * (sizes.train + held_out)  # of nearest neighbours
         return Cost(
             epoch=steps * self.step + sizes.validation * self.sample,
             setup=self.setup * (sizes.train + sizes.validation),
-            seed=self.sample * held_out,
-            rest=STAGE_SECONDS + other_seconds + features,
+            run=self.sample * held_out,
+            rest=STAGE_SECONDS + other_seconds + sizes.folds * features,
+            folds=sizes.folds,
         )
 
 

@@ -15,12 +15,9 @@ MIN_SAMPLES = 3  # of a class: one for each split
 USUAL_MIN_SAMPLES = 10
 _BATCHES = 10  # of an epoch, for which a batch size is large enough
 _COMMENT_COLUMN = 26  # where comments in params.yaml begin, unless the value is longer
-# The shares of test and validation data, for fewer than so many samples.
-_SHARES = ((500, 0.25, 0.15), (2000, 0.2, 0.1), (20_000, 0.15, 0.1))
-_LARGE_SHARES = (0.1, 0.05)
 _GAINS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1)  # that a user may care about
 _UNBALANCED = 4  # times the smallest class that the largest one has
-_ALPHA = 0.05
+ALPHA = 0.05  # 1 - evaluate.confidence of the templates
 
 
 @dataclass(frozen=True)
@@ -118,32 +115,13 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
         code, mark, comment = line.partition(" # ")
         filled = code.format(**values)
         first, *rest = filled.split("\n")  # a section's lines follow that of its key
-        first = f"{first.rstrip():<{_COMMENT_COLUMN - 1}}{mark}{comment}" if mark else first
-        lines += [first, *rest]
+        lines += [commented_line(first, comment) if mark else first, *rest]
     return "\n".join(lines) + "\n"
 
 
-def split_shares(samples: int) -> tuple[float, float]:
-    """Return the shares of test and validation data: the more samples, the smaller."""
-    return next(
-        ((test, validation) for limit, test, validation in _SHARES if samples < limit),
-        _LARGE_SHARES,
-    )
-
-
-def split_sizes(samples: int, official: Mapping[str, int]) -> SplitSizes:
-    """Return the expected sizes of the splits.
-
-    Args:
-        samples: in all.
-        official: the sizes of the splits that the data already have, by name; the others are drawn.
-    """
-    test_share, validation_share = split_shares(samples)
-    test = official.get("test") or round(test_share * samples)
-    rest = samples - test if official.get("test") else samples
-    validation = official.get("validation") or round(validation_share * rest)
-    validation, test = max(1, validation), max(1, test)
-    return SplitSizes(max(1, samples - validation - test), validation, test)
+def commented_line(code: str, comment: str) -> str:
+    """Return a line of params.yaml with its comment where comments begin; without one, the line."""
+    return f"{code.rstrip():<{_COMMENT_COLUMN - 1}} # {comment}" if comment else code
 
 
 def detectable_gain(test_samples: int, regressions: float) -> float:
@@ -155,7 +133,7 @@ def detectable_gain(test_samples: int, regressions: float) -> float:
     """
     from stages.evaluation.significance import smallest_detectable_gain
 
-    return smallest_detectable_gain(regressions, test_samples, _ALPHA)
+    return smallest_detectable_gain(regressions, test_samples, ALPHA)
 
 
 def worthwhile_gain(detectable: float) -> float:
@@ -172,21 +150,15 @@ def is_unbalanced(counts: Mapping[str, int]) -> bool:
 
 
 def common_settings(
-    counts: Mapping[str, int],
-    sizes: SplitSizes,
-    official: Mapping[str, int],
-    regressions: float,
+    counts: Mapping[str, int], sizes: SplitSizes, regressions: float
 ) -> tuple[dict[str, str], tuple[Setting, ...]]:
-    """Return the values and settings that every classifier needs: split, metric, worthwhile gain.
+    """Return the values and settings that every classifier needs: metric, worthwhile gain.
 
     Args:
         counts: samples by class, without official test data.
         sizes: the expected sizes of the splits.
-        official: the sizes of the splits that the data already have, by name.
         regressions: `evaluate.assumed_regressions` of the kind's template.
     """
-    total = sizes.train + sizes.validation + sizes.test
-    test, validation = split_shares(total)
     detectable = detectable_gain(sizes.test, regressions)
     gain = worthwhile_gain(detectable)
     unbalanced = is_unbalanced(counts)
@@ -197,24 +169,14 @@ def common_settings(
     detection = f"about {sizes.test} test samples detect a gain of {detectable:.3f}"
     if detectable > gain:
         detection += ", no smaller one"
+    if sizes.folds > 1:
+        detection += ", where groups hardly differ"
     values = {
-        "test_share": f"{test:g}",
-        "validation_share": f"{validation:g}",
         "worthwhile_gain": f"{gain:g}",
         "metric": metric,
         "class_weights": "balanced" if unbalanced else "null",
     }
     return values, (
-        Setting(
-            "prepare.split",
-            f"test {test:g}, validation {validation:g}",
-            f"{total} samples: about {sizes.train} to train on, {sizes.validation} and {sizes.test}"
-            + "".join(
-                f"; official {name} data stay"
-                for name in ("validation", "test")
-                if official.get(name)
-            ),
-        ),
         *([Setting("train.class_weights", "balanced", balance)] if unbalanced else []),
         Setting("evaluate.metric", metric, balance),
         Setting("evaluate.worthwhile_gain", f"{gain:g}", detection),

@@ -83,11 +83,12 @@ def _task(kind: "Kind", name: str, values: Mapping[str, str], runtime: "Runtime"
 
 
 def _settings(schedule: Schedule) -> tuple[Setting, ...]:
-    run = duration(schedule.cost.run(schedule.epochs))
+    seed = duration(schedule.cost.seed(schedule.epochs))
+    folds = f" in {schedule.cost.folds} folds" if schedule.cost.folds > 1 else ""
     row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))
     return (
         Setting("train.model", schedule.plan.title, "measured on this machine"),
-        Setting("train.epochs", str(schedule.epochs), f"about {run} of training a seed"),
+        Setting("train.epochs", str(schedule.epochs), f"about {seed} of training a seed{folds}"),
         Setting("train.seeds", str(schedule.seeds), f"about {row} for all stages"),
     )
 
@@ -109,7 +110,7 @@ def _time_remarks(schedule: Schedule, ladder: Ladder, budget: Budget) -> list[st
     if schedule.fits and schedule.epochs >= schedule.plan.min_epochs:
         return []
     row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))
-    limit = duration(min(budget.run, budget.row))
+    limit = duration(min(budget.seed, budget.row))
     if not schedule.fits:
         return [f"even the smallest plan takes about {row}, more than {limit}"]
     needed = f"{schedule.plan.epochs} epochs that {ladder.sizes.train} training samples need"

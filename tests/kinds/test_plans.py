@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from stages.kinds.plans import (
     CHEAP_RUN,
-    RUN_SECONDS,
-    USUAL_SEEDS,
+    SEED_SECONDS,
+    USUAL_RUNS,
     Budget,
     Cost,
     Plan,
@@ -36,10 +36,17 @@ def estimates(large: Cost, small: Cost) -> dict[str, Cost]:
         # With 210 s of setup: 9 epochs, fewer than 10, so the small one: 40 s a run.
         (Cost(40, setup=210), Cost(1), Budget(), ("small", 40, 3)),
         # A row of 5 min, 60 s of it for other stages, 20 s a seed: 300 - 60 - 20 = 220 s for 11 epochs.
-        (Cost(20, seed=20, rest=60), Cost(1), Budget.of_minutes(5), ("large", 11, 1)),
+        (Cost(20, run=20, rest=60), Cost(1), Budget.of_minutes(5), ("large", 11, 1)),
         # Three cheap runs of 100 s and 10 s each fit into 10 min, and not into 5, where one does.
-        (Cost(5, seed=10, rest=30), Cost(1), Budget.of_minutes(10), ("large", 20, 3)),
-        (Cost(5, seed=10, rest=30), Cost(1), Budget.of_minutes(5), ("large", 20, 1)),
+        (Cost(5, run=10, rest=30), Cost(1), Budget.of_minutes(10), ("large", 20, 3)),
+        (Cost(5, run=10, rest=30), Cost(1), Budget.of_minutes(5), ("large", 20, 1)),
+        # Seven folds of 60 s: 420 s of training a seed, and one seed has enough runs.
+        (Cost(3, folds=7), Cost(1), Budget(), ("large", 20, 1)),
+        # 590 s are 84 s a fold: 14 epochs of 6 s; with 30 s of setup in each fold 9, so the small one.
+        (Cost(6, folds=7), Cost(1, folds=7), Budget(), ("large", 14, 1)),
+        (Cost(6, setup=30, folds=7), Cost(1, folds=7), Budget(), ("small", 40, 1)),
+        # 5 min, 20 s of it for other stages and 7 x 10 s for predictions: 30 s a fold.
+        (Cost(3, run=10, rest=20, folds=7), Cost(1), Budget.of_minutes(5), ("large", 10, 1)),
         # Nothing fits well: the small one gets the 3 epochs that do.
         (Cost(40), Cost(20), Budget.of_minutes(1), ("small", 3, 1)),
     ],
@@ -69,30 +76,34 @@ def test_plans_after_the_chosen_one_are_not_measured() -> None:
     assert measured == ["large"]
 
 
-def test_without_minutes_a_run_is_limited_and_the_row_is_not() -> None:
-    assert Budget.of_minutes(None) == Budget(RUN_SECONDS, math.inf)
+def test_without_minutes_a_seed_is_limited_and_the_row_is_not() -> None:
+    assert Budget.of_minutes(None) == Budget(SEED_SECONDS, math.inf)
     assert Budget.of_minutes(2) == Budget(120, 120)
 
 
-def test_a_row_counts_each_seed_and_the_setup_once() -> None:
-    cost = Cost(epoch=3, setup=5, seed=7, rest=11)
-    assert cost.run(10) == 35
+def test_a_row_counts_each_run_and_the_setup_once_a_fold() -> None:
+    cost = Cost(epoch=3, setup=5, run=7, rest=11)
+    assert cost.seed(10) == 35
     assert cost.row(10, 3) == 11 + 5 + 3 * (30 + 7)
+    folds = Cost(epoch=3, setup=5, run=7, rest=11, folds=4)
+    assert folds.seed(10) == 4 * 35
+    assert folds.row(10, 3) == 11 + 4 * (5 + 3 * (30 + 7))
 
 
 seconds = st.floats(0.01, 1000)
 
 
 @given(
-    st.builds(Cost, seconds, seconds, seconds, seconds),
+    st.builds(Cost, seconds, seconds, seconds, seconds, st.sampled_from([1, 3, 7])),
     st.builds(Budget, seconds, st.one_of(seconds, st.just(math.inf))),
 )
 def test_what_fits_is_within_the_budget(cost: Cost, budget: Budget) -> None:
     schedule = choose_schedule([LARGE, SMALL], lambda _: cost, budget)
     assert 1 <= schedule.epochs <= schedule.plan.epochs
     if schedule.fits:
-        assert cost.run(schedule.epochs) <= budget.run * (1 + 1e-9)
+        assert cost.seed(schedule.epochs) <= budget.seed * (1 + 1e-9)
         assert cost.row(schedule.epochs, schedule.seeds) <= budget.row * (1 + 1e-9)
-    if schedule.seeds == USUAL_SEEDS:
+    assert schedule.seeds in {1, -(-USUAL_RUNS // cost.folds)}
+    if schedule.seeds > 1:
         assert schedule.epochs * cost.epoch <= CHEAP_RUN
         assert schedule.epochs == schedule.plan.epochs

@@ -24,9 +24,18 @@ def test_a_cost_is_the_sum_of_its_steps() -> None:
     cost = timing.cost(SplitSizes(train=70, validation=20, test=10), 32, other_seconds=3)
     assert cost.epoch == pytest.approx(2 * 0.5 + 20 * 0.1)  # the last, smaller batch is dropped
     assert cost.setup == pytest.approx(90 * 0.01)
-    assert cost.seed == pytest.approx(30 * 0.1)
+    assert cost.run == pytest.approx(30 * 0.1)
     assert cost.rest == pytest.approx(STAGE_SECONDS + 3 + 100 * 0.1)
     assert isinstance(cost, Cost)
+
+
+def test_a_cost_of_folds_has_the_predictions_of_all_and_the_runs_of_each() -> None:
+    timing = Timing(step=0.5, sample=0.1, setup=0.01)
+    cost = timing.cost(SplitSizes(train=60, validation=20, test=100, folds=5), 30, other_seconds=3)
+    assert cost.epoch == pytest.approx(2 * 0.5 + 20 * 0.1)
+    assert cost.run == pytest.approx(40 * 0.1)
+    assert cost.rest == pytest.approx(STAGE_SECONDS + 3 + 5 * 100 * 0.1)
+    assert cost.folds == 5
 
 
 def test_made_up_images_have_the_proposed_shape(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class ImageSurvey:
         layout: "classes", "splits" or "table".
         labels: the table of labels and its columns: path, file, label, and group and split where it
             has them; None where the layout is not "table".
-        paths: of the files that the layout gives a class.
+        files: those that the layout gives a class.
         counts: files to train on by class, undivided ones included.
         split_counts: files of each official split by class, for those that exist.
         remarks: sentences on what is left out or unusual.
@@ -58,7 +58,7 @@ class ImageSurvey:
 
     layout: str
     labels: dict[str, str] | None
-    paths: list[str]
+    files: list[ImageFile]
     counts: dict[str, int]
     split_counts: dict[str, dict[str, int]]
     remarks: list[str]
@@ -118,7 +118,7 @@ def survey_images(
     return ImageSurvey(
         contents.layout,
         contents.labels.model_dump(exclude_none=True) if contents.labels else None,
-        [file.path for file in usable],
+        usable,
         _count([file for file in usable if file.split in {"", "train"}]),
         {
             split: _count([f for f in usable if f.split == split])

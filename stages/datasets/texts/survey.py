@@ -38,6 +38,7 @@ class TableSurvey:
         roles: what each column holds.
         classes: of the file, in order.
         counts: texts of each class, without the test data.
+        groups: texts of each (group, class), without the test data; empty without a column of groups.
         official: rows of each official split; those of none under "".
         words: the quartiles of the texts' length in words, and the length that 95% do not exceed.
         faults: the rows that cannot be used, in all splits.
@@ -51,6 +52,7 @@ class TableSurvey:
     roles: Roles
     classes: list[str]
     counts: Counter[str]
+    groups: Counter[tuple[str, str]]
     official: Counter[str]
     words: list[int]
     faults: FaultCount
@@ -108,6 +110,7 @@ def survey_table(
         roles,
         classes,
         row_counts.classes,
+        row_counts.group_classes if roles.group else Counter(),
         row_counts.official,
         [max(1, round(value)) for value in np.quantile(lengths, _QUANTILES)],
         row_counts.faults,
@@ -130,12 +133,14 @@ class _RowCounts:
         classes: texts of each label, without the official test data.
         official: texts of each official split.
         groups: of each official split.
+        group_classes: texts of each group and label, without the official test data.
     """
 
     faults: FaultCount
     classes: Counter[str] = field(default_factory=Counter)
     official: Counter[str] = field(default_factory=Counter)
     groups: dict[str, set[str]] = field(default_factory=dict)
+    group_classes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def groups_cross(self) -> bool:
@@ -152,6 +157,7 @@ def _count_rows(tables: Sequence[Table], columns: Columns, key: str) -> _RowCoun
             result.groups.setdefault(sample.split, set()).add(sample.group)
             if sample.split != "test":
                 result.classes[sample.label] += 1
+                result.group_classes[sample.group, sample.label] += 1
     return result
 
 

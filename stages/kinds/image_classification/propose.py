@@ -21,9 +21,9 @@ from stages.kinds.proposal import (
     Proposal,
     Setting,
     common_settings,
-    split_sizes,
     yaml_list,
 )
+from stages.kinds.split_proposal import propose_split
 
 LARGEST = 128  # pixels a side; larger images train for long on a CPU
 _GROUPS = "if several images show the same subject, keep it out of two splits with"
@@ -110,7 +110,7 @@ def frozen_features(size: int, sizes: SplitSizes) -> tuple[int, float]:
     from stages.kinds.image_classification.model import imagenet_file
 
     side = max(size, _FROZEN_SIDE)
-    count = min(sizes.train, _FROZEN_SAMPLES) + sizes.validation + sizes.test
+    count = sizes.folds * (min(sizes.train, _FROZEN_SAMPLES) + sizes.validation) + sizes.test
     seconds = count * side**2 * _FROZEN_SECONDS
     if seconds > _MAX_FROZEN_SECONDS or not imagenet_file("resnet18").exists():
         return 0, 0.0
@@ -157,11 +157,12 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
     official = {split: sum(counts.values()) for split, counts in survey.split_counts.items()}
     held_out = sum(official.get(split, 0) for split in ("validation", "test"))
     count = sum(survey.counts.values()) + held_out
-    sizes = split_sizes(count, official)
-    values, settings = common_settings(survey.counts, sizes, official, _REGRESSIONS)
+    split = propose_split(count, official, images.groups)
+    sizes = split.sizes
+    values, settings = common_settings(survey.counts, sizes, _REGRESSIONS)
     hinted = options.groups or images.proposal.group_hint or survey.labels
     remarks = () if hinted else (f"{_GROUPS} tasks.{name}.prepare.group_pattern",)
-    baselines = baseline_seconds(sizes.train, channels, size)
+    baselines = sizes.folds * baseline_seconds(sizes.train, channels, size)
     frozen_size, frozen_seconds = frozen_features(size, sizes)
     flip = suits_mirroring(path, layout_choice(path, survey))
     look = "look the same" if flip else "do not look the same"
@@ -170,16 +171,18 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
         values={
             **images.proposal.values,
             **values,
+            "split_section": split.section,
             "flip": str(flip).lower(),
             "methods": yaml_list([*_METHODS, *(["frozen_features"] if frozen_size else [])], 8),
             "frozen_features": _frozen_section(frozen_size),
         },
         settings=(
             *images.proposal.settings,
+            split.setting,
             *settings,
             Setting("train.augment.flip", str(flip).lower(), f"the classes {look} in a mirror"),
         ),
-        remarks=(*remarks, *images.proposal.remarks),
+        remarks=(*remarks, *images.proposal.remarks, *split.remarks),
         ladder=Ladder(
             plans(size, sizes),
             sizes,

@@ -25,11 +25,11 @@ from stages.kinds.proposal import (
     common_settings,
     describe_counts,
     min_per_class,
-    split_sizes,
     training_length,
     yaml_list,
     yaml_scalar,
 )
+from stages.kinds.split_proposal import propose_split
 from stages.kinds.text_classification.word_budget import weighing_seconds
 
 _LISTED = 5  # small classes that a message names
@@ -78,14 +78,16 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
             ("split", roles.split),
         )
     }
-    sizes = split_sizes(counts.total() + survey.official["test"], survey.official)
-    values, settings = common_settings(counts, sizes, survey.official, _REGRESSIONS)
+    split = propose_split(counts.total() + survey.official["test"], survey.official, survey.groups)
+    sizes = split.sizes
+    values, settings = common_settings(counts, sizes, _REGRESSIONS)
     texts = _sample_texts(roles.text)
     max_tokens, tokens_reason = _max_tokens(texts)
     return Proposal(
         {
             **columns,
             **values,
+            "split_section": split.section,
             "separator": survey.separator or "null",
             "classes": yaml_list([yaml_scalar(value) for value in survey.classes], 8),
             "min_per_class": str(min_per_class(counts)),
@@ -95,15 +97,16 @@ def propose(path: Path, name: str, options: DataOptions) -> Proposal:
         _facts(survey),
         (
             *(Setting(f"prepare.columns.{role}", heading) for role, heading in columns.items()),
+            split.setting,
             *settings,
             Setting("train.max_tokens", str(max_tokens), tokens_reason),
         ),
-        tuple(survey.remarks),
+        (*survey.remarks, *split.remarks),
         Ladder(
             plans(sizes),
             sizes,
             partial(write_sampled_texts, texts=texts, classes=survey.classes),
-            _other_seconds(counts.total(), sizes.train)
+            _other_seconds(counts.total(), sizes)
             + weighing_seconds(texts, min(_MOST_WEIGHED, sizes.test), max_tokens),
         ),
     )
@@ -151,10 +154,11 @@ def write_sampled_texts(
     write_dataset(folder, classes, training, validation)
 
 
-def _other_seconds(texts: int, training: int) -> float:
-    """Return the estimated time of preparing the texts and fitting the baselines."""
-    embedding = _EMBEDDING_SECONDS * min(training, _MOST_EMBEDDED)
-    return _PREPARING_SECONDS * texts + _BASELINE_SECONDS * training + embedding
+def _other_seconds(texts: int, sizes: SplitSizes) -> float:
+    """Return the estimated time of preparing the texts and fitting the baselines of each fold."""
+    embedding = _EMBEDDING_SECONDS * min(sizes.train, _MOST_EMBEDDED)
+    baselines = _BASELINE_SECONDS * sizes.train + embedding
+    return _PREPARING_SECONDS * texts + sizes.folds * baselines
 
 
 def _chosen_columns(options: DataOptions) -> dict[str, str | None]:

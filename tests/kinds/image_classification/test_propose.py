@@ -13,6 +13,7 @@ from stages.kinds.image_proposal import SIZES
 from stages.kinds.params import check_params
 from stages.kinds.plans import SplitSizes
 from stages.kinds.proposal import fill_template, read_template
+from stages.kinds.split_proposal import propose_split
 from stages.tools.yaml_sections import parse
 
 VALUES = {
@@ -23,8 +24,7 @@ VALUES = {
     "groups": "null",
     "colours": "3",
     "min_per_class": "3",
-    "test_share": "0.2",
-    "validation_share": "0.1",
+    "split_section": propose_split(100, {}).section,
     "methods": "        - most_frequent_class",
     "frozen_features": "null",
     "seeds": "        - 0",
