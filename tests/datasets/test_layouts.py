@@ -129,6 +129,18 @@ def test_a_duplicate_of_official_data_is_excluded_from_earlier_splits(tmp_path: 
     assert note["counts"] == {"train": 24, "validation": 24, "test": 24}
 
 
+def test_near_duplicates_within_official_test_data_are_one_group(tmp_path: Path) -> None:
+    raw = make_splits(tmp_path / "raw", "train", "test")
+    near = np.asarray(Image.open(raw / "test/a/0.png")).copy()
+    near[0, 0] ^= 8
+    Image.fromarray(near).save(raw / "test/a/near.png")
+    samples, note = prepare_images(raw, tmp_path / "out")
+    group = samples.set_index("id")["group"]
+    assert group["test/a/near.png"] == group["test/a/0.png"]
+    assert group.nunique() == len(samples) - 1
+    assert note["counts"]["test"] == 25
+
+
 def test_a_class_without_test_data_is_a_stated_fact(tmp_path: Path) -> None:
     raw = make_splits(tmp_path / "raw", "train", "test", classes="abc")
     shutil.rmtree(raw / "test/c")

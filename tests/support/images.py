@@ -80,7 +80,8 @@ def make_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
 def image_task(root: Path, **changes: object) -> Task:
     """Return the task `image` with the folder `root` as its source, and `changes` of prepare."""
     defaults = DEFAULT.params.prepare.model_dump()
-    changed = defaults | {"source": "folder", "path": str(root)} | changes
+    split = {"test": 0.3, "validation": 0.15, "seed": 0}
+    changed = defaults | {"source": "folder", "path": str(root), "split": split} | changes
     params = DEFAULT.params.model_copy(update={"prepare": PrepareImages.model_validate(changed)})
     return replace(DEFAULT, params=params)
 
