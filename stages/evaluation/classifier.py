@@ -120,8 +120,8 @@ def _evaluate_fold(
     seeds: dict[int, np.ndarray] = {}
     features: dict[str, np.ndarray] = {}
     warnings: list[Diagnostic] = []
-    whole = replace(fold, fold=None)
-    epochs = read_json(whole.folder("train") / "checkpoints.json")["epoch"]
+    task = replace(fold, fold=None)
+    epochs = read_json(task.folder("train") / "checkpoints.json")["epoch"]
     validation = with_fold(dataset.part("validation")[["id", "group", "label"]], fold.fold)
     validation_labels = dataset.labels("validation")
     weights = dataset.class_weights(fold.params.train.class_weights)

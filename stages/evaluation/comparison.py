@@ -11,9 +11,8 @@ from stages.datasets.dataset import Dataset
 from stages.evaluation import classification_metrics
 from stages.evaluation.classification_metrics import Predictions, metric_score
 from stages.evaluation.folds import fold_numbers, run_log, strongest_name
-from stages.evaluation.loss_significance import compare_losses
-from stages.evaluation.metric_significance import compare_predictions, metric_interval
 from stages.evaluation.prediction_tables import PredictionTables
+from stages.evaluation.scoring import improvement_figures, method_scores
 
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
@@ -62,27 +61,21 @@ def compute_metrics(
     params: EvaluateClassifier = task.params.evaluate
     labels, names, seeds = predictions.labels(), dataset.classes, predictions.by_seed()
     primary, *_ = seeds
-    strongest = baseline["strongest"]
     model, simple = predictions.of_model(), predictions.of_strongest()
     predicted = np.stack(list(seeds.values()))
     groups = predictions.predictions["group"].to_numpy()
-    improvement = compare_predictions(
-        labels, simple.predicted, predicted, len(names), params, groups
-    )
     baselines = {
-        name: _scores(predictions.of_baseline(name), labels, len(names), params, groups)
+        name: method_scores(predictions.of_baseline(name), labels, len(names), params, groups)
         for name in baseline["methods"]
     }
     metrics = {
         "current": {
-            **_scores(model, labels, len(names), params, groups),
-            "improvement": {
-                "verdict": improvement.verdict,
-                **improvement.figures,
-                **compare_losses(simple.loss, model.loss, params, groups),
-            },
+            **method_scores(model, labels, len(names), params, groups),
+            "improvement": improvement_figures(
+                labels, simple, model, predicted, len(names), params, groups
+            ),
         },
-        "baseline": _scores(simple, labels, len(names), params, groups),
+        "baseline": method_scores(simple, labels, len(names), params, groups),
         "baselines": baselines,
         "seeds": {
             str(seed): {
@@ -97,17 +90,25 @@ def compute_metrics(
     }
     if dataset.folds > 1:
         metrics["folds"] = _fold_metrics(predictions, baseline)
-    first = run_log(log, 0 if dataset.folds > 1 else None, primary)
-    loss = first[["epoch", "train_loss", "validation_loss"]]
-    baseline_loss = loss.assign(
-        train_loss=baseline["training_log_loss"][strongest],
-        validation_loss=baseline["validation"][strongest]["log_loss"],
-    )
+    fold = 0 if dataset.folds > 1 else None
+    loss, baseline_loss = _loss_tables(run_log(log, fold, primary), baseline)
     return ClassificationMetrics(
         metrics,
         _class_tables(model, simple, labels, names),
-        _plots(model, labels, names, params.bins, loss.reset_index(drop=True)),
-        _plots(simple, labels, names, params.bins, baseline_loss.reset_index(drop=True)),
+        _plots(model, labels, names, params.bins, loss),
+        _plots(simple, labels, names, params.bins, baseline_loss),
+    )
+
+
+def _loss_tables(
+    log: pd.DataFrame, baseline: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the losses by epoch of the primary run, and those of the baseline, which has no epochs."""
+    loss = log[["epoch", "train_loss", "validation_loss"]].reset_index(drop=True)
+    strongest = baseline["strongest"]
+    return loss, loss.assign(
+        train_loss=baseline["training_log_loss"][strongest],
+        validation_loss=baseline["validation"][strongest]["log_loss"],
     )
 
 
@@ -127,23 +128,6 @@ def _fold_metrics(
         }
         for fold, summary in enumerate(baseline["folds"])
     }
-
-
-def _scores(
-    predictions: Predictions,
-    labels: np.ndarray,
-    classes: int,
-    params: "EvaluateClassifier",
-    groups: np.ndarray,
-) -> dict[str, Any]:
-    scores = classification_metrics.compute_scores(predictions, labels, classes, params.bins)
-    scores["calibration_error_chance"] = classification_metrics.calibration_error_by_chance(
-        predictions.confidence, params.bins, params.confidence, params.seed
-    )
-    for metric in {"accuracy": None, params.metric: None}:
-        low, high = metric_interval(metric, labels, predictions.predicted, classes, params, groups)
-        scores |= {f"{metric}_low": low, f"{metric}_high": high}
-    return scores
 
 
 def _class_tables(

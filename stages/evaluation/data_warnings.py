@@ -106,11 +106,11 @@ def unrecognised_classes(validation: "pd.DataFrame", classes: Sequence[str]) -> 
         is_predicted = bool((seeds[:, 0] == label).any())
         several = len(recognised) > 1
         model = "the primary seed's model" if several else "the model"
-        others = f"; {int((recognised == 0).sum())} of {len(recognised)} seeds do the same"
+        agreement = f"; {int((recognised == 0).sum())} of {len(recognised)} seeds do the same"
         observed = (
             f"of {int(of_class.sum())} validation samples of class {name} ({of_class.mean():.1%} of "
             f"all), {model} recognises none"
-            f"{others if several else ''}"
+            f"{agreement if several else ''}"
         )
         remedy = (
             "train.class_weights: balanced, with evaluate.metric: balanced_accuracy or macro_f1, which "

@@ -247,7 +247,7 @@ def next_step(
     seeds = len(params.seeds)
     definitions = cause_definitions(seeds)
     cause = max(definitions, key=lambda name: causes.get(name, 0))
-    longer = _longer_training(params)
+    longer = _longer_training(params.epochs, seeds)
     cases, total = causes.get(cause, 0), sum(causes.values())
     diagnosis, change = next(
         (
@@ -259,9 +259,9 @@ def next_step(
         (None, changes.get(cause, longer)),
     )
     if diagnosis:
-        which = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
-        reason = f"Diagnosed{which}, {diagnosis.name}: {diagnosis.observed}"
-        short_reason = f"{diagnosis.name}{which}"
+        extent = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
+        reason = f"Diagnosed{extent}, {diagnosis.name}: {diagnosis.observed}"
+        short_reason = f"{diagnosis.name}{extent}"
     else:
         change = longer if _is_set(change, params) else change
         short_reason = f"{cases} of {total} failure cases {_CAUSES_IN_WORDS[cause]}"
@@ -283,14 +283,13 @@ def next_step(
     }
 
 
-def _longer_training(params: Any) -> Change:
-    return (
-        "epochs",
-        params.epochs + (params.epochs + 1) // 2,
-        "longer training lets the models of more seeds agree on samples that only some predict correctly"
-        if len(params.seeds) > 1
-        else "longer training fits more of the training data",
+def _longer_training(epochs: int, seeds: int) -> Change:
+    effect = (
+        "lets the models of more seeds agree on samples that only some predict correctly"
+        if seeds > 1
+        else "fits more of the training data"
     )
+    return "epochs", epochs + (epochs + 1) // 2, f"longer training {effect}"
 
 
 def change_in_words(key: str, before: Any, after: Any) -> str:

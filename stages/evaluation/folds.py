@@ -98,5 +98,5 @@ def _mean(values: Sequence[Any]) -> Any:
         return None if None in means.values() or not means else means
     if isinstance(first, bool) or not isinstance(first, int | float):
         return None
-    whole = all(isinstance(value, int) for value in values)
-    return round(mean(values)) if whole else mean(values)
+    integers = all(isinstance(value, int) for value in values)
+    return round(mean(values)) if integers else mean(values)

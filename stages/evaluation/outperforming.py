@@ -41,8 +41,8 @@ class Outperforming:
 def probability_of_outperforming(gains: Sequence[float], confidence: float) -> Outperforming:
     """Return the probability that A beats B, from the gain of A over B in each repeat.
 
-    The score interval takes the repeats as independent. Unlike the bootstrap's it is not empty where A
-    beats B in all of the few repeats.
+    The score interval takes the repeats as independent. Unlike the bootstrap's it is no point
+    where A beats B in all of the few repeats.
 
     Args:
         gains: of each repeat, at least one.

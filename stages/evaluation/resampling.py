@@ -178,7 +178,7 @@ def _totals_of_groups(
     """
     from scipy.sparse import coo_array
 
-    ones = np.ones(len(cell), dtype=np.int64)
-    composition = coo_array((ones, (groups, cell))).tocsr()
+    single = np.ones(len(cell), dtype=np.int64)
+    composition = coo_array((single, (groups, cell))).tocsr()
     rows, counts = np.unique(composition @ np.hstack(totals), axis=0, return_counts=True)
     return np.split(rows, len(totals), axis=1), counts

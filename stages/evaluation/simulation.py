@@ -80,10 +80,10 @@ class Scenario:
         groups = np.repeat(np.arange(self.groups), self.sizes)
         effects = random.choice(self.effects, self.groups)
         # Groups with a gain above the mean also have more samples that both get right.
-        both = (1 - self.differing) * (_BOTH_RIGHT + effects)
+        agreeing = (1 - self.differing) * (_BOTH_RIGHT + effects)
         fixes = self.gain + self.regressions + effects / 2
         breaks = self.regressions - effects / 2
-        limits = np.cumsum([fixes, breaks, both], axis=0)[:, groups]
+        limits = np.cumsum([fixes, breaks, agreeing], axis=0)[:, groups]
         fixed, broken, right = np.diff(random.random(len(groups)) < limits, axis=0, prepend=False)
         return broken | right, fixed | right, groups
 

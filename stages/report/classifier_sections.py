@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import cause_definitions
 from stages.evaluation.folds import run_log, strongest_name
+from stages.evaluation.verdict import groups_needed
 from stages.report import charts, classes, sections
 from stages.report.document import (
     Block,
@@ -35,6 +36,7 @@ from stages.report.formatting import (
 )
 
 if TYPE_CHECKING:
+    from stages.core.schema import EvaluateClassifier
     from stages.report.stage_outputs import ClassificationOutputs
 
 
@@ -123,11 +125,9 @@ def _chosen_c(baseline: Mapping[str, Any], method: str) -> str:
     ]
     if not selections:
         return ""
-    chosen = " or ".join(
-        f"{c:g}" for c in sorted({selection["chosen"] for selection in selections})
-    )
+    strengths = sorted({selection["chosen"] for selection in selections})
     candidates = ", ".join(f"{row['c']:g}" for row in selections[0]["candidates"])
-    return f"{chosen} of {candidates}"
+    return f"{' or '.join(f'{c:g}' for c in strengths)} of {candidates}"
 
 
 def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
@@ -191,8 +191,8 @@ def _run_table(outputs: "ClassificationOutputs") -> Table:
         "validation_accuracy": "validation accuracy",
         **({} if has_folds else {key: f"test {METRICS[key]}" for key in metrics}),
     }
-    each = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
-    caption = f"Selected epoch{each}: {outputs.checkpoints['rule']}. Test data select nothing."
+    runs = f" of each {'run' if has_folds else 'seed'}" if len(rows) > 1 else ""
+    caption = f"Selected epoch{runs}: {outputs.checkpoints['rule']}. Test data select nothing."
     return make_table(rows, columns, caption)
 
 
@@ -260,36 +260,45 @@ def verdict_facts(outputs: "ClassificationOutputs") -> Facts:
         "Test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; {significance_line(gain)}",
     }
     if "groups" in gain:
-        facts |= _group_facts(gain, outputs.metrics["n"], level)
+        facts |= _group_facts(gain, params, outputs.metrics["n"])
     if gain["seeds"] > 1:
         facts[f"Over {gain['seeds']} seeds"] = (
             f"mean gain {points(gain['seed_gain_mean'])}, "
             f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
             f"{100 * gain['seed_gain_sd']:.2f} points"
         )
+    detectable = points(gain["smallest_detectable_gain"])
+    if gain["smallest_detectable_gain"] >= 1:
+        detectable = "none"
     facts |= {
-        "Smallest detectable gain": f"{points(gain['smallest_detectable_gain'])} with "
-        f"{percent(gain['power'], 0)} power, if {percent(params.assumed_regressions)} of samples are "
-        f"broken; the params call {points(params.worthwhile_gain)} worthwhile",
-        "Log loss": f"{gain['log_loss_gain']:+.3f} nats below the baseline's, {level} "
-        f"{gain['log_loss_gain_low']:+.3f} to {gain['log_loss_gain_high']:+.3f} (paired bootstrap)",
+        "Smallest detectable gain": f"{detectable} with {percent(gain['power'], 0)} power, if "
+        f"{percent(params.assumed_regressions)} of samples are broken; the params call "
+        f"{points(params.worthwhile_gain)} worthwhile",
+        "Log loss": f"lower than the baseline's by {gain['log_loss_gain']:.3f} nats, {level} "
+        f"{gain['log_loss_gain_low']:.3f} to {gain['log_loss_gain_high']:.3f} (like that of the gain)",
         "Scope": _scope(outputs),
     }
     return Facts(list(facts.items()))
 
 
-def _group_facts(gain: Mapping[str, Any], count: int, level: str) -> dict[str, str]:
-    """Return what the groups do to the gain."""
+def _group_facts(
+    gain: Mapping[str, Any], params: "EvaluateClassifier", count: int
+) -> dict[str, str]:
+    """Return what the groups do to the gain, of which `count` samples tell."""
     groups = gain["groups"]
     if groups == 1:
         return {"Design effect": "unknown: one group does not show how much groups differ"}
-    return {
-        "By standard error": f"{level} {points_range(gain['gain_t_low'], gain['gain_t_high'])} "
-        f"(cluster-robust standard error, Student's t with {gain['degrees_of_freedom']:.1f} degrees of "
-        "freedom)",
+    facts = {
         "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
         f"say as much as {gain['effective_n']:.0f} independent ones",
     }
+    if groups >= groups_needed(1 - params.confidence):
+        facts["Gain by standard error"] = (
+            f"{percent(params.confidence, 0)} interval "
+            f"{points_range(gain['gain_t_low'], gain['gain_t_high'])} (cluster-robust standard error, "
+            f"Student's t with {gain['degrees_of_freedom']:.1f} degrees of freedom)"
+        )
+    return facts
 
 
 def _scope(outputs: "ClassificationOutputs") -> str:

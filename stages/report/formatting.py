@@ -125,7 +125,8 @@ def verdict_reason(outputs: "ClassificationOutputs") -> str:
     """Return the verdict, and what it means where its name does not say so."""
     gain = outputs.gain
     text = f"{gain['verdict']}, by {METRICS[gain['metric']]}"
-    return ": ".join(filter(None, [text, verdict_meaning(gain, outputs.task.params.evaluate)]))
+    meaning = verdict_meaning(gain, outputs.task.params.evaluate)
+    return f"{text} ({meaning})" if meaning else text
 
 
 def verdict_meaning(gain: Mapping[str, Any], params: "EvaluateClassifier") -> str:
@@ -138,8 +139,8 @@ def verdict_meaning(gain: Mapping[str, Any], params: "EvaluateClassifier") -> st
     alpha, margin = 1 - params.confidence, params.equivalence_margin
     if gain["verdict"] == "equivalent" and margin is not None:
         return (
-            f"the interval lies within plus or minus {100 * margin:.1f} points "
-            f"(two one-sided tests, each at level {alpha / 2:.2g})"
+            f"the interval lies within plus or minus {100 * margin:.1f} points: two one-sided tests, each "
+            f"at level {alpha / 2:.2g}"
         )
     if gain["verdict"] == "too few groups":
         count = gain["groups"]
@@ -186,8 +187,11 @@ def interval_method(gain: Mapping[str, Any], params: "EvaluateClassifier") -> st
         return f"paired bootstrap, {params.resamples:,} resamples"
     if gain["groups"] == 1:
         return "one group has no interval"
-    if gain["verdict"] == "too few groups":
-        return f"by standard error: a bootstrap of {gain['groups']} groups cannot hold the level"
+    if gain["groups"] < groups_needed(1 - params.confidence):
+        return (
+            f"cluster-robust standard error, Student's t with {gain['degrees_of_freedom']:.1f} degrees of "
+            f"freedom; a bootstrap of {gain['groups']} groups cannot hold the level"
+        )
     return f"bootstrap over {gain['groups']} groups, {params.resamples:,} resamples"
 
 

@@ -29,6 +29,7 @@ from stages.evaluation.failure_causes import (
     SUSPECT_LABEL,
     Diagnosis,
     cause_definitions,
+    change_in_words,
     label_smoothing_changes,
     next_step,
     shared_diagnoses,
@@ -403,6 +404,24 @@ def test_the_next_step_is_the_change_for_the_most_frequent_cause() -> None:
     assert (step["cause"], step["cases"], step["case_count"]) == (OUTLIER, 3, 5)
     assert step["cause_definition"] == CAUSES[OUTLIER]
     assert step["why"].endswith(f"{CAUSES[OUTLIER]}. More shear.")
+    assert step["summary"] == (
+        "raise augment.shear from 0.2 to 0.4: 3 of 5 failure cases are unlike the training data"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "words"),
+    [
+        ("epochs", 12, 18, "train longer"),
+        ("train.checkpoint_steps", [100, 200], [100, 200, 300], "train longer"),
+        ("channels", [8, 16], [16, 32], "widen the network"),
+        ("channels", [8, 16], [4, 8], "set channels to [4, 8]"),
+        ("label_smoothing", 0.05, 0.0, "lower label_smoothing from 0.05 to 0"),
+        ("class_weights", None, "balanced", "set class_weights to balanced"),
+    ],
+)
+def test_a_change_in_words(key: str, before: Any, after: Any, words: str) -> None:
+    assert change_in_words(key, before, after) == words
 
 
 @pytest.mark.parametrize("changes", [{}, {OUTLIER: ("augment.shear", 0.2, "as it is")}])
@@ -411,6 +430,7 @@ def test_the_next_step_is_longer_training_if_no_change_is_left(
 ) -> None:
     step = next_step("tasks.image.train", {OUTLIER: 3}, PARAMS, changes)
     assert step["change"] == {"tasks.image.train.epochs": 14}
+    assert step["summary"].startswith("train longer: 3 of 3 failure cases are unlike the ")
 
 
 def test_the_next_step_of_a_single_seed_says_nothing_of_seeds() -> None:
@@ -422,7 +442,7 @@ def test_the_next_step_of_a_single_seed_says_nothing_of_seeds() -> None:
     diagnosed = next_step(
         "train", {}, run, {}, diagnoses, training_changes(run, WIDER, REGULARISE, 0.003)
     )
-    assert "seed" not in step["why"] + diagnosed["why"]
+    assert "seed" not in step["why"] + diagnosed["why"] + step["summary"] + diagnosed["summary"]
 
 
 def test_causes_that_compare_seeds_need_several() -> None:

@@ -38,6 +38,19 @@ def test_the_verdict_is_paired_and_every_seed_confirms_it(
     assert result.after == f"accuracy {after[0][0]:.4f} (n 100)"
 
 
+@pytest.mark.parametrize(
+    ("groups", "verdict", "p"), [(4, "too few groups", 2**-3), (10, "better", 2**-9)]
+)
+def test_groups_of_validation_samples_count(groups: int, verdict: str, p: float) -> None:
+    """All groups gain: of the 2^groups exchanges, two are as extreme."""
+    params = default_task("workshop").params.evaluate
+    names = [f"writer-{row % groups}" for row in range(100)]
+    before, after = (predictions(labels).assign(group=names) for labels in (WRONG, RIGHT))
+    result = compare_runs(before, after, params)
+    assert result.verdict == verdict
+    assert result.p == pytest.approx(p)
+
+
 def test_equal_predictions_are_not_better() -> None:
     params = default_task("workshop").params.evaluate
     same = predictions(RIGHT)

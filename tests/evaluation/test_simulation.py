@@ -1,5 +1,7 @@
 """Simulated test sets: the test holds its level, power is what is promised, intervals hold the truth."""
 
+import math
+
 import numpy as np
 import pytest
 from support.project import ROOT
@@ -22,7 +24,7 @@ ALPHA = 0.05
 
 def largest_share(share: float, count: int, errors: float = 3.5) -> float:
     """Return the largest share that `count` draws are expected to show."""
-    return share + errors * (share * (1 - share) / count) ** 0.5
+    return share + errors * math.sqrt(share * (1 - share) / count)
 
 
 @pytest.mark.parametrize("spread", ["independent", "correlated"])

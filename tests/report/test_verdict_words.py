@@ -63,12 +63,14 @@ def test_too_few_groups_say_how_many_are_needed() -> None:
     assert verdict_line(result).startswith("Too few groups (4, needed: 6): +1")
     stated = facts(result)
     assert stated["Verdict"] == (
-        "too few groups, by accuracy: 4 groups: no test over groups can reach p below 0.05; at least 6 "
-        "are needed"
+        "too few groups, by accuracy (4 groups: no test over groups can reach p below 0.05; at least 6 "
+        "are needed)"
     )
-    assert "Student's t with 3.0 degrees of freedom" in stated["By standard error"]
+    assert "Student's t with 3.0 degrees of freedom" in stated["Gain"]
+    assert "Gain by standard error" not in stated
     assert "a bootstrap of 4 groups cannot hold the level" in stated["Gain"]
     assert stated["Test"].endswith("exact sign-flip test over 4 groups: p 0.12")
+    assert stated["Smallest detectable gain"].startswith("none with 80% power")
 
 
 def test_one_group_says_that_nothing_is_known_of_groups() -> None:
@@ -76,7 +78,7 @@ def test_one_group_says_that_nothing_is_known_of_groups() -> None:
     assert "1 group: no test" in stated["Verdict"]
     assert "-100.0 to +100.0 points (one group has no interval)" in stated["Gain"]
     assert stated["Design effect"].startswith("unknown")
-    assert "By standard error" not in stated
+    assert "Gain by standard error" not in stated
 
 
 def test_groups_are_named_with_interval_test_and_design_effect() -> None:
@@ -86,7 +88,10 @@ def test_groups_are_named_with_interval_test_and_design_effect() -> None:
     assert "exact sign-flip test over 14 groups: p 0.00012" in stated["Test"]
     assert "560 samples of 14 groups say as much as 560 independent ones" in stated["Design effect"]
     assert "new groups" in stated["Scope"]
-    assert "nats below the baseline's" in stated["Log loss"]
+    assert "Student's t with 13.0 degrees of freedom" in stated["Gain by standard error"]
+    assert stated["Log loss"].startswith(
+        "lower than the baseline's by 0.150 nats, 95% interval 0.1"
+    )
 
 
 def test_without_groups_nothing_is_said_of_them() -> None:
@@ -100,7 +105,7 @@ def test_equivalent_names_the_margin_and_the_level_of_its_tests() -> None:
     result = outputs(14, fixed=1, margin=0.05)
     assert verdict_line(result).startswith("Equivalent (within 5.0 points): +2.5 points")
     assert facts(result)["Verdict"] == (
-        "equivalent, by accuracy: the interval lies within plus or minus 5.0 points (two one-sided tests, "
+        "equivalent, by accuracy (the interval lies within plus or minus 5.0 points: two one-sided tests, "
         "each at level 0.025)"
     )
 

@@ -46,8 +46,9 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
     readers = {
         split: SplitReader(images, rows[split], labels[split], fabric.device) for split in rows
     }
-    low_resolution = params.low_resolution
-    reduced_epochs = int(low_resolution.share * params.epochs) if low_resolution else 0
+    low_resolution, reduced_epochs = params.low_resolution, 0
+    if low_resolution:  # the last epoch always sees images of the size that is predicted
+        reduced_epochs = min(round(low_resolution.share * params.epochs), params.epochs - 1)
 
     def training_run(seed: int) -> TrainingRun:
         def batches(epoch: int) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ KIND = Kind(
     data="folder",
     plots=("loss", "quality", "diversity"),
     bench=BenchRuns(
-        3,
+        5,
         {
             "step": "current.step",
             "Fréchet distance": "current.frechet_test",

@@ -51,8 +51,8 @@ def compare_distances(
     old, new = (np.array(list(distances.values())) for distances in (before, after))
     verdict, p = "not distinguishable", None
     if min(len(old), len(new)) > 1:
-        p = float(ttest_ind(old, new, equal_var=False).pvalue)
-        p = 1.0 if np.isnan(p) else p  # all distances are equal
+        equal = np.array_equal(old, new)
+        p = 1.0 if equal else float(ttest_ind(old, new, equal_var=False).pvalue)
         if p < 1 - confidence:
             verdict = "better" if new.mean() < old.mean() else "worse"
     return ExperimentResult(_description(old), _description(new), verdict, p)

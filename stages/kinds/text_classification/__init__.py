@@ -10,7 +10,7 @@ KIND = Kind(
     modality="texts",
     data="file",
     plots=("loss", "confusion", "reliability"),
-    bench=BenchRuns(3, CLASSIFICATION_COLUMNS, "gain"),
+    bench=BenchRuns(5, CLASSIFICATION_COLUMNS, "gain"),
     small_params={
         "train": {
             "model": "scratch",

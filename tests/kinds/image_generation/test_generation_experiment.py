@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_ind
 from support.project import default_task
 
 from stages.kinds.image_generation.experiment import compare, compare_distances
@@ -21,7 +22,16 @@ def test_distances_are_compared_by_their_spread(after: float, verdict: str) -> N
     result = compare_distances(before, distances(after, 0.1, -0.1, 0.0), 0.95)
     assert result.verdict == verdict
     assert result.before == "Fréchet distance 1.000 (0.900 to 1.100 over 3 seeds)"
-    assert compare_distances(before, distances(after, 0.0), 0.95).verdict == "not distinguishable"
+    expected = ttest_ind(list(before.values()), [after + 0.1, after - 0.1, after], equal_var=False)
+    assert result.p == pytest.approx(expected.pvalue)
+    single = compare_distances(before, distances(after, 0.0), 0.95)
+    assert (single.verdict, single.p) == ("not distinguishable", None)
+
+
+def test_equal_distances_are_no_evidence() -> None:
+    same = distances(1.0, 0.0, 0.0)
+    result = compare_distances(same, same, 0.95)
+    assert (result.verdict, result.p) == ("not distinguishable", 1.0)
 
 
 def test_the_distances_of_the_selected_checkpoint_count(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Failing samples: the criterion of each kind, the cases that are shown, and the next step."""
 
+import re
 from functools import reduce
 from typing import Any
 
@@ -160,6 +161,11 @@ def test_the_next_step_is_a_change_that_the_schema_accepts(
     assert step["bucket"] == bucket
     assert step["command"] == f"dvc exp run -S '{key}={value}'"
     assert step["why"].startswith(f"5 more samples are {bucket} than the share of ")
+    assert re.fullmatch(
+        rf"(raise|lower) \S+ from \S+ to {value:g}: 5 more samples are {bucket} than the share of real "
+        "images predicts",
+        step["summary"],
+    )
     path = key.removeprefix(f"{SECTION}.").split(".")
     changed = task_params(**{**before, **step["change"]})
     assert reduce(getattr, path, changed) == value
@@ -172,6 +178,7 @@ def test_while_quality_still_improves_longer_training_comes_first() -> None:
     step = propose("collapsed", task_params(), improvement=0.3)
     assert step["change"] == {f"{SECTION}.train.checkpoint_steps": [100, 200, 300, 400, 500, 750]}
     assert "quality still improved by 30% between the last two checkpoints" in step["why"]
+    assert step["summary"] == "train longer: quality improved by 30% with the last checkpoint"
     assert task_params(**step["change"]).train.steps == 750
 
 
