@@ -84,7 +84,7 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
             f"tasks.{name}.prepare.size keeps more detail and takes longer"
         )
     pattern = None if options.groups == NO_GROUPS else options.groups
-    group_of, hint = _find_groups(survey, options.groups)
+    group_of, hint = _groups_of_files(survey, options.groups)
     values = {
         "layout": survey.layout,
         "labels": _labels_section(survey.labels),
@@ -118,8 +118,13 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
     return ImageProposal(proposal, survey, groups, size, channels)
 
 
-def _find_groups(survey: ImageSurvey, option: str | None) -> tuple[list[str], GroupHint | None]:
-    """Return the group of each file, "" for none, and the groups that names suggest where none are named."""
+def _groups_of_files(survey: ImageSurvey, option: str | None) -> tuple[list[str], GroupHint | None]:
+    """Return the group of each file, "" for none, and the groups that names suggest.
+
+    Args:
+        survey: of the files.
+        option: `--groups`; names are asked only without it.
+    """
     paths = [file.path for file in survey.files]
     if option not in {None, NO_GROUPS}:
         return find_groups(paths, str(option)), None
