@@ -45,9 +45,7 @@ def test_every_plan_is_allowed(samples: int, groups: int) -> None:
             "split_section": split.section,
         }
         params = read_params()
-        params["tasks"] = parse(
-            fill_template(read_template("text_classification", "template.yaml"), values)
-        )
+        params["tasks"] = parse(fill_template(template, values))
         task: Any = check_params(params).tasks["notes"]
         assert task.prepare.split.folds == split.sizes.folds
         assert task.prepare.columns.group == "author"
