@@ -73,7 +73,7 @@ def false_positives(count: int, sizes: Sequence[int] = GROUPS) -> str:
     )
 
 
-def powers(count: int, sizes: Sequence[int] = GROUPS[1:]) -> str:
+def powers(count: int, sizes: Sequence[int] = (6, *GROUPS[1:])) -> str:
     """Return the table of test sets whose true gain is the one that they promise to detect."""
     alpha, rows = 1 - PARAMS.confidence, []
     for name in ("independent", "correlated"):
@@ -111,8 +111,8 @@ def tables(count: int = COUNT) -> str:
     error = (0.05 * 0.95 / count) ** 0.5
     return (
         f"{count:,} test sets a row (seed {SEED}), groups of {SIZES[0]} to {SIZES[1]} samples, "
-        f"{percent(PARAMS.confidence, 0)} confidence, {PARAMS.resamples:,} resamples. The standard "
-        f"error of a share of 5% is {percent(error)}.\n\n"
+        f"{percent(PARAMS.confidence, 0)} confidence, {PARAMS.resamples:,} resamples.\n"
+        f"The standard error of a share of 5% is {percent(error)}.\n\n"
         f"No true gain:\n\n{false_positives(count)}\n\n"
         f"The true gain is the smallest detectable one:\n\n{powers(count)}"
     )

@@ -144,8 +144,10 @@ def _verdicts(stage: str, reasons: Iterator[str], good: Verdict) -> Iterator[Fin
 
 def _check_dataset(task: "Task", dataset: "Dataset") -> Iterator[str]:
     from stages.core.files import read_json
+    from stages.datasets.dataset import read_dataset
 
-    yield from cross_split_groups(dataset)
+    for fold in task.folds():
+        yield from cross_split_groups(read_dataset(fold))
     path = task.evidence / "data" / "dataset_note.json"
     note = read_json(path)
     if note != dataset.note:
