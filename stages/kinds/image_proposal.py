@@ -84,15 +84,7 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
             f"tasks.{name}.prepare.size keeps more detail and takes longer"
         )
     pattern = None if options.groups == NO_GROUPS else options.groups
-    paths = [file.path for file in survey.files]
-    group_of = [file.group for file in survey.files]
-    settings, hint = [], None
-    if pattern:
-        group_of = find_groups(paths, pattern)
-        settings = [Setting("prepare.group_pattern", pattern, describe_groups(group_of))]
-    elif survey.group_hint and options.groups is None:
-        hinted = find_groups(paths, survey.group_hint, partial=True)
-        hint = GroupHint(survey.group_hint, describe_groups(hinted))
+    group_of, hint = _groups_of_files(survey, options.groups)
     values = {
         "layout": survey.layout,
         "labels": _labels_section(survey.labels),
@@ -109,7 +101,11 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
             Setting("prepare.layout", survey.layout, _LAYOUTS[survey.layout]),
             Setting("prepare.size", str(size), f"the median side is {survey.side:g} pixels"),
             Setting("prepare.channels", str(channels), f"the sampled images are {colour}"),
-            *settings,
+            *(
+                [Setting("prepare.group_pattern", pattern, describe_groups(group_of))]
+                if pattern
+                else []
+            ),
         ),
         tuple(remarks),
         group_hint=hint,
@@ -120,6 +116,23 @@ def image_proposal(path: Path, name: str, largest: int, options: DataOptions) ->
         if group and file.split != "test"
     )
     return ImageProposal(proposal, survey, groups, size, channels)
+
+
+def _groups_of_files(survey: ImageSurvey, option: str | None) -> tuple[list[str], GroupHint | None]:
+    """Return the group of each file, "" for none, and the groups that names suggest.
+
+    Args:
+        survey: of the files.
+        option: `--groups`; names are asked only without it.
+    """
+    paths = [file.path for file in survey.files]
+    if option not in {None, NO_GROUPS}:
+        return find_groups(paths, str(option)), None
+    hint = None
+    if survey.group_hint and option is None:
+        suggested = find_groups(paths, survey.group_hint, partial=True)
+        hint = GroupHint(survey.group_hint, describe_groups(suggested))
+    return [file.group for file in survey.files], hint
 
 
 def _require_class_sizes(survey: ImageSurvey) -> None:

@@ -166,11 +166,10 @@ def common_settings(
     balance = (
         f"the largest class has {max(counts.values())} samples, the smallest {min(counts.values())}"
     )
-    detection = f"about {sizes.test} test samples detect a gain of {detectable:.3f}"
+    condition = ", if groups hardly differ," if sizes.folds > 1 else ""
+    detection = f"about {sizes.test} test samples{condition} detect a gain of {detectable:.3f}"
     if detectable > gain:
         detection += ", no smaller one"
-    if sizes.folds > 1:
-        detection += ", where groups hardly differ"
     values = {
         "worthwhile_gain": f"{gain:g}",
         "metric": metric,

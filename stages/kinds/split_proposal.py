@@ -131,10 +131,9 @@ def _propose_shares(
 ) -> SplitProposal:
     sizes = split_sizes(samples, official)
     test, validation = split_shares(samples)
-    kept = [name for name in ("validation", "test") if official.get(name)]
     reason = (
         f"{samples} samples: about {sizes.train} to train on, {sizes.validation} and {sizes.test}"
-        + "".join(f"; official {name} data stay" for name in kept)
+        + "".join(f"; official {name} data stay" for name in SPLITS[1:] if official.get(name))
     )
     section = _section(
         "", (f"test: {test:g}", "share of groups held out"), (f"validation: {validation:g}", "")
@@ -156,7 +155,7 @@ def _propose_folds(samples: int, folds: int, groups: int) -> SplitProposal:
         f"{groups} groups: each is tested once, by models of about {sizes.train} samples of others"
     )
     needed = groups_needed(ALPHA)
-    remarks = (
+    remark = (
         f"{groups} groups: no test over fewer than {needed} can reach p below {ALPHA}, so the verdict will "
         "be *too few groups*"
     )
@@ -164,7 +163,7 @@ def _propose_folds(samples: int, folds: int, groups: int) -> SplitProposal:
         sizes,
         section,
         Setting("prepare.split.folds", str(folds), reason),
-        (remarks,) if groups < needed else (),
+        (remark,) if groups < needed else (),
     )
 
 

@@ -30,6 +30,7 @@ OPTIONAL = (  # keys that may be absent
     ".columns.split",
     "sentiment.prepare.unreadable",
     ".evaluate.metric",
+    ".evaluate.equivalence_margin",
     ".train.class_weights",
     ".train.optimizer",
     ".train.blocks",
@@ -38,7 +39,8 @@ OPTIONAL = (  # keys that may be absent
     ".baseline.frozen_features",
     ".train.schedule",
 )
-NULLABLE = (".id", ".group", ".bucket_by", ".classes", *OPTIONAL)
+SPLIT = (".split.test", ".split.validation", ".split.folds")  # shares or folds
+NULLABLE = (".id", ".group", ".bucket_by", ".classes", *SPLIT[:2], *OPTIONAL)
 # Sections that may be null.
 NULL_SECTIONS = (".augment",)
 
@@ -91,13 +93,22 @@ def test_the_defaults_are_valid_and_every_key_is_used() -> None:
 
 # --- types, ranges, unknown and missing keys
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(key=st.sampled_from([key for key in sorted(LEAVES) if not key.endswith(OPTIONAL)]))
+@given(key=st.sampled_from([key for key in sorted(LEAVES) if not key.endswith(OPTIONAL + SPLIT)]))
 def test_a_missing_key_is_named(key: str) -> None:
     params = copy.deepcopy(DEFAULTS)
     section, name = locate(params, key)
     del section[name]
     line = error_of(params)
     assert line.startswith(f"{key}: this key is missing; ")
+
+
+@pytest.mark.parametrize("key", [key for key in LEAVES if key.endswith(SPLIT)])
+def test_a_split_without_shares_and_folds_is_named(key: str) -> None:
+    params = copy.deepcopy(DEFAULTS)
+    section, name = locate(params, key)
+    del section[name]
+    line = error_of(params)
+    assert line == f"{key.rpartition('.')[0]}: must have test and validation, or folds"
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -107,6 +118,7 @@ def test_a_key_with_a_value_of_the_wrong_type_is_named(data: st.DataObject) -> N
     value = data.draw(st.sampled_from(WRONG[type(LEAVES[key])]))
     assume(not (key.endswith(".keywords") and value == {}))  # the right type, without classes
     assume(not (key.endswith(NULLABLE) and value is None))
+    assume(not (key.endswith(".equivalence_margin") and value == 0.5))  # is allowed
     line = error_of(changed({key: value}))
     assert re.match(rf"{re.escape(key)}(\.\w+)?: ", line), line
     if value == {} and LEAVES[key] is None:  # a section that may be null, without its keys
@@ -225,8 +237,11 @@ WEIGHTS = "tasks.image.train.initial_weights"
             "image.train.channels.1: given 0; must be greater",
         ),
         (
-            {"tasks.image.prepare.split.test": 0.6, "tasks.image.prepare.split.validation": 0.4},
-            "tasks.image.prepare.split: test + validation must leave a share to train on (below 1)",
+            {
+                "tasks.sentiment.prepare.split.test": 0.6,
+                "tasks.sentiment.prepare.split.validation": 0.4,
+            },
+            "tasks.sentiment.prepare.split: test + validation must leave a share to train on (below 1)",
         ),
         ({WEIGHTS: "imagenet"}, "imagenet needs model: resnet18"),
         ({WEIGHTS: "data/train/image/w.safetensors"}, "must be outside data/train"),

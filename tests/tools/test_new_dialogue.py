@@ -105,6 +105,13 @@ def test_groups_that_names_suggest_are_asked_for(
     assert bool(re.search(r"prepare\.group_pattern .*6 groups", output)) is (pattern is not None)
 
 
+def test_groups_that_the_user_confirms_are_tested_once_each(project: Path) -> None:
+    code, output = answer(project, "y\n\n", "--kind", "image_classification")
+    assert code == 0, output
+    assert re.search(r"prepare\.split\.folds +6 +6 groups: each is tested once", output)
+    assert read_params(project)["tasks"]["photos"]["prepare"]["split"] == {"folds": 6, "seed": 0}
+
+
 def test_what_changes_while_the_command_asks_is_kept(project: Path) -> None:
     def add_another_task() -> None:
         assert new("other", "photos", *GENERATION, "--yes") == 0

@@ -1,6 +1,7 @@
 """What is proposed for images of any number and size."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,6 @@ VALUES = {
     "groups": "null",
     "colours": "3",
     "min_per_class": "3",
-    "split_section": propose_split(100, {}).section,
     "methods": "        - most_frequent_class",
     "frozen_features": "null",
     "seeds": "        - 0",
@@ -36,17 +36,20 @@ VALUES = {
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
-@given(size=st.sampled_from(SIZES), train=st.integers(3, 2_000_000))
-def test_every_plan_is_allowed(size: int, train: int) -> None:
-    for plan in plans(size, SplitSizes(train, 10, 10)):
+@given(size=st.sampled_from(SIZES), samples=st.integers(100, 2_000_000), groups=st.integers(0, 40))
+def test_every_plan_is_allowed(size: int, samples: int, groups: int) -> None:
+    split = propose_split(samples, {}, {(f"p{n}", name): 3 for n in range(groups) for name in "ab"})
+    for plan in plans(size, split.sizes):
         values = VALUES | dict(plan.values) | {"size": str(size), "epochs": str(plan.epochs)}
+        values["split_section"] = split.section
         template = read_template("image_classification", "template.yaml")
         if "- logistic_regression" not in values["methods"]:
             head, _, rest = template.partition("      logistic_regression:\n")
             template = head + rest[rest.index("      frozen_features:") :]
         params = read_params()
         params["tasks"] = parse(fill_template(template, values))
-        check_params(params)
+        task: Any = check_params(params).tasks["photos"]
+        assert task.prepare.split.folds == split.sizes.folds
         assert 0 < plan.relative_cost <= 1
         assert 1 <= plan.min_epochs <= plan.epochs
 
