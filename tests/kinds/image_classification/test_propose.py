@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.project import read_params
 
+from stages.core.params import parse_yaml
 from stages.kinds.image_classification.model import imagenet_file
 from stages.kinds.image_classification.propose import baseline_seconds, frozen_features, plans
 from stages.kinds.image_proposal import SIZES
 from stages.kinds.params import check_params
 from stages.kinds.plans import SplitSizes
 from stages.kinds.proposal import fill_template, read_template
-from stages.tools.yaml_sections import parse
 
 VALUES = {
     "name": "photos",
@@ -45,7 +45,7 @@ def test_every_plan_is_allowed(size: int, train: int) -> None:
             head, _, rest = template.partition("      logistic_regression:\n")
             template = head + rest[rest.index("      frozen_features:") :]
         params = read_params()
-        params["tasks"] = parse(fill_template(template, values))
+        params["tasks"] = parse_yaml(fill_template(template, values))
         check_params(params)
         assert 0 < plan.relative_cost <= 1
         assert 1 <= plan.min_epochs <= plan.epochs
