@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.core.errors import UserError
 from stages.core.schema import Labels
 from stages.datasets.images.layouts import LayoutChoice
+from stages.datasets.images.path_groups import match_paths
 from stages.datasets.images.survey import ImageSurvey, survey_images
 from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (
@@ -149,7 +150,7 @@ def describe_groups(paths: Sequence[str], pattern: str, *, partial: bool = False
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    matches = {path: expression.search(path) for path in paths}
+    matches = dict(zip(paths, match_paths(pattern, paths, "--groups"), strict=True))
     unmatched = [path for path, match in matches.items() if not (match and match[1])]
     if unmatched and not partial:
         raise UserError(

@@ -24,12 +24,12 @@ class Scripts(HTMLParser):
         self.text = ""
         self._inside = False
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
         self._inside = tag == "script"
         if self._inside:
             self.contents.append("")
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
         self._inside = False
 
     def handle_data(self, data: str) -> None:
