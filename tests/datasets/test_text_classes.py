@@ -65,7 +65,9 @@ def test_a_class_that_the_params_write_as_a_decimal_stays_so() -> None:
     assert class_name("1.50") == "1.50"
 
 
-@pytest.mark.parametrize("pair", ["Good good", "good go\u200aod", "01 1", "caf\u00e9 cafe\u0301"])
+@pytest.mark.parametrize(
+    "pair", ["Good good", "good go\u200aod", "01 1", "caf\u00e9 cafe\u0301", "cat ca\u200bt"]
+)
 def test_labels_that_look_the_same_are_refused_by_name(pair: str) -> None:
     first, second = pair.split(" ")
     with pytest.raises(UserError) as error:
