@@ -59,11 +59,12 @@ def _check_size(events: Iterable[Any]) -> None:
     Raises:
         ValueError: there are too many, or an alias lies within what it stands for.
     """
-    sizes: dict[str, int | None] = {}  # by anchor; None until its node has ended
-    unfinished = [(None, 0)]
+    sizes: dict[str | None, int | None] = {}  # by anchor; None until its node has ended
+    unfinished: list[tuple[str | None, int]] = [(None, 0)]
+    size: int | None
     for event in events:
         name = type(event).__name__
-        anchor = getattr(event, "anchor", None)
+        anchor: str | None = getattr(event, "anchor", None)
         if name in {"MappingStartEvent", "SequenceStartEvent"}:
             sizes[anchor] = None
             unfinished.append((anchor, 1))
