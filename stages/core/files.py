@@ -28,11 +28,14 @@ SMALLEST_FIGURE = 10.0**-DIGITS  # smaller values may be written as 0
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that replaces `path` when the block ends without an error.
 
+    Temporary files of `path` that killed processes have left behind are deleted.
+
     Raises:
         OSError: of the operating system, with `filename` set. After any error the temporary file is
             deleted and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -45,6 +48,24 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _delete_abandoned(path: Path) -> None:
+    prefix = f".{path.name}."
+    for file in path.parent.iterdir():
+        process = file.name.removeprefix(prefix)
+        if process != file.name and process.isdecimal() and not _is_running(int(process)):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def round_floats(value: Any) -> Any:

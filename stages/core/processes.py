@@ -23,6 +23,7 @@ _PLAIN = (
     "-c",
     "advice.detachedHead=false",
 )
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 @contextmanager
@@ -114,6 +115,14 @@ def _start(
         if error.filename != command[0]:
             raise
         raise UserError(f"{command[0]} is not installed, or not on PATH") from None
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, also where that is killed. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -162,6 +163,19 @@ print("went on")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"train@image: no space to write {path} (")
     assert_unchanged(path)
+
+
+def test_the_next_write_deletes_what_a_killed_process_left(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    running = tmp_path / f".table.csv.{os.getppid()}"
+    for file in (tmp_path / f".table.csv.{killed.pid}", running, tmp_path / ".table.csv.9x"):
+        file.touch()
+    other = tmp_path / f".other.csv.{killed.pid}"
+    other.touch()
+    write(tmp_path / "table.csv", "a\n")
+    expected = {"table.csv", running.name, ".table.csv.9x", other.name}
+    assert {file.name for file in tmp_path.iterdir()} == expected
 
 
 def test_json_is_sorted_rounded_and_ends_in_a_newline() -> None:

@@ -1,9 +1,12 @@
 """Subprocesses: their environment, their errors, and clones."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from support.project import commit, run
+from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
 from stages.core.processes import clone_revision, git, last_line, run_command, run_commands
@@ -63,3 +66,28 @@ def test_a_clone_has_the_bytes_of_a_revision(repository: Path, tmp_path: Path) -
 def test_the_last_line_is_not_blank() -> None:
     assert last_line("a\n b \n \n") == "b"
     assert last_line("\n") == ""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="Linux tells a process that its parent has ended"
+)
+def test_a_process_ends_with_its_killed_parent() -> None:
+    child = (
+        "import time; from stages.core.processes import end_with_parent; end_with_parent(); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    parent = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=False)"
+    )
+    start = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.kill()
+        running.wait()
+        assert (
+            running.stdout.read() == ""
+        )  # the pipe ends once the child, which holds it, has ended
+    assert time.monotonic() - start < 30
