@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.core.errors import UserError
 from stages.core.task import Task
 from stages.kinds.entry import run_stage
 
@@ -111,14 +112,27 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
 
     After a resume it receives the earlier epochs as well and writes them again, so that the log of a
     killed run ends in the same bytes. Without epochs (a process that is not the first) it does nothing.
+
+    Raises:
+        UserError: there is no space for DVC's database.
     """
     if not epochs:
         yield lambda _: None
         return
+    import sqlite3
+
     from dvclive.live import Live
     from tqdm import tqdm
 
-    live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    try:
+        live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    except (
+        sqlite3.Error
+    ) as error:  # it opens the database of DVC, which has no errors of its own for this
+        raise UserError(
+            f"DVC cannot write its database ({error}); free disk space, or raise the limit of the size of "
+            "files (ulimit -f), and run the same command again"
+        ) from None
     with live, tqdm(total=epochs, desc=title, unit="epoch", disable=None) as bar:
 
         def log(history: "History") -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from stages.core.control_characters import CONTROLS, escape_controls
 from stages.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ SMALLEST_FIGURE = 10.0**-DIGITS  # smaller values may be written as 0
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that replaces `path` when the block ends without an error.
 
+    Temporary files of `path` that killed processes have left behind are deleted.
+
     Raises:
         OSError: of the operating system, with `filename` set. After any error the temporary file is
             deleted and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -44,6 +48,24 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _delete_abandoned(path: Path) -> None:
+    prefix = f".{path.name}."
+    for file in path.parent.iterdir():
+        process = file.name.removeprefix(prefix)
+        if process != file.name and process.isdecimal() and not _is_running(int(process)):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def round_floats(value: Any) -> Any:
@@ -82,13 +104,14 @@ def to_csv(table: "pd.DataFrame") -> bytes:
     """Return `table` as CSV without its index, floats with 6 digits, lines ending in a newline.
 
     Text that a spreadsheet would run as a formula is escaped with a leading apostrophe, as
-    spreadsheets do; `read_csv` removes it.
+    spreadsheets do; `read_csv` removes it. Control characters, which a terminal would obey, are written
+    as escapes and stay so.
     """
     floats = table.select_dtypes("float64")
     table = table.assign(
         **{str(name): column.round(DIGITS) + 0.0 for name, column in floats.items()},
-        **{str(name): _escape_formulas(column) for name, column in _text_columns(table)},
-    ).rename(columns=lambda name: f"'{name}" if re.match(_FORMULA, str(name)) else name)
+        **{str(name): _escape_text(column) for name, column in _text_columns(table)},
+    ).rename(columns=_escape_heading)
     text: str = table.to_csv(index=False, float_format=f"%.{DIGITS}f", lineterminator="\n")
     return text.encode("utf-8", "backslashreplace")
 
@@ -99,7 +122,15 @@ def _text_columns(table: "pd.DataFrame") -> "Iterator[tuple[Any, pd.Series[Any]]
     return ((name, table[name]) for name in table.columns if is_string_dtype(table[name]))
 
 
-def _escape_formulas(column: "pd.Series[Any]") -> "pd.Series[Any]":
+def _escape_heading(name: Any) -> Any:
+    if isinstance(name, str):
+        name = escape_controls(name)
+    return f"'{name}" if re.match(_FORMULA, str(name)) else name
+
+
+def _escape_text(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if column.str.contains(CONTROLS).any():
+        column = column.map(escape_controls, na_action="ignore")
     return column.mask(column.str.match(_FORMULA), "'" + column)
 
 

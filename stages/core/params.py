@@ -2,6 +2,7 @@
 
 import difflib
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from stages.core.errors import UserError
 
 _MAX_VALUE_LENGTH = 120  # characters of a value that a message repeats
+_MAX_NODES = 200_000  # of a YAML text with its aliases replaced; params have some hundreds
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -19,20 +21,70 @@ def read_yaml(path: Path) -> Any:
     Raises:
         UserError: it is missing, not UTF-8 or not YAML, or has a duplicate key.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; run from the project's folder") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the content of a YAML text, read as DVC reads it (YAML 1.2).
+
+    Raises:
+        ValueError: it is not YAML, has a duplicate key or a value that does not fit its tag, or would be
+            too large with its aliases replaced.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        _check_size(YAML(typ="safe").parse(text))
+        return YAML(typ="safe").load(text)
     except RecursionError:
-        raise UserError(f"{path}: nested too deeply to be params") from None
+        raise ValueError("nested too deeply to be params") from None
     except (YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = str(error).split("To suppress this check")[0]
-        raise UserError(f"{path}: not YAML: {reason}") from None
+        raise ValueError(f"not YAML: {reason}") from None
+
+
+def _check_size(events: Iterable[Any]) -> None:
+    """Check the number of nodes that a parsed YAML text has once its aliases are replaced.
+
+    Nothing is built: a few lines of aliases of aliases can stand for more values than fit in memory.
+
+    Raises:
+        ValueError: there are too many, or an alias lies within what it stands for.
+    """
+    sizes: dict[str | None, int | None] = {}  # by anchor; None until its node has ended
+    unfinished: list[tuple[str | None, int]] = [(None, 0)]
+    size: int | None
+    for event in events:
+        name = type(event).__name__
+        anchor: str | None = getattr(event, "anchor", None)
+        if name in {"MappingStartEvent", "SequenceStartEvent"}:
+            sizes[anchor] = None
+            unfinished.append((anchor, 1))
+            continue
+        if name in {"MappingEndEvent", "SequenceEndEvent"}:
+            anchor, size = unfinished.pop()
+        elif name == "AliasEvent":
+            size = sizes.get(anchor, 1)  # an unknown anchor is reported when the text is loaded
+        elif name == "ScalarEvent":
+            size = 1
+        else:
+            continue
+        if size is None:
+            raise ValueError(f"alias *{anchor} lies within what it stands for")
+        if name != "AliasEvent":
+            sizes[anchor] = size
+        above, total = unfinished.pop()
+        if total + size > _MAX_NODES:
+            raise ValueError(f"more than {_MAX_NODES:,} values once its aliases are replaced")
+        unfinished.append((above, total + size))
 
 
 def validate(schema: type[Schema], values: Any, path: Path) -> Schema:

@@ -1,10 +1,13 @@
 """Subprocesses that end with this process, scratch folders, and clean clones of git repositories."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,21 +26,51 @@ _PLAIN = (
     "-c",
     "advice.detachedHead=false",
 )
+_SCRATCH = "evidence-first-scratch-"
+_SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a temporary folder that is deleted afterwards, also after Ctrl-C, SIGTERM or a hang-up."""
+    """Yield a temporary folder that is deleted afterwards, also after Ctrl-C, SIGTERM or a hang-up.
+
+    Those of killed processes are deleted by the next call.
+    """
+    _delete_abandoned_folders()
     signals = (signal.SIGTERM, signal.SIGHUP)
     handlers = [
         signal.signal(number, lambda received, _: sys.exit(128 + received)) for number in signals
     ]
     try:
-        with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder, _locked(Path(folder)):
             yield Path(folder).resolve()
     finally:
         for number, handler in zip(signals, handlers, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which the system releases when this process ends in any way.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _delete_abandoned_folders() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # it is locked, gone, or another user's
+            if time.time() - folder.lstat().st_mtime > _SECONDS_TO_LOCK:
+                with _locked(folder):
+                    shutil.rmtree(folder)
 
 
 def run_command(
@@ -114,6 +147,14 @@ def _start(
         if error.filename != command[0]:
             raise
         raise UserError(f"{command[0]} is not installed, or not on PATH") from None
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, also where that is killed. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

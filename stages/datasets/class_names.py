@@ -32,11 +32,18 @@ def require_distinct(names: Iterable[str], source: str, remedy: str) -> None:
 
 
 def _appearance(name: str) -> str:
-    normal = unicodedata.normalize("NFKC", name)
+    normal = unicodedata.normalize("NFKC", _visible(name))
     return normal if len(normal) == 1 else "".join(normal.casefold().split())
 
 
+def _visible(name: str) -> str:
+    """Return a name without its invisible characters, such as a blank without width."""
+    return "".join(c for c in name if unicodedata.category(c) != "Cf")
+
+
 def _difference(first: str, second: str) -> str:
+    if _visible(first) == _visible(second):
+        return "invisible characters"
     if first.casefold() == second.casefold():
         return "case"
     if first.split() == second.split() or "".join(first.split()) == "".join(second.split()):

@@ -1,5 +1,6 @@
 """A classifier beside its baselines on the same test samples: predictions, scores, verdict, plots."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,8 @@ def compute_metrics(
     return ClassificationMetrics(
         metrics,
         _class_tables(model, simple, labels, names),
-        _plots(model, labels, names, params.bins, loss),
-        _plots(simple, labels, names, params.bins, baseline_loss),
+        plot_tables(model, labels, names, params.bins, loss),
+        plot_tables(simple, labels, names, params.bins, baseline_loss),
     )
 
 
@@ -145,13 +146,23 @@ def _class_tables(
     return {"per_class": table, "confusion": matrix}
 
 
-def _plots(
+def plot_tables(
     predictions: Predictions, labels: np.ndarray, names: list[str], bins: int, loss: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    classes = np.array(names, dtype=object)
+    """Return the tables that `dvc plots` draws, by the name of their plot."""
+    classes = np.array([_inert(name) for name in names], dtype=object)
     confusion = {"actual": classes[labels], "predicted": classes[predictions.predicted]}
     return {
         "loss": loss,
         "confusion": pd.DataFrame(confusion),
         "reliability": classification_metrics.reliability_curve(predictions, labels, bins),
     }
+
+
+def _inert(name: str) -> str:
+    """Return a name that reads the same and neither ends nor opens a script element.
+
+    `dvc plots` writes the tables as JSON into a script element of its page and escapes nothing. A blank
+    without width behind `<` keeps the name in that JSON.
+    """
+    return re.sub(r"<(?=/?script|!--)", "<\N{ZERO WIDTH SPACE}", name, flags=re.IGNORECASE)

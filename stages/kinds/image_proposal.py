@@ -12,6 +12,7 @@ from pathlib import Path
 from stages.core.errors import UserError
 from stages.core.schema import Labels
 from stages.datasets.images.layouts import LayoutChoice
+from stages.datasets.images.path_groups import match_paths
 from stages.datasets.images.survey import ImageSurvey, survey_images
 from stages.kinds.probe import write_dataset
 from stages.kinds.proposal import (
@@ -171,7 +172,7 @@ def find_groups(paths: Sequence[str], pattern: str, *, partial: bool = False) ->
             f"--groups: given {pattern!r}; must contain a group in parentheses, which names what must not "
             "be in two splits"
         )
-    matches = [expression.search(path) for path in paths]
+    matches = match_paths(pattern, paths, "--groups")
     groups = [match[1] or "" if match else "" for match in matches]
     unmatched = [path for path, group in zip(paths, groups, strict=True) if not group]
     if unmatched and not partial:

@@ -1,10 +1,11 @@
 """Check that the raw data of each task exist, without reading samples."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.core.task import Task
+from stages.core.task import DATA, STAGES, Task
 from stages.kinds.params import FILE
 from stages.kinds.registry import KINDS
 
@@ -12,14 +13,18 @@ from stages.kinds.registry import KINDS
 def check_sources(tasks: Mapping[str, Task]) -> None:
     """Check that each task's `prepare.path`, and its table of labels, exist and are not empty.
 
+    Files of initial weights must be files that no stage writes: DVC deletes the outputs of a stage before
+    it runs, and reading a pipe or a device may never end.
+
     Data that DVC tracks may be absent: a task does not need those of the others, and DVC itself reports
     those that it needs.
 
     Raises:
         UserError: a path is missing, is not of the type that the kind reads (a folder or a file), or is
-            empty; or a table of labels lacks a column.
+            empty; a table of labels lacks a column; or initial weights are no such file.
     """
     for task in tasks.values():
+        _check_weights(task)
         prepare = task.params.prepare
         if prepare.source == "torchvision":
             _make_folder(task)
@@ -58,6 +63,30 @@ def _check_path(task: Task, *, folder: bool) -> None:
             )
     except (OSError, RuntimeError, ValueError) as error:  # no permission, a NUL in the path, ...
         raise UserError(f"{_value(task)}; cannot be used ({error})") from None
+
+
+def _check_weights(task: Task) -> None:
+    for key, name in task.input_paths().items():
+        if not key.endswith(".initial_weights") or name == "imagenet":
+            continue
+        value = f"{FILE}: {task.key(key)}: given {name!r}"
+        try:
+            path = Path(name)
+            places = (Path(os.path.abspath(path)), path.resolve())  # noqa: PTH100 (as written, and links followed)
+            if path.exists() and not path.is_file():
+                raise UserError(f"{value}; must be a .safetensors file")
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # no permission, a NUL in the path, ...
+            raise UserError(f"{value}; cannot be used ({error})") from None
+        for folder in (DATA / stage for stage in STAGES):
+            if any(place.is_relative_to(folder.resolve()) for place in places):
+                raise UserError(
+                    f"{value}; must be outside {folder}, which DVC deletes before it runs the stage; copy "
+                    "the file to data/raw and name the copy"
+                )
 
 
 def _check_labels(task: Task) -> None:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from stages.core.control_characters import escape_controls
 from stages.core.errors import UserError, printable
 from stages.report.document import (
     Block,
@@ -84,7 +85,7 @@ def _block(block: Block) -> str:  # noqa: PLR0911 (a return for each type)
 
 def _code(text: str) -> str:
     """Return a fenced code block whose fence is longer than any in `text`."""
-    line = " ".join(text.split("\n"))
+    line = escape_controls(" ".join(text.split("\n")))
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{line}\n{fence}"
@@ -134,6 +135,7 @@ def render_page(document: Document, limit_mb: float) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_escape_plain,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -151,6 +153,11 @@ def render_page(document: Document, limit_mb: float) -> str:
             "samples (params.yaml, section failures), or raise the limit"
         )
     return page
+
+
+def _escape_plain(value: Any) -> Any:
+    """Return plain text with control characters as escapes, anything else (markup, numbers) as it is."""
+    return escape_controls(value) if type(value) is str else value
 
 
 def _data_url(name: str, data: bytes) -> str:

@@ -113,12 +113,11 @@ def check_change(change: Change, task: "Task") -> Change:
 
 
 def _parse_value(change: Change) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from stages.core.params import parse_yaml
 
     try:
-        return YAML(typ="safe").load(change.value)
-    except YAMLError:
+        return parse_yaml(change.value)
+    except ValueError:
         raise UserError(
             f"{change.key}: given {change.value!r}; must be a value as in YAML"
         ) from None

@@ -257,8 +257,9 @@ def _extended_params(section: str, name: str) -> str:
         UserError: the file has a task of that name, its form leaves no place for a section, or the
             params are not allowed.
     """
+    from stages.core.params import parse_yaml
     from stages.kinds.params import FILE, check_params, load_params
-    from stages.tools.yaml_sections import add_section, parse
+    from stages.tools.yaml_sections import add_section
 
     _check_name(name, load_params().tasks)
     text = FILE.read_bytes().decode()
@@ -266,7 +267,7 @@ def _extended_params(section: str, name: str) -> str:
         extended = add_section(text, "tasks", section)
     except UserError as error:
         raise UserError(f"{FILE}: {error}") from None
-    before, after = parse(text), parse(extended)
+    before, after = parse_yaml(text), parse_yaml(extended)
     if {**before, "tasks": {**before["tasks"], name: after["tasks"].get(name)}} != after:
         raise UserError(
             f"{FILE}: its form leaves no place for a section below tasks; add it by hand"

@@ -87,9 +87,9 @@ def _without_task(name: str) -> str:
         UserError: there is no such task, it is the last one, or the file's form does not show where its
             section ends.
     """
-    from stages.core.params import read_yaml
+    from stages.core.params import parse_yaml, read_yaml
     from stages.kinds.params import FILE
-    from stages.tools.yaml_sections import parse, remove_section
+    from stages.tools.yaml_sections import remove_section
 
     before = read_yaml(FILE)
     tasks = before.get("tasks") if isinstance(before, dict) else None
@@ -105,7 +105,7 @@ def _without_task(name: str) -> str:
     except UserError as error:
         raise UserError(f"{FILE}: {error}; remove it by hand") from None
     remaining = {key: value for key, value in tasks.items() if key != name}
-    if parse(text) != {**before, "tasks": remaining}:
+    if parse_yaml(text) != {**before, "tasks": remaining}:
         raise UserError(
             f"{FILE}: its form does not show where tasks.{name} ends; remove it by hand"
         )

@@ -159,12 +159,11 @@ def _committed(folder: Path, path: str) -> str:
 
 
 def _parse_yaml(text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from stages.core.params import parse_yaml
 
     try:
-        return YAML(typ="safe").load(text)
-    except YAMLError:
+        return parse_yaml(text)
+    except ValueError:
         raise UserError(f"the committed {LOCK} is damaged") from None
 
 

@@ -73,12 +73,11 @@ def _plan_values(plan: Plan, epochs: int, seeds: int) -> Mapping[str, str]:
 
 
 def _task(kind: "Kind", name: str, values: Mapping[str, str], runtime: "Runtime") -> "Task":
-    from stages.core.params import validate
+    from stages.core.params import parse_yaml, validate
     from stages.core.task import Task
     from stages.kinds.params import FILE
-    from stages.tools.yaml_sections import parse
 
-    section = parse(fill_template(read_template(kind.name, "template.yaml"), values))
+    section = parse_yaml(fill_template(read_template(kind.name, "template.yaml"), values))
     return Task(name, kind.name, validate(kind.schema, section[name], FILE), runtime)
 
 

@@ -5,7 +5,6 @@ dvc.lock (a stage below `stages:`).
 """
 
 import re
-from typing import Any
 
 from stages.core.errors import UserError
 
@@ -73,10 +72,3 @@ def _children(lines: list[str], parent: str) -> tuple[int, int]:
         if lines[end - 1].startswith(" ") and lines[end - 1].strip():
             last = end
     return start + 1, last
-
-
-def parse(text: str) -> Any:
-    """Return the content of a YAML text, as DVC reads it."""
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe").load(text)

@@ -36,6 +36,8 @@ def read_weights_and_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, 
     Raises:
         UserError: it is missing or damaged.
     """
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise UserError(f"{path}: not a file; name a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

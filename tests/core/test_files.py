@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.project import ROOT
 
+from stages.core.control_characters import CONTROLS, escape_controls
 from stages.core.errors import USER_ERROR_STATUS, UserError
 from stages.core.files import (
     atomic_writer,
@@ -163,6 +165,19 @@ print("went on")
     assert_unchanged(path)
 
 
+def test_the_next_write_deletes_what_a_killed_process_left(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    running = tmp_path / f".table.csv.{os.getppid()}"
+    for file in (tmp_path / f".table.csv.{killed.pid}", running, tmp_path / ".table.csv.9x"):
+        file.touch()
+    other = tmp_path / f".other.csv.{killed.pid}"
+    other.touch()
+    write(tmp_path / "table.csv", "a\n")
+    expected = {"table.csv", running.name, ".table.csv.9x", other.name}
+    assert {file.name for file in tmp_path.iterdir()} == expected
+
+
 def test_json_is_sorted_rounded_and_ends_in_a_newline() -> None:
     content = {"z": 1, "a": {"c": 0.12345678, "b": [1 / 3, 2.0]}, "é": None, "m": True}
     assert to_json(content).decode() == (
@@ -219,7 +234,27 @@ def test_csv_has_six_digits_and_lines_that_end_in_a_newline() -> None:
 def test_text_survives_csv(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     path = tmp_path_factory.getbasetemp() / "table.csv"
     write(path, pd.DataFrame({"number": range(len(texts)), "text": texts}))
-    assert read_csv(path, dtype={"text": str})["text"].tolist() == texts
+    shown = [escape_controls(text) for text in texts]
+    assert read_csv(path, dtype={"text": str})["text"].tolist() == shown
+
+
+def test_control_characters_are_written_as_escapes(tmp_path: Path) -> None:
+    texts = ["\x1b]0;title\a", "\x9b31m", "a\u202eb", "two\nlines\tkept", "caf\u00e9"]
+    write(tmp_path / "table.csv", pd.DataFrame({"text": texts, "\x1b[2J": 1}))
+    content = (tmp_path / "table.csv").read_text(encoding="utf-8")
+    assert not CONTROLS.search(content)
+    table = read_csv(tmp_path / "table.csv")
+    assert list(table.columns) == ["text", r"\x1b[2J"]
+    assert table["text"].tolist() == [
+        r"\x1b]0;title\x07",
+        r"\x9b31m",
+        r"a\u202eb",
+        "two\nlines\tkept",
+        "caf\u00e9",
+    ]
+    before = content.encode()
+    write(tmp_path / "table.csv", table)
+    assert (tmp_path / "table.csv").read_bytes() == before
 
 
 def test_cells_that_look_like_missing_values_stay_text(tmp_path: Path) -> None:

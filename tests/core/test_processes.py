@@ -1,12 +1,24 @@
 """Subprocesses: their environment, their errors, and clones."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from support.project import commit, run
+from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
-from stages.core.processes import clone_revision, git, last_line, run_command, run_commands
+from stages.core.processes import (
+    clone_revision,
+    git,
+    last_line,
+    run_command,
+    run_commands,
+    scratch_folder,
+)
 
 
 @pytest.fixture
@@ -63,3 +75,61 @@ def test_a_clone_has_the_bytes_of_a_revision(repository: Path, tmp_path: Path) -
 def test_the_last_line_is_not_blank() -> None:
     assert last_line("a\n b \n \n") == "b"
     assert last_line("\n") == ""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="Linux tells a process that its parent has ended"
+)
+def test_a_process_ends_with_its_killed_parent() -> None:
+    child = (
+        "import time; from stages.core.processes import end_with_parent; end_with_parent(); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    parent = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=False)"
+    )
+    start = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.kill()
+        running.wait()
+        assert (
+            running.stdout.read() == ""
+        )  # the pipe ends once the child, which holds it, has ended
+    assert time.monotonic() - start < 30
+
+
+def test_the_next_scratch_folder_deletes_those_of_killed_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = (
+        "from stages.core.processes import scratch_folder\n"
+        "with scratch_folder() as folder:\n"
+        "    (folder / 'file').write_text('text')\n"
+        "    print(folder, flush=True); input()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        abandoned = Path(process.stdout.readline().strip())
+        os.utime(abandoned, (0, 0))
+        with scratch_folder():
+            assert abandoned.is_dir()  # its process runs
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    own = tmp_path / "evidence-notes"
+    own.mkdir()
+    os.utime(own, (0, 0))
+    with scratch_folder() as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([folder, own])

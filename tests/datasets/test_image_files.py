@@ -243,3 +243,14 @@ def test_files_to_predict_are_packed_as_prepare_packs_them(tmp_path: Path) -> No
     assert [(image[0] == np.asarray(noise(s))).all() for s, image in enumerate(pixels)] == [1, 1]
     with pytest.raises(UserError, match=r"c\.png: no such file; give an image file"):
         read_image_files([*names, str(tmp_path / "c.png")], DEFAULT.params.prepare)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("pipe", "a pipe"), ("/dev/zero", "a pipe, socket or device"), (".", "not a file")],
+)
+def test_what_is_no_file_is_not_opened(tmp_path: Path, name: str, problem: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    params = DEFAULT.params.prepare
+    with pytest.raises(UserError, match=f": {problem}"):
+        read_image_files([str(tmp_path / name)], params)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from support.stages import run_stages
 
 from stages.core.errors import UserError
 from stages.datasets.dataset import SPLITS
-from stages.datasets.images.files import read_image_file, read_image_files
+from stages.datasets.images.files import read_first_frame, read_image_files
 from stages.datasets.images.folder_tree import read_tree
 from stages.datasets.images.layouts import LayoutChoice, read_folder
 from stages.datasets.images.preparing import prepare_images as prepare_images_in
@@ -313,20 +314,59 @@ def test_links_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
     )
 
 
-def test_folders_that_link_to_each_other_are_walked_once_from_each(tmp_path: Path) -> None:
-    raw = make_folder(tmp_path / "raw", count=1)
-    (raw / "a/more").symlink_to("../b")
-    (raw / "b/more").symlink_to("../a")
+def test_folders_that_all_link_to_each_other_are_read_once(tmp_path: Path) -> None:
+    names = "abcdefghijkl"  # by every path through the links there are more than a thousand million
+    raw = make_folder(tmp_path / "raw", names, count=1)
+    for name in names:
+        for other in names.replace(name, ""):
+            (raw / name / f"to-{other}").symlink_to(f"../{other}")
     tree = read_tree(raw)
-    assert tree.files == ["a/0.png", "a/more/0.png", "b/0.png", "b/more/0.png"]
-    assert "2 (a/more/more, b/more/more): links to a folder above them are left out" in tree.remarks
+    assert tree.files == [f"{name}/0.png" for name in names]
+    assert tree.remarks == [
+        "132 (a/to-b, a/to-c, a/to-d, ...): folders that were read by another path are left out there"
+    ]
 
 
-def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+def test_a_folder_outside_that_two_links_name_is_read_once(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "raw", count=1)
+    make_folder(tmp_path / "elsewhere", "c", count=1)
+    (raw / "a/inner").symlink_to(tmp_path / "elsewhere/c")
+    (raw / "b/outer").symlink_to(tmp_path / "elsewhere")
+    tree = read_tree(raw)
+    assert tree.files == ["a/0.png", "a/inner/0.png", "b/0.png"]
+    assert tree.remarks[0].startswith("1 (b/outer/c): folders that were read by another path")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "raw")
+    (raw / "a/closed").mkdir(mode=0)
+    with pytest.raises(UserError, match=r"a/closed: the folder cannot be listed \(Permission"):
+        read_tree(raw)
+
+
+def test_the_later_frames_of_a_file_are_left_out_and_said(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "raw")
+    frames = [noise(index) for index in range(50, 53)]
+    for name in ("a/film.gif", "a/pages.tiff", "b/film.png", "b/film.webp"):
+        frames[0].save(raw / name, save_all=True, append_images=frames[1:])
+    frames[1].save(raw / "b/single.gif")
+    _, note = prepare_images(raw, tmp_path / "out")
+    assert note["unreadable"] == 0
+    assert (
+        "4 (a/film.gif, a/pages.tiff, b/film.png, ...): files of several frames count as their first "
+        "frame" in note["remarks"]
+    )
+
+
+def test_a_pipe_and_a_socket_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = make_folder(tmp_path / "raw")
     os.mkfifo(raw / "a/pipe.png")
-    _, note = prepare_images(raw, tmp_path / "out")
-    assert "1 (a/pipe.png): pipes, sockets or devices are left out" in note["remarks"]
+    monkeypatch.chdir(raw)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("b/socket.png")
+        _, note = prepare_images(raw, tmp_path / "out")
+    assert "2 (a/pipe.png, b/socket.png): pipes, sockets or devices are left out" in note["remarks"]
 
 
 def test_one_image_in_two_classes_is_named_with_both(tmp_path: Path) -> None:
@@ -407,16 +447,16 @@ def test_a_file_that_changes_while_it_is_read_stops_prepare(
 ) -> None:
     raw = make_folder(tmp_path / "raw")
 
-    def disturb(path: Path, *arguments: Any) -> np.ndarray:
-        pixels = read_image_file(path, *arguments)
+    def disturb(path: Path, *arguments: Any) -> tuple[np.ndarray, bool]:
+        frame = read_first_frame(path, *arguments)
         if path.name == "3.png":
             if change == "remove":
                 path.unlink(missing_ok=True)
             else:
                 noise(5, 8 if change == "touch" else 40).save(path)
-        return pixels
+        return frame
 
-    monkeypatch.setattr("stages.datasets.images.folder.read_image_file", disturb)
+    monkeypatch.setattr("stages.datasets.images.folder.read_first_frame", disturb)
     out = tmp_path / "out"
     out.mkdir()
     (out / "images.npy").write_bytes(b"of an earlier run")

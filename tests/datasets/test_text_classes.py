@@ -65,7 +65,13 @@ def test_a_class_that_the_params_write_as_a_decimal_stays_so() -> None:
     assert class_name("1.50") == "1.50"
 
 
-@pytest.mark.parametrize("pair", ["Good good", "good go\u200aod", "01 1", "caf\u00e9 cafe\u0301"])
+def test_control_characters_in_a_label_become_escapes() -> None:
+    assert class_name("good\a\x1b[2J\u202e") == r"good\x07\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "pair", ["Good good", "good go\u200aod", "01 1", "caf\u00e9 cafe\u0301", "cat ca\u200bt"]
+)
 def test_labels_that_look_the_same_are_refused_by_name(pair: str) -> None:
     first, second = pair.split(" ")
     with pytest.raises(UserError) as error:

@@ -441,3 +441,12 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_param(tmp_path: Path, name
     with pytest.raises(UserError) as error:
         source_tables(task_on(tmp_path / name))
     assert str(error.value).startswith(f"tasks.{NAME}.prepare.path: {tmp_path / name}: ")
+
+
+def test_control_characters_in_names_are_read_as_escapes(tmp_path: Path) -> None:
+    row = ["a\x1b[31mb", "positive", "id\x1b", "g\x9b", "s\x07", "y\u202ex"]
+    text = to_csv_text([["text", "label", "id", "who", "shop", "year"], row])
+    (sample,) = read(tmp_path, text, FULL)
+    assert sample == TextSample(
+        r"id\x1b", "a\x1b[31mb", "positive", r"g\x9b", (r"s\x07", r"y\u202ex")
+    )

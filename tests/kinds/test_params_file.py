@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,12 @@ def test_a_duplicate_key_is_rejected(tmp_path: Path, text: str, key: str) -> Non
         (b"a: " + b"[" * 3000 + b"]" * 3000, ""),
         (b"a: " + b"9" * 5000, ""),
         (b"{[1]: 2}\n", ""),
+        (b"a: !!bool [1]\n", "not YAML: "),
+        (b"a: !!bool maybe\n", "not YAML: "),
+        (b"a: !!int {a: 1}\n", "not YAML: "),
+        (b"a: !!int ''\n", "not YAML: "),
+        (b"a: !!timestamp [1]\n", "not YAML: "),
+        (b"a: &a [*a]\n", "not YAML: alias *a lies within what it stands for"),
         (TEXT.encode("utf-16"), "not UTF-8 text; save it as UTF-8"),
         (b"caf\xe9: 1\n", "not UTF-8 text; save it as UTF-8"),
     ],
@@ -86,6 +93,41 @@ def test_a_duplicate_key_is_rejected(tmp_path: Path, text: str, key: str) -> Non
 def test_a_file_without_params_is_rejected(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "params.yaml").write_bytes(data)
     assert error_of_file(tmp_path / "params.yaml").startswith(message)
+
+
+def alias_bomb(levels: int = 9) -> str:
+    """Return a list in YAML's flow style in which each item stands for nine of the one before."""
+    first = ", ".join(["x"] * 9)
+    items = [f"&a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, levels)]
+    return f"[&a0 [{first}], {', '.join(items)}]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"bomb: {alias_bomb()}\n{TEXT}",
+        re.sub(r"threads: \d+", f"threads: {alias_bomb()}", TEXT, count=1),
+        "a0: &a0 {x: 1}\n"
+        + "".join(
+            f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], k{n}: 1}}\n" for n in range(1, 9)
+        ),
+    ],
+    ids=["key", "value", "merge"],
+)
+def test_aliases_of_aliases_are_counted_and_not_built(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    start = time.process_time()
+    assert "values once its aliases are replaced" in error_of_file(tmp_path / "params.yaml")
+    assert time.process_time() - start < 1
+
+
+def test_a_few_aliases_are_read(tmp_path: Path) -> None:
+    text = re.sub(r"threads: (\d+)", r"threads: &threads \1", TEXT, count=1)
+    text = re.sub(r"epochs: \d+", "epochs: *threads", text)
+    assert text.count("*threads") > 1
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    params = load_params(tmp_path / "params.yaml")
+    assert load_tasks(params)["image"].params.train.epochs == params.runtime.threads
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Raw data that do not exist stop the first stage, with the key of the path."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,3 +112,46 @@ def test_a_path_to_which_nothing_can_be_downloaded_is_rejected(path: str) -> Non
 def test_the_folder_to_download_to_is_made() -> None:
     check_sources(make_tasks({"path": "new/folder", "source": "torchvision", "dataset": "MNIST"}))
     assert Path("new/folder").is_dir()
+
+
+def tasks_with_weights(path: str) -> dict[str, Task]:
+    params = read_params()
+    params["tasks"] = {"workshop": params["tasks"]["workshop"]}
+    params["tasks"]["workshop"]["train"]["initial_weights"] = path
+    return load_tasks(check_params(params))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("empty", "must be a .safetensors file"),
+        ("pipe", "must be a .safetensors file"),
+        ("/dev/zero", "must be a .safetensors file"),
+        ("data/../data/train/workshop/weights-0.safetensors", "must be outside data/train"),
+        ("./data/raw/../evaluate/x.safetensors", "must be outside data/evaluate"),
+        ("data/raw/linked.safetensors", "must be outside data/train"),
+        ("data/../data/train/missing", "must be outside data/train"),
+        ("x" * 300, "cannot be used ("),
+        ("a\0b", "cannot be used ("),
+    ],
+)
+def test_initial_weights_that_are_no_file_or_that_a_stage_writes_are_rejected(
+    path: str, message: str
+) -> None:
+    os.mkfifo("pipe")
+    weights = Path("data/train/workshop/weights-0.safetensors")
+    for folder in (weights.parent, Path("data/raw"), Path("data/evaluate")):
+        folder.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    Path("data/raw/linked.safetensors").symlink_to(weights.absolute())
+    with pytest.raises(UserError) as error:
+        check_sources(tasks_with_weights(path))
+    key = "params.yaml: tasks.workshop.train.initial_weights"
+    assert str(error.value).startswith(f"{key}: given {path!r}; {message}")
+
+
+def test_initial_weights_elsewhere_are_accepted() -> None:
+    Path("data/raw/stripes").mkdir(parents=True)
+    for path in ("data/raw/stripes/start.safetensors", "data/prepare/../raw/stripes/missing"):
+        Path("data/raw/stripes/start.safetensors").write_bytes(b"weights")
+        check_sources(tasks_with_weights(path))

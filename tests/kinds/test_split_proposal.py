@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.project import ROOT, read_params
 
+from stages.core.params import parse_yaml
 from stages.core.schema import Split
 from stages.datasets.splits import draw_folds
 from stages.evaluation.verdict import groups_needed, smallest_p
@@ -20,7 +21,6 @@ from stages.kinds.split_proposal import (
     split_shares,
     split_sizes,
 )
-from stages.tools.yaml_sections import parse
 
 PARAMS = (ROOT / "params.yaml").read_text()
 
@@ -81,7 +81,7 @@ def people(count: int, images: int = 6, classes: str = "ab") -> Counter[tuple[st
 
 
 def written(split: SplitProposal) -> dict[str, float]:
-    values: dict[str, float] = parse(split.section)["split"]
+    values: dict[str, float] = parse_yaml(split.section)["split"]
     Split.model_validate(values)
     return values
 

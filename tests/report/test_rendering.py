@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from stages.core.control_characters import CONTROLS, escape_controls
 from stages.core.errors import UserError
 from stages.report.document import (
     Card,
@@ -145,11 +146,13 @@ def assert_is_text_on_the_page(text: str) -> None:
     page = Page(render_page(document(text), 1.0))
     assert page.shape() == SHAPE
     assert page.comments == []
+    shown = escape_controls(text)
+    assert not CONTROLS.search("".join(content for _, content in page.texts))
     for tag in ("title", "h1", "h2", "h3", "dt", "dd", "code", "caption", "th", "td", "p"):
-        assert page.texts.count((tag, text)) == TIMES((tag, "word")) > 0, tag
-    assert page.texts.count(("figcaption", text)) == 1
-    assert page.attributes("alt") == [text, text]
-    assert page.attributes("aria-label") == ["Stages", text]
+        assert page.texts.count((tag, shown)) == TIMES((tag, "word")) > 0, tag
+    assert page.texts.count(("figcaption", shown)) == 1
+    assert page.attributes("alt") == [shown, shown]
+    assert page.attributes("aria-label") == ["Stages", shown]
 
 
 @pytest.mark.parametrize(

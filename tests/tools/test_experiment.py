@@ -41,6 +41,8 @@ COMMAND = ("python", "-m", "stages.tools", "experiment", "workshop")
         ("prepare.stripes.difficulty=0.1", "results before and after would not be comparable"),
         ("evaluate.confidence=0.5", "results before and after would not be comparable"),
         ("train.epochs=[", "must be a value as in YAML"),
+        ("train.epochs=!!int ''", "must be a value as in YAML"),
+        ("train.epochs=!!bool [1]", "must be a value as in YAML"),
         ("train.epochs.extra=1", "no such key"),
     ],
 )

@@ -15,12 +15,13 @@ from PIL import Image
 from support.images import draw_noise
 from support.project import ROOT, new_project, read_params, run
 
+from stages.core.params import parse_yaml
 from stages.kinds.kind import Kind
 from stages.kinds.params import load_params
 from stages.kinds.proposal import fill_template, yaml_scalar
 from stages.kinds.registry import KINDS
 from stages.tools.cli import main
-from stages.tools.yaml_sections import add_section, parse, remove_section
+from stages.tools.yaml_sections import add_section, remove_section
 
 PARAMS = (ROOT / "params.yaml").read_text()
 
@@ -282,9 +283,9 @@ def test_the_last_task_cannot_be_removed(project: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("name", read_params()["tasks"])
 def test_removing_a_task_leaves_the_others_as_they_are(name: str) -> None:
     text = remove_section(PARAMS, "tasks", name)
-    params = parse(PARAMS)
+    params = parse_yaml(PARAMS)
     del params["tasks"][name]
-    assert parse(text) == params
+    assert parse_yaml(text) == params
     assert {*text.splitlines()} <= {*PARAMS.splitlines()}
     assert "\n\n\n" not in text
 
@@ -294,20 +295,20 @@ def test_removing_a_task_leaves_the_others_as_they_are(name: str) -> None:
 def test_an_added_section_can_be_removed_again(text: str, newline: str) -> None:
     before = text.replace("\n", newline)
     added = add_section(before, "tasks", "  b:\n    c: 3\n")
-    assert parse(added)["tasks"]["b"] == {"c": 3}
+    assert parse_yaml(added)["tasks"]["b"] == {"c": 3}
     assert remove_section(added, "tasks", "b").rstrip() == before.rstrip()
 
 
 @given(st.text())
 def test_any_text_can_be_a_value_of_params(text: str) -> None:
-    assert parse(f"key: {yaml_scalar(text)}\n") == {"key": text}
+    assert parse_yaml(f"key: {yaml_scalar(text)}\n") == {"key": text}
 
 
 @pytest.mark.parametrize(
     "text", ["no", "1", "1e3", "null", "~", ".inf", "a: b", "a #b", "../x y", "é"]
 )
 def test_texts_that_yaml_reads_as_something_else_are_quoted(text: str) -> None:
-    assert parse(f"key: {yaml_scalar(text)} # a comment\n") == {"key": text}
+    assert parse_yaml(f"key: {yaml_scalar(text)} # a comment\n") == {"key": text}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.can_propose])

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors only."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,10 @@ def test_a_file_that_is_no_safetensors_is_not_read(tmp_path: Path, content: byte
         read_weights(tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="no such file of weights"):
         read_weights(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "."])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not a file"):
+        read_weights(tmp_path / name)

@@ -99,13 +99,24 @@ def read_image_files(
 def read_image_file(
     path: Path, size: int, channels: int, max_pixels: int, depth: GreyDepth | int = FULL_DEPTH
 ) -> np.ndarray:
-    """Return the image file `path` as uint8 (channel, height, width); `depth` scales 16-bit grey.
+    """Return the image file `path` as uint8 (channel, height, width), as `read_first_frame` does."""
+    return read_first_frame(path, size, channels, max_pixels, depth)[0]
+
+
+def read_first_frame(
+    path: Path, size: int, channels: int, max_pixels: int, depth: GreyDepth | int = FULL_DEPTH
+) -> tuple[np.ndarray, bool]:
+    """Return the image file `path` as uint8 (channel, height, width), and whether it has further frames.
+
+    `depth` scales 16-bit grey.
 
     Raises:
         ValueError: it is not an image, is damaged, has a longer side of less than 4 pixels, or claims
             more than `max_pixels`; the text says which.
     """
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+            raise ValueError("not a file" if path.is_dir() else "a pipe, socket or device")  # noqa: TRY301
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's default limit is 179 million
@@ -122,7 +133,7 @@ def read_image_file(
                 image.load()
                 if isinstance(depth, GreyDepth):
                     depth = depth.bits() if image.mode.startswith("I;16") else FULL_DEPTH
-                return fit_image(image, size, channels, depth)
+                return fit_image(image, size, channels, depth), _has_further_frames(image)
     except FileNotFoundError:
         raise ValueError("no such file") from None
     except UnidentifiedImageError:
@@ -134,6 +145,13 @@ def read_image_file(
         raise
     except Exception as error:  # noqa: BLE001 (each decoder raises its own types)
         raise ValueError(f"damaged: {error}") from None
+
+
+def _has_further_frames(image: Image.Image) -> bool:
+    try:
+        return getattr(image, "n_frames", 1) > 1
+    except Exception:  # noqa: BLE001 (each decoder raises its own types)
+        return True  # they are damaged
 
 
 def fit_image(image: Image.Image, size: int, channels: int, bits: int = FULL_DEPTH) -> np.ndarray:

@@ -1,7 +1,6 @@
 """A source of images: a folder of image files, in one of the layouts of `layouts.py`."""
 
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.core.progress import progress
-from stages.datasets.images.files import GreyDepth, read_image_file
-from stages.datasets.images.folder_tree import escape
+from stages.datasets.images.files import GreyDepth, read_first_frame
+from stages.datasets.images.folder_tree import escape, listing
 from stages.datasets.images.layouts import FolderContents, LayoutChoice, read_folder
+from stages.datasets.images.path_groups import match_paths
 from stages.datasets.images.problems import refuse_problems
 from stages.datasets.images.sample import ImageFile, ImageSample, ImageSource
 from stages.datasets.ledger import SourceNote
@@ -48,15 +48,18 @@ def folder_source(task: "Task") -> ImageSource:
     contents = read_folder(root, choice)
     if _table_state(root, params) != before:
         raise UserError(_changed(root / str(params.labels and params.labels.path)))
-    pattern = re.compile(params.group_pattern) if params.group_pattern else None
-    files = [_with_group(file, pattern) for file in contents.files]
+    files = contents.files
+    if params.group_pattern is not None:
+        files = _with_groups(files, params.group_pattern, task.key("prepare.group_pattern"))
     if params.unreadable == "refuse":  # before any is decoded
         problems = [(escape(file.path), escape(file.problem)) for file in files if file.problem]
         refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     # Test data do not decide how 16-bit files are scaled.
     depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
-    samples = progress(_read_files(root, files, params, depth), "reading images", len(files))
-    return ImageSource(samples, _note(contents, params), contents.layout, depth)
+    note = _note(contents, params)
+    samples = _read_files(root, files, params, depth, note.remarks)
+    samples = progress(samples, "reading images", len(files))
+    return ImageSource(samples, note, contents.layout, depth)
 
 
 def _table_state(root: Path, params: "PrepareImages") -> tuple[int, int] | None:
@@ -91,14 +94,20 @@ def _note(contents: FolderContents, params: "PrepareImages") -> SourceNote:
     )
 
 
-def _with_group(file: ImageFile, pattern: "re.Pattern[str] | None") -> ImageFile:
-    """Return a file with the group that the pattern finds in its path, or without one as a problem."""
-    if pattern is None or file.problem:
-        return file
-    match = pattern.search(file.path)
-    if not match or not match[1]:
-        return replace(file, problem="no group: group_pattern does not match its path")
-    return replace(file, group=match[1])
+def _with_groups(files: list[ImageFile], pattern: str, key: str) -> list[ImageFile]:
+    """Return files with the groups that the pattern finds in their paths; one without is a problem."""
+    usable = [file.path for file in files if not file.problem]
+    matches = dict(zip(usable, match_paths(pattern, usable, key), strict=True))
+
+    def with_group(file: ImageFile) -> ImageFile:
+        if file.problem:
+            return file
+        match = matches[file.path]
+        if not match or not match[1]:
+            return replace(file, problem="no group: group_pattern does not match its path")
+        return replace(file, group=match[1])
+
+    return [with_group(file) for file in files]
 
 
 def _scales(file: ImageFile) -> bool:
@@ -106,8 +115,15 @@ def _scales(file: ImageFile) -> bool:
 
 
 def _read_files(
-    root: Path, files: list[ImageFile], params: "PrepareImages", depth: GreyDepth
+    root: Path,
+    files: list[ImageFile],
+    params: "PrepareImages",
+    depth: GreyDepth,
+    remarks: list[str],
 ) -> Iterator[ImageSample]:
+    """Yield the samples; after the last one, `remarks` gets a sentence on files of several frames."""
+    animated: list[str] = []
+
     def read(file: ImageFile) -> ImageSample:
         names = (escape(file.path), escape(file.label), escape(file.group), file.split)
         if file.problem:
@@ -115,11 +131,15 @@ def _read_files(
         path = root / file.path
         before = _state(path)
         try:
-            pixels = read_image_file(path, params.size, params.channels, params.max_pixels, depth)
+            pixels, has_more = read_first_frame(
+                path, params.size, params.channels, params.max_pixels, depth
+            )
         except ValueError as error:
             sample = ImageSample(*names, problem=str(error))
         else:
             sample = ImageSample(*names, pixels=pixels)
+            if has_more:
+                animated.append(file.path)
         if _state(path) != before:
             raise UserError(_changed(path))
         return sample
@@ -128,3 +148,5 @@ def _read_files(
     with ThreadPoolExecutor(workers) as pool:  # decoders release the interpreter lock
         for start in range(0, len(files), _BATCH):
             yield from pool.map(read, files[start : start + _BATCH])
+    if animated:
+        remarks.append(f"{listing(animated)}: files of several frames count as their first frame")

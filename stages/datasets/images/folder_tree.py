@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from heapq import heappop, heappush
 from pathlib import Path
 
 from PIL import Image
@@ -18,9 +19,11 @@ _REMARKS = {  # on kinds of entries
     "system": "hidden or system files and folders are left out",
     "special": "pipes, sockets or devices are left out",
     "circular": "links to a folder above them are left out",
+    "repeated": "folders that were read by another path are left out there",
     "linked": "links to folders are followed, but DVC does not notice changes behind them",
 }
 _LISTED_DEPTH = 2  # of folders
+_Waiting = tuple[bool, list[str], frozenset[Path]]  # is a link, its path, the folders above it
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,10 @@ class FolderTree:
 
 
 def read_tree(root: Path) -> FolderTree:
-    """Return the files below `root`. Links to folders are followed, unless they lead back.
+    """Return the files below `root`.
+
+    Links to folders are followed, after all other folders, unless they lead back or to a folder that was
+    walked already: folders that link to each other do not multiply.
 
     Raises:
         UserError: a folder cannot be listed.
@@ -49,24 +55,32 @@ def read_tree(root: Path) -> FolderTree:
     files: list[str] = []
     folders: list[str] = []
     left_out: dict[str, list[str]] = defaultdict(list)
-    waiting = [("", frozenset({root.resolve()}))]  # with the folders above each, links followed
+    walked: set[Path] = set()
+    waiting: list[_Waiting] = [(False, [], frozenset())]
     while waiting:
-        below, above = waiting.pop()
-        for name, kind in _entries(root / below, above):
+        is_link, parts, above = heappop(waiting)
+        below, place = "/".join(parts), root.joinpath(*parts).resolve()
+        if place in walked:
+            left_out["repeated"].append(below)
+            continue
+        walked.add(place)
+        if 0 < len(parts) <= _LISTED_DEPTH:
+            folders.append(below)
+        if is_link:
+            left_out["linked"].append(below)
+        for name, kind in _entries(root / below, above | {place}):
             path = f"{below}/{name}" if below else name
             if kind == "file":
                 files.append(path)
             elif kind in {"folder", "linked"}:
-                waiting.append((path, above | {(root / path).resolve()}))
-                if path.count("/") < _LISTED_DEPTH:
-                    folders.append(path)
-            if kind in _REMARKS:
+                heappush(waiting, (kind == "linked", [*parts, name], above | {place}))
+            else:
                 left_out[kind].append(path)
     return FolderTree(root, _ordered(files), _ordered(folders), _remarks(left_out))
 
 
 def _entries(folder: Path, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
-    """Yield each name in a folder, with its kind: file, folder, or a key of `_REMARKS`.
+    """Yield each name in a folder, with its kind: file, folder, linked (a folder), or a key of `_REMARKS`.
 
     Args:
         folder: whose entries are listed.

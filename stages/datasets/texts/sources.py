@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.core.control_characters import escape_controls
 from stages.core.errors import EvidenceError, UserError
 from stages.core.progress import progress
 from stages.datasets.class_names import MAX_CLASSES, require_distinct
@@ -214,7 +215,8 @@ def _sample(
     def cell(column: str | None) -> str:
         return "" if column is None else row.cells[indices[column]].strip()
 
-    text, group, identifier = cell(columns.text), cell(columns.group), cell(columns.id)
+    text = cell(columns.text)
+    group, identifier = escape_controls(cell(columns.group)), escape_controls(cell(columns.id))
     label = class_name(cell(columns.label), classes)
     known = label if classes is None or label in classes else ""
     if columns.split is not None:
@@ -230,7 +232,7 @@ def _sample(
     for kind, broken, value in rules:
         if broken:
             return _Refusal(Fault(kind, quote(value) if value else ""), known, split)
-    slices = tuple(row.cells[indices[column]] for column in columns.slices)
+    slices = tuple(escape_controls(row.cells[indices[column]]) for column in columns.slices)
     return TextSample(identifier or name, text, label, group, slices, split)
 
 
@@ -240,10 +242,13 @@ def _sample(
 def class_name(label: str, classes: Sequence[str] | None = None) -> str:
     """Return the class of a label: itself, or 1 for 1.0, which is how some programs write it.
 
+    Control characters are written as escapes.
+
     Args:
         label: of a row.
         classes: those of the params; one that is written 1.0 stays so.
     """
+    label = escape_controls(label)
     number = _WHOLE_NUMBER.fullmatch(label)
     return number[1] if number and label not in (classes or ()) else label
 

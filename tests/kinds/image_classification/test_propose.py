@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.project import read_params
 
+from stages.core.params import parse_yaml
 from stages.kinds.image_classification.model import imagenet_file
 from stages.kinds.image_classification.propose import baseline_seconds, frozen_features, plans
 from stages.kinds.image_proposal import SIZES
@@ -15,7 +16,6 @@ from stages.kinds.params import check_params
 from stages.kinds.plans import SplitSizes
 from stages.kinds.proposal import fill_template, read_template
 from stages.kinds.split_proposal import propose_split
-from stages.tools.yaml_sections import parse
 
 VALUES = {
     "name": "photos",
@@ -47,7 +47,7 @@ def test_every_plan_is_allowed(size: int, samples: int, groups: int) -> None:
             head, _, rest = template.partition("      logistic_regression:\n")
             template = head + rest[rest.index("      frozen_features:") :]
         params = read_params()
-        params["tasks"] = parse(fill_template(template, values))
+        params["tasks"] = parse_yaml(fill_template(template, values))
         task: Any = check_params(params).tasks["photos"]
         assert task.prepare.split.folds == split.sizes.folds
         assert 0 < plan.relative_cost <= 1

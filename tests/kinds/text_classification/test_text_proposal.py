@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.project import read_params
 
+from stages.core.params import parse_yaml
 from stages.kinds.params import check_params
 from stages.kinds.proposal import fill_template, read_template, yaml_list
 from stages.kinds.split_proposal import propose_split
 from stages.kinds.text_classification.propose import plans
-from stages.tools.yaml_sections import parse
 
 VALUES = {
     "name": "notes",
@@ -45,7 +45,7 @@ def test_every_plan_is_allowed(samples: int, groups: int) -> None:
             "split_section": split.section,
         }
         params = read_params()
-        params["tasks"] = parse(fill_template(template, values))
+        params["tasks"] = parse_yaml(fill_template(template, values))
         task: Any = check_params(params).tasks["notes"]
         assert task.prepare.split.folds == split.sizes.folds
         assert task.prepare.columns.group == "author"
