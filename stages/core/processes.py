@@ -76,7 +76,7 @@ def _delete_abandoned_folders() -> None:
 def run_command(
     folder: Path, *command: str, extra_environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder; if this process is interrupted, the command and its children are killed.
+    """Run a command in a folder; the command and its children end with this process, also if it is killed.
 
     `python` and `dvc` are those of this environment. Python imports nothing from this work tree unless
     it is the folder, and git's variables (GIT_DIR and others) are not inherited.
@@ -114,6 +114,8 @@ def run_commands(
             running.enter_context(_start(folder, command, environment))
             for folder, command in commands
         ]
+        for process in processes:
+            running.enter_context(_guarded(process))
         try:
             for process in processes:
                 output, errors = process.communicate()
@@ -147,6 +149,22 @@ def _start(
         if error.filename != command[0]:
             raise
         raise UserError(f"{command[0]} is not installed, or not on PATH") from None
+
+
+@contextmanager
+def _guarded(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Let a shell kill the process and its children when this process is killed: its input ends then."""
+    with subprocess.Popen(
+        ("sh", "-c", f"read -r line; kill -s KILL -- -{process.pid}"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as guard:
+        try:
+            yield
+        finally:
+            guard.kill()
 
 
 def end_with_parent() -> None:

@@ -1,7 +1,7 @@
 """How many classes there may be, and names of classes that a reader could take for one another."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stages.core.errors import UserError
 
@@ -9,9 +9,7 @@ MAX_CLASSES = 1000  # in a column of labels
 
 
 def require_distinct(names: Iterable[str], source: str, remedy: str) -> None:
-    """Require that no two names of classes differ only in case, blanks or Unicode form.
-
-    Single letters may differ in case: they are the classes of many data sets of characters.
+    """Require that no two names of classes look alike, as `alike` says.
 
     Args:
         names: of the classes.
@@ -21,13 +19,21 @@ def require_distinct(names: Iterable[str], source: str, remedy: str) -> None:
     Raises:
         UserError: two do; the line names both, and the difference.
     """
+    for difference in alike(names):
+        raise UserError(f"{source}: {difference}; {remedy}")
+
+
+def alike(names: Iterable[str]) -> Iterator[str]:
+    """Yield what tells names of classes apart that differ only in case, blanks or Unicode form.
+
+    Single letters may differ in case: they are the classes of many data sets of characters.
+    """
     first: dict[str, str] = {}
     for name in sorted(set(names)):
         previous = first.setdefault(_appearance(name), name)
         if previous != name:
-            raise UserError(
-                f"{source}: the classes {previous!r} and {name!r} differ only in "
-                f"{_difference(previous, name)}; {remedy}"
+            yield (
+                f"the classes {previous!r} and {name!r} differ only in {_difference(previous, name)}"
             )
 
 

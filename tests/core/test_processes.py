@@ -133,3 +133,29 @@ def test_the_next_scratch_folder_deletes_those_of_killed_processes(
     os.utime(own, (0, 0))
     with scratch_folder() as folder:
         assert sorted(tmp_path.iterdir()) == sorted([folder, own])
+
+
+def test_a_command_and_its_children_end_with_a_killed_process(tmp_path: Path) -> None:
+    script = "sleep 60 & echo $$ $! > started; mv started pids; wait"
+    command = (
+        "from pathlib import Path; from stages.core.processes import run_command; "
+        f"run_command(Path({str(tmp_path)!r}), 'sh', '-c', {script!r})"
+    )
+    with subprocess.Popen([sys.executable, "-c", command], cwd=ROOT) as process:
+        while not (tmp_path / "pids").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    deadline = time.monotonic() + 20
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

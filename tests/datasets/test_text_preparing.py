@@ -131,3 +131,17 @@ def test_too_few_texts_of_a_class_are_refused_and_earlier_data_stay(
     assert "\n" not in line
     assert (tmp_path / "texts.bin").read_bytes() == before
     assert not list(tmp_path.glob(".*"))
+
+
+def test_listed_classes_that_look_alike_are_said(tmp_path: Path) -> None:
+    names = ["Cat", "cat", "caf\u00e9", "cafe\u0301"]
+    rows = [[text, names[n % 4]] for n, (text, _) in enumerate(sound_rows(count=80))]
+    path = tmp_path / "texts.csv"
+    path.write_text(to_csv_text([HEADER, *rows]), newline="")
+    changes = {"prepare": {"classes": names}, "baseline": {"keywords": None}}
+    note = prepare_texts(text_task(path, changes), tmp_path).note
+    assert note["classes"] == names
+    assert [remark for remark in note["remarks"] if "differ only" in remark] == [
+        "the classes 'cafe\u0301' and 'caf\u00e9' differ only in Unicode form",
+        "the classes 'Cat' and 'cat' differ only in case",
+    ]

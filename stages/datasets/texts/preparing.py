@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stages.core.errors import UserError
+from stages.datasets.class_names import alike
 from stages.datasets.preparing import (
     PreparationRules,
     PreparedData,
@@ -40,6 +41,7 @@ def prepare_texts(task: "Task", folder: Path) -> PreparedData:
     )
     tables, faults = source_tables(task), FaultCount()
     note = source_note(task, tables)
+    note.remarks.extend(alike(params.classes or ()))
 
     def pack_and_split(path: Path) -> PreparedData:
         samples = read_samples(tables, params.columns, params.classes, task.key("prepare"))
