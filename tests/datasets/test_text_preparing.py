@@ -138,7 +138,10 @@ def test_listed_classes_that_look_alike_are_said(tmp_path: Path) -> None:
     rows = [[text, names[n % 4]] for n, (text, _) in enumerate(sound_rows(count=80))]
     path = tmp_path / "texts.csv"
     path.write_text(to_csv_text([HEADER, *rows]), newline="")
-    changes = {"prepare": {"classes": names}, "baseline": {"keywords": None}}
+    changes: dict[str, dict[str, Any]] = {
+        "prepare": {"classes": names},
+        "baseline": {"keywords": None},
+    }
     note = prepare_texts(text_task(path, changes), tmp_path).note
     assert note["classes"] == names
     assert [remark for remark in note["remarks"] if "differ only" in remark] == [
