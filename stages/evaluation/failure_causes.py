@@ -187,37 +187,37 @@ def training_changes(
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A diagnosis of training or of the data, over the seeds.
+    """A diagnosis of training or of the data, over the training runs.
 
     Attributes:
         name: one of `DIAGNOSES`.
-        observed: the figures that show it, of the first seed that has it.
-        seeds: how many seeds have it.
+        observed: the figures that show it, of the first run that has it.
+        runs: how many runs (seeds, with folds in each) have it.
     """
 
     name: str
     observed: str
-    seeds: int
+    runs: int
 
 
 def shared_diagnoses(
-    diagnostics: Sequence[Mapping[str, Any]], warnings: Sequence[Mapping[str, Any]], seeds: int
+    diagnostics: Sequence[Mapping[str, Any]], warnings: Sequence[Mapping[str, Any]], runs: int
 ) -> list[Diagnosis]:
-    """Return those of `DIAGNOSES` that at least half of the seeds have, in that order.
+    """Return those of `DIAGNOSES` that at least half of the runs have, in that order.
 
     Args:
         diagnostics: of training: seed, name, observed.
-        warnings: of the data: name, observed; they are of all seeds.
-        seeds: how many seeds there are.
+        warnings: of the data: name, observed; they are of all runs.
+        runs: how many training runs there are.
     """
     shared = []
     for name in DIAGNOSES:
         observed = [row["observed"] for row in diagnostics if row["name"] == name]
-        if 2 * len(observed) >= seeds:
+        if 2 * len(observed) >= runs:
             shared.append(Diagnosis(name, observed[0], len(observed)))
         of_data = [row["observed"] for row in warnings if row["name"].startswith(name)]
         if of_data:
-            shared.append(Diagnosis(name, "; ".join(of_data), seeds))
+            shared.append(Diagnosis(name, "; ".join(of_data), runs))
     return shared
 
 
@@ -259,7 +259,7 @@ def next_step(
         (None, changes.get(cause, longer)),
     )
     if diagnosis:
-        extent = f" for {diagnosis.seeds} seeds" if seeds > 1 else ""
+        extent = f" in {diagnosis.runs} runs" if diagnosis.runs > 1 else ""
         reason = f"Diagnosed{extent}, {diagnosis.name}: {diagnosis.observed}"
         short_reason = f"{diagnosis.name}{extent}"
     else:

@@ -493,7 +493,7 @@ def test_the_most_fundamental_diagnosis_of_half_the_seeds_counts(
     seeds: int | None,
 ) -> None:
     first = next(iter(shared_diagnoses(diagnostics, warnings, 3)), None)
-    assert (first and first.name, first and first.seeds) == (name, seeds)
+    assert (first and first.name, first and first.runs) == (name, seeds)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_the_next_step_follows_from_the_diagnosis(name: str, change: dict[str, A
     step = next_step("train", {OUTLIER: 3}, RUN, {}, [Diagnosis(name, "figures", 2)], training)
     assert step["change"] == {f"train.{key}": value for key, value in change.items()}
     assert step["diagnosis"] == name
-    assert step["why"].startswith(f"Diagnosed for 2 seeds, {name}: figures. ")
+    assert step["why"].startswith(f"Diagnosed in 2 runs, {name}: figures. ")
     assert (step["cause"], step["cases"]) == (OUTLIER, 3)
 
 
@@ -547,4 +547,4 @@ def test_a_change_that_is_made_already_leaves_the_next_diagnosis_to_decide() -> 
     diagnoses = shared_diagnoses(undertrained, [row("never predicts class b")], 3)
     step = next_step("train", {OUTLIER: 3}, balanced, {}, diagnoses, training)
     assert (step["diagnosis"], step["change"]) == ("undertrained", {"train.epochs": 18})
-    assert step["why"].startswith("Diagnosed for 3 seeds, undertrained: ")
+    assert step["why"].startswith("Diagnosed in 3 runs, undertrained: ")

@@ -116,7 +116,7 @@ def test_the_record_prints_four_lines_a_task(chain: Path) -> None:
         assert keys == ["task", "improvement", "failure_case_count", "next_step"]
         assert lines[0] == f"task: {task}"
         assert re.fullmatch(r"improvement: [+-]\d\.\d{3}", lines[1])
-        assert re.match(f"next_step: dvc exp run -S 'tasks.{task}.(train|evaluate).", lines[3])
+        assert re.match(f"next_step: .+: dvc exp run -S 'tasks.{task}.(train|evaluate).", lines[3])
 
 
 @pytest.mark.parametrize("task", TASKS)

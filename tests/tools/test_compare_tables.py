@@ -261,7 +261,7 @@ def test_control_characters_of_the_data_are_not_printed(
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
     assert "broken:" in printed
-    assert json.loads((folder / "out.json").read_text())["broken"][0]["label"] == "1\x1b[31m"
+    assert json.loads((folder / "out.json").read_text())["broken"][0]["label"] == r"1\x1b[31m"
 
 
 def test_the_documentation_lists_the_headings() -> None:
