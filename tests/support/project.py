@@ -112,6 +112,7 @@ TINY: dict[str, dict[str, Any]] = {
         "train": {"epochs": 3, "channels": [8, 8], "seeds": [0, 1]},
     },
     "sentiment": {
+        "baseline": {"frozen_minilm": {"max_samples": 100}},
         "train": {
             "model": "scratch",
             "scratch": {"layers": 1, "width": 16, "heads": 2},
