@@ -119,7 +119,7 @@ TINY: dict[str, dict[str, Any]] = {
             "epochs": 2,
             "seeds": [0, 1],
             "learning_rate": 0.01,
-        }
+        },
     },
     "generative": {
         "baseline": {
