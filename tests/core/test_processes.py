@@ -128,11 +128,11 @@ def test_the_next_scratch_folder_deletes_those_of_killed_processes(
             assert abandoned.is_dir()  # its process runs
         process.send_signal(signal.SIGKILL)
         process.wait()
-    own = tmp_path / "evidence-notes"
-    own.mkdir()
-    os.utime(own, (0, 0))
+    notes = tmp_path / "evidence-notes"
+    notes.mkdir()
+    os.utime(notes, (0, 0))
     with scratch_folder() as folder:
-        assert sorted(tmp_path.iterdir()) == sorted([folder, own])
+        assert sorted(tmp_path.iterdir()) == sorted([folder, notes])
 
 
 def test_a_command_and_its_children_end_with_a_killed_process(tmp_path: Path) -> None:

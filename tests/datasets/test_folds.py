@@ -84,21 +84,21 @@ def folds_of(folder: Path, source: Path, folds: int) -> tuple[Dataset, list[Data
     """Prepare the images below `source`; return the whole dataset and each fold, as stages read them."""
     task = image_task(source, near_duplicate=0.0, split={"folds": folds, "seed": 0})
     write_all(folder, prepare(task, folder).files())
-    whole = read_prepared(folder)
-    return whole, [whole.fold(fold) for fold in range(folds)]
+    dataset = read_prepared(folder)
+    return dataset, [dataset.fold(fold) for fold in range(folds)]
 
 
 def test_prepared_folds_pass_the_checks_and_cover_all_samples(tmp_path: Path) -> None:
-    whole, folds = folds_of(tmp_path / "out", draw_noise(tmp_path / "raw"), 4)
-    assert (whole.samples["split"] == "test").all()
+    dataset, folds = folds_of(tmp_path / "out", draw_noise(tmp_path / "raw"), 4)
+    assert (dataset.samples["split"] == "test").all()
     tested = np.concatenate([fold.rows("test") for fold in folds])
-    assert sorted(tested) == sorted(whole.samples["row"])
-    assert whole.note["folds"] == whole.folds == 4
-    assert whole.note["counts"]["test"] == len(whole.samples)
-    assert whole.note["counts"]["train"] == len(folds[0].rows("train"))
+    assert sorted(tested) == sorted(dataset.samples["row"])
+    assert dataset.note["folds"] == dataset.folds == 4
+    assert dataset.note["counts"]["test"] == len(dataset.samples)
+    assert dataset.note["counts"]["train"] == len(folds[0].rows("train"))
     for number, fold in enumerate(folds):
-        assert (whole.test_folds()[fold.samples.query("split == 'test'").index] >= 0).all()
-        assert set(fold.rows("test")) == set(whole.samples["row"][whole.test_folds() == number])
+        assert (dataset.test_folds()[fold.samples.query("split == 'test'").index] >= 0).all()
+        assert set(fold.rows("test")) == set(dataset.samples["row"][dataset.test_folds() == number])
     checks = data_checks(folds, np.empty((0, 2), dtype=np.int64))
     assert all(check.passed for check in checks)
     assert checks[-1].name == "every sample is test data in one fold"

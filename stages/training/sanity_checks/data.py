@@ -46,8 +46,8 @@ def check_folds(folds: Sequence[Dataset]) -> Check:
     """Check that each sample is test data in one fold."""
     tested = np.concatenate([dataset.rows("test") for dataset in folds])
     rows, counts = np.unique(tested, return_counts=True)
-    known = {row for dataset in folds for row in dataset.samples["row"]}
-    repeated, missing = int((counts > 1).sum()), len(known) - len(rows)
+    rows_in_use = {row for dataset in folds for row in dataset.samples["row"]}
+    repeated, missing = int((counts > 1).sum()), len(rows_in_use) - len(rows)
     observed = f"{len(rows)} samples; test data in several folds: {repeated}, in none: {missing}"
     return Check("every sample is test data in one fold", not repeated and not missing, observed)
 
