@@ -175,6 +175,18 @@ def end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
+def end_with_dvc() -> None:
+    """Let the system kill this process, a stage, when the DVC command that runs it is killed. Linux only.
+
+    Otherwise it would go on writing its outputs, beside the next `dvc repro`.
+    """
+    if "DVC_STAGE" not in os.environ:  # a user started it, and may close the terminal
+        return
+    end_with_parent()
+    if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
+        sys.exit(128 + signal.SIGKILL)  # DVC, which is in the same group, was killed before
+
+
 def last_line(text: str) -> str:
     """Return the last line of text that is not blank, "" if there is none."""
     lines = text.split("\n")
