@@ -1,8 +1,8 @@
 """Put files of DVC's that a kill has damaged back, before `dvc repro`, which would refuse to start.
 
 DVC does not write dvc.lock atomically: a process that is killed while it writes leaves a part of the file,
-or an empty one. The last committed file takes its place; of stages that have run since, DVC's cache holds most
-outputs. DVC's own table of running commands is written in the same way; a damaged one is deleted.
+or an empty one. The last committed file takes its place; of stages that have run since, DVC's cache holds
+most outputs. DVC's own table of running commands is written in the same way; a damaged one is deleted.
 """
 
 import json

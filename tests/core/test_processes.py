@@ -102,6 +102,55 @@ def test_a_process_ends_with_its_killed_parent() -> None:
     assert time.monotonic() - start < 30
 
 
+STAGE = (
+    "import time; from stages.core.processes import end_with_dvc; end_with_dvc(); "
+    "print('ready', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+@pytest.mark.parametrize("variable", ["DVC_STAGE", "NO_STAGE"])
+def test_a_stage_ends_with_a_killed_dvc_and_with_nothing_else(variable: str) -> None:
+    """A stage that a user has started goes on when the terminal is closed."""
+    parent = (
+        "import subprocess, sys; "
+        f"stage = subprocess.Popen([sys.executable, '-c', {STAGE!r}]); print(stage.pid, flush=True); "
+        "stage.wait()"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        cwd=ROOT,
+        env={**environment, variable: "train@image"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as dvc:
+        assert dvc.stdout is not None
+        stage = int(dvc.stdout.readline())
+        assert dvc.stdout.readline() == "ready\n"
+        dvc.kill()
+        dvc.wait()
+        if variable == "DVC_STAGE":
+            assert dvc.stdout.read() == ""  # the pipe ends with the stage, which holds it
+        else:
+            assert is_alive(stage)
+            os.kill(stage, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_stage_whose_dvc_was_killed_before_it_could_ask_ends() -> None:
+    """It has another parent then, in another group of processes."""
+    stage = subprocess.run(
+        [sys.executable, "-c", STAGE],
+        cwd=ROOT,
+        env={**os.environ, "DVC_STAGE": "train@image"},
+        start_new_session=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (stage.returncode, stage.stdout) == (128 + signal.SIGKILL, b"")
+
+
 def test_the_next_scratch_folder_deletes_those_of_killed_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
