@@ -29,6 +29,7 @@ _PLAIN = (
 _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_LAUNCHED = ("DVC_STAGE", "LOCAL_RANK")  # variables that DVC and Fabric set for what they launch
 
 
 @contextmanager
@@ -167,24 +168,22 @@ def _guarded(process: subprocess.Popen[str]) -> Iterator[None]:
             guard.kill()
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, also where that is killed. Linux only."""
-    if sys.platform == "linux":
-        import ctypes
+def end_with_launcher() -> None:
+    """Let the system kill this stage when the program that launched it is killed. Linux only.
 
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-
-
-def end_with_dvc() -> None:
-    """Let the system kill this process, a stage, when the DVC command that runs it is killed. Linux only.
-
-    Otherwise it would go on writing its outputs, beside the next `dvc repro`.
+    That is DVC, beside whose next run the stage would go on writing, or the first of several training
+    processes, for which the others would wait for minutes. A stage that a user has started goes on when the
+    terminal is closed.
     """
-    if "DVC_STAGE" not in os.environ:  # a user started it, and may close the terminal
+    if sys.platform != "linux" or not any(name in os.environ for name in _LAUNCHED):
         return
-    end_with_parent()
-    if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
-        sys.exit(128 + signal.SIGKILL)  # DVC, which is in the same group, was killed before
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if (
+        os.getpgid(os.getppid()) != os.getpgrp()
+    ):  # the launcher, of the same group, was killed before
+        sys.exit(128 + signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

@@ -77,47 +77,26 @@ def test_the_last_line_is_not_blank() -> None:
     assert last_line("\n") == ""
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="Linux tells a process that its parent has ended"
-)
-def test_a_process_ends_with_its_killed_parent() -> None:
-    child = (
-        "import time; from stages.core.processes import end_with_parent; end_with_parent(); "
-        "print('ready', flush=True); time.sleep(60)"
-    )
-    parent = (
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=False)"
-    )
-    start = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        running.kill()
-        running.wait()
-        assert (
-            running.stdout.read() == ""
-        )  # the pipe ends once the child, which holds it, has ended
-    assert time.monotonic() - start < 30
-
-
 STAGE = (
-    "import time; from stages.core.processes import end_with_dvc; end_with_dvc(); "
+    "import time; from stages.core.processes import end_with_launcher; end_with_launcher(); "
     "print('ready', flush=True); time.sleep(60)"
 )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="as above")
-@pytest.mark.parametrize("variable", ["DVC_STAGE", "NO_STAGE"])
-def test_a_stage_ends_with_a_killed_dvc_and_with_nothing_else(variable: str) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process that its parent has ended"
+)
+@pytest.mark.parametrize("variable", ["DVC_STAGE", "LOCAL_RANK", "NEITHER"])
+def test_a_stage_ends_with_its_killed_launcher_but_not_with_a_terminal(variable: str) -> None:
     """A stage that a user has started goes on when the terminal is closed."""
     parent = (
         "import subprocess, sys; "
         f"stage = subprocess.Popen([sys.executable, '-c', {STAGE!r}]); print(stage.pid, flush=True); "
         "stage.wait()"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in {"DVC_STAGE", "LOCAL_RANK"}
+    }
     with subprocess.Popen(
         [sys.executable, "-c", parent],
         cwd=ROOT,
@@ -130,15 +109,17 @@ def test_a_stage_ends_with_a_killed_dvc_and_with_nothing_else(variable: str) -> 
         assert dvc.stdout.readline() == "ready\n"
         dvc.kill()
         dvc.wait()
-        if variable == "DVC_STAGE":
+        if variable != "NEITHER":
             assert dvc.stdout.read() == ""  # the pipe ends with the stage, which holds it
         else:
             assert is_alive(stage)
             os.kill(stage, signal.SIGKILL)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="as above")
-def test_a_stage_whose_dvc_was_killed_before_it_could_ask_ends() -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process that its parent has ended"
+)
+def test_a_stage_whose_launcher_was_killed_before_ends() -> None:
     """It has another parent then, in another group of processes."""
     stage = subprocess.run(
         [sys.executable, "-c", STAGE],

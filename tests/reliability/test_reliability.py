@@ -1,10 +1,14 @@
 """A few cases of each part of the measurement; `make reliability` runs all of them."""
 
 import random
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.project import change_params
 
 from reliability.bad_input import mutated_data, mutated_params
 from reliability.circumstances import (
@@ -14,7 +18,9 @@ from reliability.circumstances import (
     try_two_at_once,
 )
 from reliability.kills import TARGETS, Project, Tools, kill_experiment, kill_pipeline, kill_verify
-from reliability.trials import Trial
+from reliability.trials import Running, Trial
+
+pytestmark = pytest.mark.xdist_group("chain")
 
 SEED = 1  # the measurement has 0
 
@@ -48,6 +54,23 @@ def test_kills_end_in_the_same_bytes_and_leave_nothing(tmp_path: Path) -> None:
     assert problems(kill_pipeline(tools.project, draw, target) for target in TARGETS * 2) == []
     assert problems(kill_verify(tools, draw, target) for target in TARGETS) == []
     assert problems(kill_experiment(tools, draw, target) for target in TARGETS) == []
+
+
+@pytest.mark.long
+def test_training_processes_end_with_a_killed_first_one(prepared: Path) -> None:
+    def change(params: dict[str, Any]) -> None:
+        params["runtime"].update(devices=2, threads=1)
+        params["tasks"]["workshop"]["train"].update(epochs=100)
+
+    change_params(prepared, change)
+    command = (sys.executable, "-m", "stages.train", "workshop")
+    for seconds in (0.0, 0.5, 3.0):  # while the second one starts, and while both train
+        running = Running(prepared, command, prepared.parent / "scratch")
+        while len(running.processes()) < 2:
+            time.sleep(0.01)
+        running.sleep(seconds)
+        assert running.kill("command") == "the command alone"
+        assert running.end_of_processes() is not None
 
 
 @pytest.mark.long
