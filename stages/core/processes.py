@@ -180,9 +180,8 @@ def end_with_launcher() -> None:
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if (
-        os.getpgid(os.getppid()) != os.getpgrp()
-    ):  # the launcher, of the same group, was killed before
+    # A launcher that was killed before can be told by its group, unless the stage leads one of its own.
+    if os.getpgrp() not in {os.getpid(), os.getpgid(os.getppid())}:
         sys.exit(128 + signal.SIGKILL)
 
 

@@ -119,17 +119,25 @@ def test_a_stage_ends_with_its_killed_launcher_but_not_with_a_terminal(variable:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a process that its parent has ended"
 )
-def test_a_stage_whose_launcher_was_killed_before_ends() -> None:
-    """It has another parent then, in another group of processes."""
-    stage = subprocess.run(
-        [sys.executable, "-c", STAGE],
+@pytest.mark.parametrize(("leads", "output"), [(False, ""), (True, "ready\n")])
+def test_a_stage_whose_launcher_has_ended_before_ends(leads: bool, output: str) -> None:
+    """It has another parent then, of another group of processes; as in a group that it leads."""
+    wait = "import os, sys, time\nwhile os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
+    stage = wait + STAGE.removesuffix("time.sleep(60)")
+    launcher = (
+        "import os, subprocess, sys; subprocess.Popen("
+        f"[sys.executable, '-c', {stage!r}, str(os.getpid())], start_new_session={leads})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", launcher],
         cwd=ROOT,
         env={**os.environ, "DVC_STAGE": "train@image"},
         start_new_session=True,
         capture_output=True,
+        text=True,
         check=False,
-    )
-    assert (stage.returncode, stage.stdout) == (128 + signal.SIGKILL, b"")
+    )  # returns when the pipe ends: with the stage
+    assert (done.returncode, done.stdout) == (0, output)
 
 
 def test_the_next_scratch_folder_deletes_those_of_killed_processes(
