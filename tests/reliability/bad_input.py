@@ -70,9 +70,9 @@ def judge(status: int, lines: list[str], prefix: str) -> tuple[str, str]:
         return "accepted", ""
     if status not in {2, 3}:
         return "", f"exit status {status}: {' | '.join(lines[-4:])}"
-    line = lines[-1] if lines else ""
-    if not all(line.startswith(prefix) and line.isprintable() for line in lines):
+    if not lines or not all(line.startswith(prefix) and line.isprintable() for line in lines):
         return "", f"a line that is not one of ours: {lines!r}"[:600]
+    line = lines[-1]
     if len(line) > _LONGEST_LINE:
         return "", f"a line of {len(line)} characters: {line[:300]}"
     return "one line, exit status 2", ""

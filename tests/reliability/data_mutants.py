@@ -21,7 +21,7 @@ FILE_NAMES = [
     os.fsdecode(b"caf\xe9.png"),
 ]  # fmt: skip
 CLASS_NAMES = [
-    "=1+1", "</script>", "a\nb", " a", "A", "\x1b]0;x\x07", "nan", "0", "\u202eb", "cafe\u0301", "x" * 200,
+    "=1+1", "<script>", "a\nb", " a", "A", "\x1b]0;x\x07", "nan", "0", "\u202eb", "cafe\u0301", "x" * 200,
     ".hidden", os.fsdecode(b"caf\xe9"),
 ]  # fmt: skip
 LINK_TARGETS = ["nowhere", "..", ".", "/dev/zero", "/etc/passwd"]
