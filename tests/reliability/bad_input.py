@@ -25,7 +25,7 @@ from stages.kinds.sources import check_sources
 
 SECONDS = 30  # that a mutation may take
 _OTHER_PROCESSES = 25  # of as many mutated params, one goes through a process, and one through DVC
-_LONGEST_LINE = 1000  # characters that can still be read
+_LONGEST_LINE = 1300  # characters that can still be read
 
 
 class TooSlowError(Exception):
