@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import re
 import shutil
 import signal
 import traceback
@@ -55,7 +56,8 @@ def call(function: Callable[[], object]) -> tuple[int, list[str]]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    return status, [line for line in errors.getvalue().split("\n") if line]
+    lines = errors.getvalue().split("\n")
+    return status, [line for line in lines if line and not re.search(r", \d+%$", line)]  # progress
 
 
 def judge(status: int, lines: list[str], prefix: str) -> tuple[str, str]:
