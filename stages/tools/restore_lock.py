@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError, exit_on_user_error, printable
 from stages.core.files import write
-from stages.core.processes import git
+from stages.core.repositories import git
 
 LOCK = Path("dvc.lock")
 DAMAGED = Path(".dvc/tmp/damaged-dvc.lock")  # git ignores it

@@ -27,7 +27,7 @@ from stages.core.task import STAGES
 TARGETS = ("command", "child", "group")
 RESTORE = ("python", "-m", "stages.tools.restore_lock")
 REPRO = ("dvc", "repro")
-CHANGE = "train.learning_rate=0.02"
+CHANGE = "train.learning_rate=0.015"
 EXPERIMENT = ("python", "-m", "stages.tools", "experiment", "workshop", CHANGE, "--why", "a test")
 EXPERIMENT_FOLDERS = Path(".dvc/tmp/exps/standalone")
 LOG = Path("evidence/workshop/experiments.csv")
