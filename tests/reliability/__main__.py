@@ -1,6 +1,7 @@
 """Measure the reliability of the project: `PYTHONPATH=.:tests python -m reliability kills --count 100`."""
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="of cases (kills 100, params 500, data 200)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--folder", type=Path, help="to work in (default: a temporary one)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of kills, at most")
     parser.add_argument("--no-record", action="store_true", help="only print")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(
@@ -29,11 +31,13 @@ def main() -> None:
         if arguments.part == "circumstances":
             result = summarise(try_circumstances(folder), None)
         else:
-            run = {"kills": run_kills, "params": mutated_params, "data": mutated_data}[
-                arguments.part
-            ]
-            count = arguments.count or COUNTS[arguments.part]
-            result = summarise(run(folder, count, arguments.seed), arguments.seed)
+            count, seed = arguments.count or COUNTS[arguments.part], arguments.seed
+            trials = {
+                "kills": lambda: run_kills(folder, count, seed, arguments.minutes),
+                "params": lambda: mutated_params(folder, count, seed),
+                "data": lambda: mutated_data(folder, count, seed),
+            }[arguments.part]()
+            result = summarise(trials, seed)
     if not arguments.no_record:
         record(arguments.part, result)
     print("\n".join(result["problems"]) or f"{result['count']} cases, no problem")

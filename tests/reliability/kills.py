@@ -1,6 +1,7 @@
 """SIGKILL at random moments: of the pipeline, of verify and of experiments; then the run is finished."""
 
 import json
+import math
 import random
 import re
 import shutil
@@ -34,7 +35,7 @@ LOG = Path("evidence/workshop/experiments.csv")
 TIERS = ("metrics", "predictions", "retrain")
 _RUN_CACHE = Path(".dvc/cache/runs")
 _STARTED = re.compile(r"^Running stage '([\w@]+)':")
-SHARE_OF_TOOLS = 5  # of as many kills, one is of verify and one of an experiment
+SHARE_OF_TOOLS = 7  # of as many kills, one is of verify and one of an experiment
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _verdicts(project: Project) -> Any:
 
 def kill_verify(tools: Tools, draw: random.Random, target: str) -> Trial:
     """Kill `evidence verify` at a random moment, run it again, and compare."""
-    tier = draw.choice(TIERS)
+    tier = draw.choices(TIERS, weights=(3, 2, 1))[0]  # the last takes as long as the pipeline
     verdicts, length = tools.reports[tier]
     folder, scratch = tools.project.folder, tools.project.scratch
     running = Running(folder, verify(tier), scratch)
@@ -247,13 +248,14 @@ def kill_experiment(tools: Tools, draw: random.Random, target: str) -> Trial:
     return Trial(f"`evidence experiment`: {victim}", "same log", "; ".join(problems), case)
 
 
-def run_kills(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) -> Iterator[Trial]:
     """Yield `count` kills: of the pipeline, of verify and of experiments.
 
     Args:
         folder: for the projects; after a kill with a problem they are built anew from copies.
         count: of kills.
         seed: of what is killed, when, and which of its processes.
+        minutes: after which no other kill begins.
     """
     draw = random.Random(seed)
     pipeline = Project.build(folder / "pipeline")
@@ -279,4 +281,4 @@ def run_kills(folder: Path, count: int, seed: int) -> Iterator[Trial]:
             shutil.rmtree(original.parent / f"{original.name}-scratch", ignore_errors=True)
         return trial
 
-    yield from spread(count, kill)
+    yield from spread(count, kill, minutes)

@@ -1,6 +1,7 @@
 """What a trial is, and what a run of commands leaves: files, processes, scratch folders."""
 
 import hashlib
+import math
 import os
 import signal
 import subprocess
@@ -196,9 +197,12 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def spread(count: int, run: Callable[[int], Trial]) -> Iterator[Trial]:
-    """Yield the trials 0 to `count` - 1, and say how far they are."""
+def spread(count: int, run: Callable[[int], Trial], minutes: float = math.inf) -> Iterator[Trial]:
+    """Yield the trials 0 to `count` - 1, or as many as start within some minutes; say how far they are."""
+    end = time.monotonic() + 60 * minutes
     for number in range(count):
+        if time.monotonic() > end:
+            return
         trial = run(number)
         words = trial.problem or trial.outcome
         print(f"{number + 1}/{count}  {trial.row}  {trial.case}  {words}", flush=True)
