@@ -234,3 +234,12 @@ def test_a_parquet_file_reads_as_the_table_that_was_written(tmp_path: Path) -> N
     assert list(table.rows()) == [Row(1, 0, ["a\nb", "1"]), Row(2, 0, ["", "0"])]
     path.write_bytes(path.read_bytes()[:-8])
     assert "not a readable Parquet file" in refusal(path)
+
+
+def test_a_text_in_a_parquet_file_that_is_no_utf_8_gets_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pd.DataFrame({"text": ["a caf\xe9", "b"], "label": [1, 0]})
+    table.to_parquet(path, compression=None, write_statistics=False)
+    assert path.read_bytes().count("caf\xe9".encode()) == 1
+    path.write_bytes(path.read_bytes().replace("caf\xe9".encode(), b"cafe\xe9"))
+    assert "not a readable Parquet file" in refusal(path)
