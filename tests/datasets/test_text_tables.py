@@ -226,8 +226,6 @@ def test_a_parquet_file_needs_a_package(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_parquet_file_reads_as_the_table_that_was_written(tmp_path: Path) -> None:
-    import pandas as pd
-
     path = tmp_path / "a.parquet"
     pd.DataFrame({"text": ["a\nb", None], "label": [1, 0]}).to_parquet(path)
     table = only_table(path)
