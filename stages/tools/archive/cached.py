@@ -1,4 +1,4 @@
-"""What DVC keeps in its cache for a commit: the outputs that dvc.lock and .dvc files name, and their files."""
+"""What DVC keeps in its cache for a commit: the outputs that dvc.lock and .dvc files name."""
 
 import hashlib
 import json
@@ -122,7 +122,9 @@ def listing(content: bytes | Path, output: Output) -> list[tuple[str, str]]:
     try:
         return [(str(entry["relpath"]), str(entry["md5"])) for entry in json.loads(text)]
     except (LookupError, RecursionError, TypeError, ValueError):
-        raise UserError(f"{output.path}: {output.md5} in the cache lists no files; {_fetch(output)}") from None
+        raise UserError(
+            f"{output.path}: {output.md5} in the cache lists no files; {_fetch(output)}"
+        ) from None
 
 
 def _cached(cache: Path, output: Output, md5: str) -> Member:

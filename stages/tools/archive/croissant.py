@@ -7,9 +7,9 @@ croissant.json, so the metadata hold wherever the archive is unpacked.
 import csv
 import posixpath
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from typing import Any
 
+from stages.core.files import to_csv
 from stages.tools.archive.cached import CachedFile
 from stages.tools.archive.forms import Form
 from stages.tools.archive.members import TASKS, Member
@@ -71,7 +71,10 @@ def croissant(
             (url for name, url in _LICENCES.items() if licence.startswith(name)), licence
         ),
         "url": facts["address"].note or f"../../repository/evidence/{task.name}/index.html",
-        "creator": {"@type": "sc:Organization", "name": facts["creator"].note or facts["creator"].text()},
+        "creator": {
+            "@type": "sc:Organization",
+            "name": facts["creator"].note or facts["creator"].text(),
+        },
         "datePublished": revision.time.date().isoformat(),
         "version": "1.0.0",
         "distribution": objects,
@@ -120,9 +123,7 @@ def _record_set(member: Member, name: str) -> dict[str, Any]:
 def _raw_record_set(task: TaskEvidence, name: str) -> dict[str, Any]:
     """Return the columns of a table of texts that the params name."""
     columns = {
-        key: column
-        for key, column in task.prepare["columns"].items()
-        if isinstance(column, str)
+        key: column for key, column in task.prepare["columns"].items() if isinstance(column, str)
     }
     slices = task.prepare["columns"].get("slices") or []
     return _fields(name, {**columns, **{column: column for column in slices}}, "texts")
@@ -170,7 +171,8 @@ def _class_set(classes: Sequence[str]) -> dict[str, Any]:
             )
         ],
         "data": [
-            {"classes/index": index, "classes/name": str(name)} for index, name in enumerate(classes)
+            {"classes/index": index, "classes/name": str(name)}
+            for index, name in enumerate(classes)
         ],
     }
 
@@ -190,12 +192,11 @@ def _raw_table(task: TaskEvidence, members: Mapping[str, Member]) -> Member | No
 
 
 def raw_table(files: Sequence[tuple[str, Member]]) -> bytes:
-    """Return the table of a task's raw files: path in the repository, place in the archive, size, SHA-256."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "member", "bytes", "sha256"])
-    writer.writerows([path, member.name, member.size, member.sha256] for path, member in files)
-    return text.getvalue().encode()
+    """Return the table of a task's raw files: path in the repository, place in the archive, size, hash."""
+    import pandas as pd
+
+    rows = [(path, member.name, member.size, member.sha256) for path, member in files]
+    return to_csv(pd.DataFrame(rows, columns=["path", "member", "bytes", "sha256"]))
 
 
 def prepared_table(prepared: Sequence[CachedFile]) -> Member | None:

@@ -105,7 +105,9 @@ class Form:
         ]
         count, total = len(self.open_items()), len(self.items)
         state = f"{count} of {total} items are open" if count else f"All {total} items are answered"
-        summary = f"{self.about} People answer in {answers_path(task)}, below headings such as `## {self.items[0].heading}`."
+        heading = self.items[0].heading
+        place = f"People answer in {answers_path(task)}, below headings such as ## {heading}."
+        summary = f"{self.about} {place}"
         return Document(f"{self.title}: {task}", state, summary, [*sections, *further])
 
 
@@ -114,9 +116,7 @@ def answers_path(task: str) -> str:
     return f"data/review/{task}-answers.md"
 
 
-def fill_forms(
-    revision: Revision, task: TaskEvidence, facts: Mapping[str, Any]
-) -> dict[str, Form]:
+def fill_forms(revision: Revision, task: TaskEvidence, facts: Mapping[str, Any]) -> dict[str, Form]:
     """Return the forms of a task by name, filled in as far as evidence and people have answered.
 
     Args:

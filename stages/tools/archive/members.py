@@ -55,9 +55,7 @@ class Member:
     @cached_property
     def size(self) -> int:
         """Return the number of bytes."""
-        return (
-            len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
-        )
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     @cached_property
     def sha256(self) -> str:

@@ -5,7 +5,7 @@ No filter, hook or attribute of the repository applies, and nothing is checked o
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from stages.core.errors import UserError
 from stages.core.processes import git
 
 if TYPE_CHECKING:
-    from dulwich.objects import ObjectID
+    from dulwich.objects import Commit, ObjectID
     from dulwich.repo import Repo
 
 REGULAR, EXECUTABLE, LINK = 0o100644, 0o100755, 0o120000
@@ -38,10 +38,10 @@ class Revision:
     commit: str
     raw: bytes
     files: Mapping[str, bytes]
-    modes: Mapping[str, int] = field(default_factory=dict)
-    object_format: str = "sha1"
-    time: datetime = datetime.fromtimestamp(0, UTC)
-    author: str = ""
+    modes: Mapping[str, int]
+    object_format: str
+    time: datetime
+    author: str
 
     def text(self, path: str) -> str:
         """Return a file as text; "" if there is none.
@@ -90,13 +90,11 @@ def read_revision(root: Path, name: str) -> Revision:
             the repository, a name that is not UTF-8.
     """
     from dulwich.object_store import iter_tree_contents
-    from dulwich.objects import Commit
     from dulwich.repo import Repo
 
     commit_id = _resolve(root, name)
     with Repo.discover(root) as repo:
-        commit = repo[commit_id.encode()]
-        assert isinstance(commit, Commit)
+        commit: Commit = repo[commit_id.encode()]  # type: ignore[assignment]
         files, modes = {}, {}
         for entry in iter_tree_contents(repo.object_store, commit.tree):
             path = _path(entry.path)
@@ -105,7 +103,7 @@ def read_revision(root: Path, name: str) -> Revision:
                 modes[path] = entry.mode
             if entry.mode == LINK:
                 check_link(path, files[path])
-        revision = Revision(
+        return Revision(
             commit_id,
             commit.as_raw_string(),
             files,
@@ -114,12 +112,13 @@ def read_revision(root: Path, name: str) -> Revision:
             datetime.fromtimestamp(commit.commit_time, UTC),
             re.sub(rb"<[^<>]*>$", b"", commit.author).strip().decode("utf-8", "replace"),
         )
-    return revision
 
 
 def _resolve(root: Path, name: str) -> str:
     try:
-        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return git(
+            root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+        )
     except UserError:
         raise UserError(f"there is no revision {name!r}; `git log --all` lists them") from None
 
@@ -135,7 +134,9 @@ def _blob(repo: "Repo", path: str, mode: int, name: "ObjectID | None") -> bytes:
     from dulwich.objects import Blob
 
     if mode == _SUBMODULE:
-        raise UserError(f"{path} is a submodule; an archive cannot hold one: commit its files instead")
+        raise UserError(
+            f"{path} is a submodule; an archive cannot hold one: commit its files instead"
+        )
     if mode not in {REGULAR, EXECUTABLE, LINK}:
         raise UserError(f"{path} has the mode {mode:o}, which git no longer writes; commit it anew")
     blob = repo[name] if name else None

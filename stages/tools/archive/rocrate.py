@@ -19,7 +19,10 @@ from stages.tools.archive.task_evidence import MACHINES, TaskEvidence
 
 Entity = dict[str, Any]
 
-_CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
+_CONTEXT = [
+    "https://w3id.org/ro/crate/1.1/context",
+    "https://w3id.org/ro/terms/workflow-run/context",
+]
 _CRATE = "https://w3id.org/ro/crate/1.1"
 _WORKFLOW = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 _PROFILES = {
@@ -214,7 +217,9 @@ def _describe_stages(
 def _whole_run(
     graph: _Graph, workflow: str, tools: list[Entity], steps: list[Entity], controls: list[Entity]
 ) -> Entity:
-    language = graph.add(_LANGUAGE, "ComputerLanguage", name="DVC pipeline", url="https://dvc.org/doc")
+    language = graph.add(
+        _LANGUAGE, "ComputerLanguage", name="DVC pipeline", url="https://dvc.org/doc"
+    )
     graph.add(
         workflow,
         "File",
@@ -223,7 +228,12 @@ def _whole_run(
         hasPart=tools,
         step=steps,
     )
-    graph.entities[workflow]["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+    graph.entities[workflow]["@type"] = [
+        "File",
+        "SoftwareSourceCode",
+        "ComputationalWorkflow",
+        "HowTo",
+    ]
     inputs, results = _ends(graph)
     run = graph.add(
         _RUN,

@@ -98,7 +98,9 @@ def read_tasks(revision: Revision, tracked: Sequence[Output]) -> list[TaskEviden
         if name in sections and f"train@{name}" not in stages:
             raise UserError(f"dvc.lock has no train@{name}; run `dvc repro` and commit dvc.lock")
     return [
-        _read_task(revision, name, _mapping(sections[name]), _mapping(params.get("runtime")), tracked)
+        _read_task(
+            revision, name, _mapping(sections[name]), _mapping(params.get("runtime")), tracked
+        )
         for name in names
         if name in sections
     ]
