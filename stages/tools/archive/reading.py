@@ -95,6 +95,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def damaged(path: Path, reason: str) -> UserError:
+    """Return the error that a file is no archive, or a damaged one."""
     return UserError(
         f"{path} is no archive of `evidence archive`, or is damaged: {reason}; fetch it again"
     )

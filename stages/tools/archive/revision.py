@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REGULAR, EXECUTABLE, LINK = 0o100644, 0o100755, 0o120000
 _SUBMODULE = 0o160000
+_MAX_TARGET = 4095  # bytes, as Linux allows
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,14 @@ def check_link(path: str, target: bytes) -> None:
     up = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
     # Further up only at the start: after the name of another link, `..` could lead anywhere.
     inside = up <= len(folders) and ".." not in parts[up:]
-    if not inside or parts == [""] or parts[0] == "" or b"\\" in target or b"\0" in target:
+    if (
+        not inside
+        or parts == [""]
+        or parts[0] == ""
+        or len(target) > _MAX_TARGET
+        or b"\\" in target
+        or b"\0" in target
+    ):
         raise UserError(
             f"{path} is a symbolic link to a place outside the repository; an archive cannot hold it"
         )
