@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-from support.project import ROOT, environment, run
 
 from stages.tools.archive.contents import Contents, collect
 from stages.tools.archive.revision import read_revision
+from support.project import ROOT, environment, run
 
 TASKS = ("image", "sentiment")
 PIPELINE = """
@@ -17,15 +17,22 @@ stages:
     foreach: [image, sentiment]
     do:
       cmd: python toy/prepare.py ${item}
-      deps: [toy/prepare.py, photos]
-      outs: [data/prepare/${item}]
+      deps:
+        - toy/prepare.py
+        - photos
+      outs:
+        - data/prepare/${item}
   train:
     foreach: [image, sentiment]
     do:
       cmd: python -m toy.train ${item}
-      deps: [toy/train.py, data/prepare/${item}]
-      params: [tasks.${item}.train]
-      outs: [data/train/${item}]
+      deps:
+        - toy/train.py
+        - data/prepare/${item}
+      params:
+        - tasks.${item}.train
+      outs:
+        - data/train/${item}
 """
 PREPARE = """
 import pathlib, sys

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,15 @@ def _output(stage: str, folder: str, entry: Mapping[str, Any]) -> Output:
     return Output(stage, path, md5, entry.get("hash") == "md5")
 
 
-def cached_files(cache: Path, output: Output) -> Iterator[CachedFile]:
+def cached_files(
+    cache: Path, output: Output, names: Collection[str] | None = None
+) -> Iterator[CachedFile]:
     """Yield the files of an output; of a folder, first the listing of its files, as DVC keeps it.
 
     Args:
         cache: the folder of DVC's cache.
         output: the output.
+        names: of a folder, the files to yield, by their path in it; None: all.
 
     Raises:
         UserError: one of them is not in the cache, or is damaged there.
@@ -109,7 +112,8 @@ def cached_files(cache: Path, output: Output) -> Iterator[CachedFile]:
     yield CachedFile(output.path, first)
     if output.md5.endswith(_FOLDER):
         for path, md5 in listing(first.content, output):
-            yield CachedFile(f"{output.path}/{path}", _cached(cache, output, md5))
+            if names is None or path in names:
+                yield CachedFile(f"{output.path}/{path}", _cached(cache, output, md5))
 
 
 def listing(content: bytes | Path, output: Output) -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """Write a committed result to one file that outlives its host.
 
-It holds code, lock, data, weights, evidence and metadata, and has the same bytes each time. `evidence verify
-FILE` checks the result from it alone, without a network; `evidence unpack` makes a repository of it. The
-metadata are RO-Crate and Croissant; a model card and the checklists of REFORMS and NeurIPS are filled in as
-far as evidence tells.
+It holds code, lock, data, weights, evidence and metadata, and has the same bytes each time. `evidence
+verify FILE` checks the result from it alone, without a network; `evidence unpack` makes a repository of
+it. The metadata are RO-Crate and Croissant; a model card and the checklists of REFORMS and NeurIPS are
+filled in as far as evidence tells.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """What goes into an archive: the commit, the objects of DVC's cache that it needs, and metadata."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,17 @@ class Contents:
             commit=self.revision.commit,
             object_format=self.revision.object_format,
             notes=self.notes,
+            restore=self._restoring_commands(),
         )
+
+    def _restoring_commands(self) -> list[str]:
+        """Return the shell commands that make executables and links of plain files."""
+        return [
+            f"chmod +x {shlex.quote(path)}"
+            if mode == EXECUTABLE
+            else f"ln -sf {shlex.quote(self.revision.text(path))} {shlex.quote(path)}"
+            for path, mode in self.revision.modes.items()
+        ]
 
     def description(self) -> dict[str, Any]:
         """Return the content of archive.json."""
@@ -126,9 +137,7 @@ class Contents:
         """Return in words where the raw data of a task are."""
         if self._has_raw_data(task):
             return f"the raw data ({task.raw_path}, from {task.holder})"
-        prepared = (
-            "the prepared samples" if f"data/prepare/{task.name}" in self.outputs else "no data"
-        )
+        prepared = "the prepared samples" if self.data else "no data"
         origin = f"the raw data come from {task.holder}"
         if task.holder is Holder.DVC:
             origin = "the raw data are left out"
@@ -170,20 +179,22 @@ def collect(
     return contents
 
 
-def _files(cache: Path, outputs: Sequence[Output]) -> dict[str, list[CachedFile]]:
-    return {output.path: [*cached.cached_files(cache, output)] for output in outputs}
+def _files(
+    cache: Path, outputs: Sequence[Output], names: Collection[str] | None = None
+) -> dict[str, list[CachedFile]]:
+    return {output.path: [*cached.cached_files(cache, output, names)] for output in outputs}
 
 
 def _add_samples(contents: Contents, cache: Path, task: TaskEvidence) -> None:
-    """Add the table of a task's samples; and the samples, where no raw files hold them."""
+    """Add a task's table of samples; and the samples themselves, where no raw files hold them."""
     outputs = cached.locked_outputs(contents.revision, f"prepare@{task.name}")
-    prepared = _files(cache, outputs)
+    names = {croissant.SAMPLES} if task.holder.in_archive else None
+    prepared = _files(cache, outputs, names)
+    contents.outputs |= prepared
     table = croissant.prepared_table([file for files in prepared.values() for file in files])
     if table:
         name = f"{TASKS}{task.name}/{croissant.SAMPLES}"
         contents.tables.append(Member(name, table.content))
-    if not task.holder.in_archive:
-        contents.outputs |= prepared
 
 
 def _add_raw_table(contents: Contents, task: TaskEvidence) -> None:

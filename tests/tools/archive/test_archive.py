@@ -1,4 +1,4 @@
-"""`evidence archive` and `evidence unpack`: the same bytes, the same commit, nothing lost, nothing guessed."""
+"""`evidence archive` and `evidence unpack`: the same bytes, the same commit, nothing lost or guessed."""
 
 import hashlib
 import re
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from support.archives import FILES, TASKS, contents_of
-from support.project import ROOT, commit, evidence, evidence_refused, run
+from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
 from stages.tools.archive.members import write_archive
 from stages.tools.archive.revision import check_link
 from stages.tools.archive.unpack import unpack
+from stages.tools.cli import main
 
 COMMANDS = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -27,6 +28,34 @@ def head(folder: Path) -> str:
 def make_archive(project: Path, path: Path, **options: Path | bool) -> Path:
     write_archive(path, contents_of(project, **options).members())  # type: ignore[arg-type]
     return path
+
+
+class Terminal:
+    """Runs the command `evidence` of this project in other folders."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.patch, self.capture = patch, capture
+
+    def run(self, folder: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
+        """Return what it prints to stdout and to stderr."""
+        self.patch.chdir(folder)
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        output, errors = self.capture.readouterr()
+        assert stop.value.code == status, errors
+        return output, errors
+
+    def refused(self, folder: Path, *arguments: str) -> str:
+        """Return the one line with which it refuses its arguments."""
+        _, errors = self.run(folder, *arguments, status=2)
+        (line,) = errors.splitlines()
+        return line
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(monkeypatch, capsys)
 
 
 def cache_object(project: Path, text: str) -> Path:
@@ -107,51 +136,45 @@ def test_the_commands_of_its_readme_restore_it_without_this_project(
 ) -> None:
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path)
-    repository = tmp_path / "repository"
-    (repository / ".gitattributes").rename(tmp_path / "attributes")  # they would change line ends
-    (repository / "run.sh").chmod(0o755)
-    (repository / "evidence/link").unlink()
-    (repository / "evidence/link").symlink_to("../README.md")
-    script = next(
-        block for block in COMMANDS.findall((tmp_path / "README.md").read_text()) if "init" in block
-    )
-    script = script.replace(
-        "add --all --force",
-        "add --all --force\nmv ../attributes .gitattributes\ngit add -f .gitattributes",
-        1,
-    )
-    run(tmp_path, "sh", "-ec", script)
+    text = (tmp_path / "README.md").read_text()
+    (script,) = (block for block in COMMANDS.findall(text) if "git init" in block)
+    printed = run(tmp_path, "sh", "-ec", script).stdout.split()
+    repository, tree = tmp_path / "repository", printed[0]
+    assert printed == [tree, "tree", tree, head(original)]
     assert head(repository) == head(original)
     assert run(repository, "git", "status", "--porcelain", "-uno").stdout == ""
     run(repository, "dvc", "checkout", "--quiet", "train@image")
     assert (repository / "data/train/image/weights-0.safetensors").exists()
 
 
-def test_the_command_says_what_it_holds_and_what_is_open(toy: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_it_holds_and_what_is_open(
+    toy: Path, tmp_path: Path, terminal: Terminal
+) -> None:
     (toy / "README.md").write_text("changed")
     out = tmp_path / "toy.zip"
-    done = run(toy, "python", "-m", "stages.tools", "archive", "--out", str(out))
-    assert f"sha256 {sha256(out)}  {out}" in done.stdout
+    output, errors = terminal.run(toy, "archive", "--out", str(out))
+    assert f"sha256 {sha256(out)}  {out}" in output
     assert (
         "image: 1 files of weights; the prepared samples; the raw data come from its source"
-        in done.stdout
+        in output
     )
     assert (
         "sentiment: 1 files of weights; the raw data (data/raw/sentiment/reviews.csv, from git)"
-        in done.stdout
+        in output
     )
-    assert re.search(r"image, to be answered by a person: \d+ of 32 items of REFORMS", done.stdout)
-    assert "1 uncommitted changes are not in it" in done.stderr
-    assert evidence(tmp_path, "unpack", "toy.zip", "unpacked").startswith(
-        "unpacked/repository: commit "
-    )
+    assert re.search(r"image, to be answered by a person: \d+ of 32 items of REFORMS", output)
+    assert "1 uncommitted changes are not in it" in errors
+    output, _ = terminal.run(tmp_path, "unpack", "toy.zip", "unpacked")
+    assert output == f"unpacked/repository: commit {head(toy)}\n"
     assert (tmp_path / "unpacked/repository/README.md").read_text() == FILES["README.md"]
 
 
-def test_an_existing_file_or_folder_is_left_alone(toy: Path, archive: Path, tmp_path: Path) -> None:
+def test_an_existing_file_or_folder_is_left_alone(
+    toy: Path, archive: Path, tmp_path: Path, terminal: Terminal
+) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert "notes.txt exists" in evidence_refused(toy, "archive", "--out", "../notes.txt")
-    assert "existing folder" in evidence_refused(toy, "archive", "--out", "nowhere/toy.zip")
+    assert "notes.txt exists" in terminal.refused(toy, "archive", "--out", "../notes.txt")
+    assert "existing folder" in terminal.refused(toy, "archive", "--out", "nowhere/toy.zip")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
@@ -218,13 +241,15 @@ def test_wheels_are_those_of_the_requirements(toy: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "target", ["../outside", "/etc/passwd", "a/../../outside", "..", "", "a\\b"]
 )
-def test_links_out_of_the_repository_are_refused(toy: Path, target: str) -> None:
+def test_links_out_of_the_repository_are_refused(
+    toy: Path, target: str, terminal: Terminal
+) -> None:
     with pytest.raises(UserError, match="symbolic link to a place outside"):
         check_link("link", target.encode())
     if target not in {"", "a\\b"}:
         (toy / "link").symlink_to(target)
         commit(toy, "a link")
-        assert "link is a symbolic link" in evidence_refused(toy, "archive", "--out", "toy.zip")
+        assert "link is a symbolic link" in terminal.refused(toy, "archive", "--out", "toy.zip")
         assert not (toy / "toy.zip").exists()
 
 
@@ -233,18 +258,18 @@ def test_links_within_the_repository_are_kept(target: str) -> None:
     check_link("a/b/link", target.encode())
 
 
-def test_names_that_not_every_system_can_hold_are_refused(toy: Path) -> None:
+def test_names_that_not_every_system_can_hold_are_refused(toy: Path, terminal: Terminal) -> None:
     (toy / "back\\slash.txt").write_text("")
     commit(toy, "a name")
-    assert "backslash" in evidence_refused(toy, "archive", "--out", "../toy.zip")
+    assert "backslash" in terminal.refused(toy, "archive", "--out", "../toy.zip")
     assert not (toy.parent / "toy.zip").exists()
 
 
-def test_a_repository_without_dvc_is_refused(tmp_path: Path) -> None:
+def test_a_repository_without_dvc_is_refused(tmp_path: Path, terminal: Terminal) -> None:
     run(tmp_path, "git", "init", "--quiet")
     commit(tmp_path, "empty")
-    assert "no DVC repository" in evidence_refused(tmp_path, "archive", "--out", "x.zip")
-    assert "no revision 'v9'" in evidence_refused(tmp_path, "archive", "v9", "--out", "x.zip")
+    assert "no DVC repository" in terminal.refused(tmp_path, "archive", "--out", "x.zip")
+    assert "no revision 'v9'" in terminal.refused(tmp_path, "archive", "v9", "--out", "x.zip")
 
 
 def test_a_repository_without_tasks_can_be_archived(toy: Path, tmp_path: Path) -> None:
