@@ -71,7 +71,8 @@ def make_project(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     for task in TASKS:
-        shutil.copytree(ROOT / "evidence" / task, folder / "evidence" / task)
+        pictures = shutil.ignore_patterns("pictures", "index.html")
+        shutil.copytree(ROOT / "evidence" / task, folder / "evidence" / task, ignore=pictures)
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text.encode())

@@ -92,7 +92,7 @@ class Contents:
         return environment.from_string(_README.read_text(encoding="utf-8")).render(
             commit=self.revision.commit,
             object_format=self.revision.object_format,
-            notes=self.notes,
+            notes=self.left_out(),
             restore=self._restoring_commands(),
         )
 
@@ -127,7 +127,7 @@ class Contents:
                 }
                 for task in self.tasks
             },
-            "notes": self.notes,
+            "left_out": self.left_out(),
         }
 
     def _has_raw_data(self, task: TaskEvidence) -> bool:
@@ -141,7 +141,16 @@ class Contents:
         origin = f"the raw data come from {task.holder}"
         if task.holder is Holder.DVC:
             origin = "the raw data are left out"
-        return f"{prepared}; {origin}, and evidence/{task.name}/data/dataset_note.json has origin and hash"
+        return f"{prepared}; {origin} (evidence/{task.name}/data/dataset_note.json has its hash)"
+
+    def left_out(self) -> list[str]:
+        """Return what is not in the archive, and why."""
+        states = [
+            f"{task.name}: {self.raw_state(task)}"
+            for task in self.tasks
+            if not self._has_raw_data(task)
+        ]
+        return [*states, *self.notes]
 
 
 def collect(
@@ -235,8 +244,6 @@ def _add_notes(contents: Contents, tracked: Sequence[Output]) -> None:
             f"left out: {output.path} ({output.stage}, md5 {output.md5})" for output in tracked
         ]
     for task in contents.tasks:
-        if task.holder in {Holder.SOURCE, Holder.OUTSIDE}:
-            notes.append(f"{task.name}: {contents.raw_state(task)}")
         notes += [
             f"{task.name}: the initial weights {path} are not in git, so not in this archive"
             for path in task.outside_weights(contents.revision)

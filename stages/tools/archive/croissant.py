@@ -25,9 +25,9 @@ _LICENCES = {  # by how the dataset notes begin
     "MIT": "https://spdx.org/licenses/MIT",
 }
 _TERMS = """
-    citeAs column conformsTo extract field fileObject fileProperty fileSet format includes isLiveDataset
-    jsonPath key md5 parentField path recordSet references regex repeated replace separator source subField
-    transform
+    citeAs column conformsTo equivalentProperty extract field fileObject fileProperty fileSet format
+    includes isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace
+    samplingRate separator source subField transform
 """.split()  # noqa: SIM905 (easier to read)
 _INTEGER, _TEXT = "sc:Integer", "sc:Text"
 _INTEGER_COLUMNS = {"row", "label", "bytes"}

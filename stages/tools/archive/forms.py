@@ -55,10 +55,15 @@ class Item:
         """Return whether a person has still to answer it, at least in part."""
         return not self.note and bool(self.person or not self.answer)
 
+    def title(self) -> str:
+        """Return what it asks for, after its number if it has one."""
+        return f"{self.id}: {self.item}" if self.id[0].isdigit() else self.item
+
     def text(self) -> str:
         """Return what is known, and what is not."""
         if self.is_open:
-            return " ".join(filter(None, [self.answer, f"{OPEN}: {self.person or _NO_EVIDENCE}"]))
+            missing = f"{OPEN} below ## {self.heading}: {self.person or _NO_EVIDENCE}"
+            return " ".join(filter(None, [self.answer, missing]))
         return " ".join(filter(None, [self.answer, self.note and f"A person adds: {self.note}"]))
 
 
@@ -93,11 +98,7 @@ class Form:
                 name,
                 [
                     Facts(
-                        [
-                            (f"{item.id}: {item.item}", item.text())
-                            for item in self.items
-                            if item.section == name
-                        ]
+                        [(item.title(), item.text()) for item in self.items if item.section == name]
                     )
                 ],
             )
@@ -105,9 +106,7 @@ class Form:
         ]
         count, total = len(self.open_items()), len(self.items)
         state = f"{count} of {total} items are open" if count else f"All {total} items are answered"
-        heading = self.items[0].heading
-        place = f"People answer in {answers_path(task)}, below headings such as ## {heading}."
-        summary = f"{self.about} {place}"
+        summary = f"{self.about} People answer open items in {answers_path(task)}."
         return Document(f"{self.title}: {task}", state, summary, [*sections, *further])
 
 
@@ -166,11 +165,10 @@ def _environment() -> "Environment":
     return environment
 
 
-def _compact(value: Any) -> str:
+def _compact(value: Mapping[str, Any]) -> str:
     """Return settings in one line, without those that are not set."""
-    if isinstance(value, dict):
-        value = {key: item for key, item in value.items() if item is not None}
-    return json.dumps(value, ensure_ascii=False).replace('"', "").strip("{}")
+    settings = {key: item for key, item in value.items() if item is not None}
+    return json.dumps(settings, ensure_ascii=False).replace('"', "")[1:-1]
 
 
 def _render(environment: "Environment", template: str, context: Mapping[str, Any]) -> str:
@@ -179,7 +177,7 @@ def _render(environment: "Environment", template: str, context: Mapping[str, Any
 
     try:
         return " ".join(environment.from_string(template).render(context).split())
-    except (TypeError, UndefinedError):
+    except (AttributeError, TypeError, UndefinedError):
         return ""
 
 

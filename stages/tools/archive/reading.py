@@ -202,7 +202,8 @@ def _read_description(
         raise damaged(path, f"{DESCRIPTION} names no commit")
     modes = content.get("modes")
     if not isinstance(modes, dict) or not all(
-        f"{REPOSITORY}{name}" in hashes and mode in _MODES for name, mode in modes.items()
+        f"{REPOSITORY}{name}" in hashes and isinstance(mode, str) and mode in _MODES
+        for name, mode in modes.items()
     ):
         raise damaged(path, f"{DESCRIPTION} has modes that its files cannot have")
     numbers = {name: _MODES[mode] for name, mode in modes.items()}

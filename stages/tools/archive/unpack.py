@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.core.processes import git, scratch_folder
@@ -19,6 +20,9 @@ from stages.core.progress import progress
 from stages.tools.archive.members import CACHE, COMMIT, MANIFEST, REPOSITORY
 from stages.tools.archive.reading import Index, damaged, open_archive, read_index
 from stages.tools.archive.revision import EXECUTABLE, LINK, REGULAR, check_link, tree_of
+
+if TYPE_CHECKING:
+    from dulwich.objects import Commit
 
 _BRANCH = "archive"
 _BLOCK = 1 << 20
@@ -101,28 +105,20 @@ def _place(name: str) -> str:
 
 def _restore_commit(path: Path, folder: Path, index: Index) -> None:
     """Make the unpacked files a git repository whose only commit is that of the archive."""
-    from dulwich.errors import FileFormatException, ObjectFormatException
-    from dulwich.objects import Commit
     from dulwich.repo import Repo
 
     root = folder / REPOSITORY
     names = _repository_files(root)
     if ".dvc/config" not in names:
         raise damaged(path, "it holds no DVC repository")
-    raw = (folder / COMMIT).read_bytes()
     with Repo.init(str(root), object_format=index.object_format) as repo:
-        commit = Commit.from_raw_string(Commit.type_num, raw)
+        commit = _parse_commit(path, (folder / COMMIT).read_bytes())
         if commit.get_id(repo.object_format).decode() != index.commit:
             raise damaged(path, "the commit object has another hash than archive.json names")
         files = (
             (name, index.modes.get(name, REGULAR), (root / name).read_bytes()) for name in names
         )
-        tree = tree_of(repo, files)
-        try:
-            matches = commit.tree == tree
-        except (FileFormatException, ObjectFormatException, ValueError):
-            matches = False
-        if not matches:
+        if tree_of(repo, files) != commit.tree:
             raise damaged(path, "the files of the repository are not those of the commit")
         repo.object_store.add_object(commit)
         git_folder = Path(repo.controldir())
@@ -134,6 +130,16 @@ def _restore_commit(path: Path, folder: Path, index: Index) -> None:
     git(root, "update-ref", f"refs/heads/{_BRANCH}", index.commit)
     git(root, "symbolic-ref", "HEAD", f"refs/heads/{_BRANCH}")
     git(root, "read-tree", "HEAD")
+
+
+def _parse_commit(path: Path, raw: bytes) -> "Commit":
+    from dulwich.errors import FileFormatException, ObjectFormatException
+    from dulwich.objects import Commit
+
+    try:
+        return Commit.from_raw_string(Commit.type_num, raw)
+    except (FileFormatException, ObjectFormatException, ValueError):
+        raise damaged(path, f"{COMMIT} is no commit object of git") from None
 
 
 def _repository_files(root: Path) -> Sequence[str]:

@@ -162,7 +162,9 @@ def test_the_command_says_what_it_holds_and_what_is_open(
         "sentiment: 1 files of weights; the raw data (data/raw/sentiment/reviews.csv, from git)"
         in output
     )
-    assert re.search(r"image, to be answered by a person: \d+ of 32 items of REFORMS", output)
+    assert re.search(
+        r"image, open items for a person to answer: REFORMS \d+ of 32, NeurIPS \d+ of 16", output
+    )
     assert "1 uncommitted changes are not in it" in errors
     output, _ = terminal.run(tmp_path, "unpack", "toy.zip", "unpacked")
     assert output == f"unpacked/repository: commit {head(toy)}\n"
