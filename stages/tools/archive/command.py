@@ -82,7 +82,7 @@ def _summary(contents: "Contents", size: int) -> "Iterator[str]":
 
 
 def _uncommitted(root: Path, commit: str) -> "Iterator[str]":
-    from stages.core.processes import git
+    from stages.core.repositories import git
 
     changes = git(root, "status", "--porcelain")
     if changes:

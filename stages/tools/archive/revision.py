@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.core.processes import git
+from stages.core.repositories import resolve_revision
 
 if TYPE_CHECKING:
     from dulwich.objects import Commit, ObjectID
@@ -93,7 +93,7 @@ def read_revision(root: Path, name: str) -> Revision:
     from dulwich.object_store import iter_tree_contents
     from dulwich.repo import Repo
 
-    commit_id = _resolve(root, name)
+    commit_id = resolve_revision(root, name)
     with Repo.discover(root) as repo:
         commit: Commit = repo[commit_id.encode()]  # type: ignore[assignment]
         files, modes = {}, {}
@@ -113,15 +113,6 @@ def read_revision(root: Path, name: str) -> Revision:
             datetime.fromtimestamp(commit.commit_time, UTC),
             re.sub(rb"<[^<>]*>$", b"", commit.author).strip().decode("utf-8", "replace"),
         )
-
-
-def _resolve(root: Path, name: str) -> str:
-    try:
-        return git(
-            root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
-        )
-    except UserError:
-        raise UserError(f"there is no revision {name!r}; `git log --all` lists them") from None
 
 
 def _path(raw: bytes) -> str:

@@ -9,14 +9,13 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.processes import git, scratch_folder
 from stages.core.progress import progress
+from stages.core.repositories import git
 from stages.tools.archive.members import CACHE, COMMIT, MANIFEST, REPOSITORY
 from stages.tools.archive.reading import Index, damaged, open_archive, read_index
 from stages.tools.archive.revision import EXECUTABLE, LINK, REGULAR, check_link, tree_of
@@ -27,17 +26,6 @@ if TYPE_CHECKING:
 _BRANCH = "archive"
 _BLOCK = 1 << 20
 _CONFIG = "[cache]\n    dir = cache\n"
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the git repository and the commit of an archive, in a folder that is deleted afterwards.
-
-    Raises:
-        UserError: the file is no archive, is damaged, or holds what an archive must not hold.
-    """
-    with scratch_folder() as folder:
-        yield unpack(path, folder / "archive")
 
 
 def unpack(path: Path, folder: Path) -> tuple[Path, str]:
