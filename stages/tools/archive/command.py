@@ -73,11 +73,11 @@ def _summary(contents: "Contents", size: int) -> "Iterator[str]":
         yield f"wheels: {len(contents.packages)}"
     for note in contents.notes:
         yield f"note: {note}"
-    for task, forms in contents.forms.items():
+    for heading, forms in contents.forms.items():
         counts = (
             f"{name} {len(form.open_items())} of {len(form.items)}" for name, form in forms.items()
         )
-        yield f"{task}, open items for a person to answer: {', '.join(counts)}"
+        yield f"{heading}, open items for a person to answer: {', '.join(counts)}"
     yield f"{size / _MEGABYTE:.1f} MB; verify it with `evidence verify FILE`"
 
 

@@ -178,7 +178,7 @@ def _class_set(classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _label_field(record_set: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {field["name"]: field for field in record_set["field"]}
+    fields: dict[str, dict[str, Any]] = {field["name"]: field for field in record_set["field"]}
     return fields.get("label", {})
 
 

@@ -173,11 +173,11 @@ def tree_of(repo: "Repo", files: Iterable[tuple[str, int, bytes]]) -> bytes:
         files: path, mode and content of each.
     """
     from dulwich.index import commit_tree
-    from dulwich.objects import Blob
+    from dulwich.objects import Blob, ObjectID
 
     entries = []
     for path, mode, content in files:
         blob = Blob.from_string(content)
         repo.object_store.add_object(blob)
-        entries.append((path.encode(), blob.get_id(repo.object_format), mode))
+        entries.append((path.encode(), ObjectID(blob.get_id(repo.object_format)), mode))
     return commit_tree(repo.object_store, entries, repo.object_format)

@@ -298,6 +298,7 @@ def _machines(graph: _Graph, tasks: Sequence[TaskEvidence]) -> dict[str, list[En
                 f"#machine/{quote(task.name)}/{quote(str(key))}",
                 "PropertyValue",
                 name=str(key),
+                propertyID=f"urn:evidence-first:machine:{quote(str(key))}",
                 value=str(value),
                 subjectOf={"@id": _uri(f"{REPOSITORY}{MACHINES}")},
             )

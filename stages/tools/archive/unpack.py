@@ -125,9 +125,10 @@ def _parse_commit(path: Path, raw: bytes) -> "Commit":
     from dulwich.objects import Commit
 
     try:
-        return Commit.from_raw_string(Commit.type_num, raw)
+        commit: Commit = Commit.from_raw_string(Commit.type_num, raw)  # type: ignore[assignment]
     except (FileFormatException, ObjectFormatException, ValueError):
         raise damaged(path, f"{COMMIT} is no commit object of git") from None
+    return commit
 
 
 def _repository_files(root: Path) -> Sequence[str]:

@@ -15,7 +15,7 @@ _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 def requirement_hashes(revision: Revision) -> dict[str, str]:
     """Return the name of the package by each SHA-256 that the files in requirements/ allow."""
-    hashes = {}
+    hashes: dict[str, str] = {}
     for path in sorted(revision.files):
         if path.startswith(FOLDER) and path.endswith(".txt"):
             parts = _PACKAGE.split(revision.text(path))
@@ -43,7 +43,7 @@ def wheel_members(folder: Path, hashes: Mapping[str, str]) -> list[Member]:
     for member in members:
         if member.sha256 not in hashes:
             raise UserError(
-                f"--wheels: {member.content}: no package in {FOLDER} has its SHA-256 "
+                f"--wheels: {folder / Path(member.name).name}: no package in {FOLDER} has its SHA-256 "
                 f"({member.sha256}); remove it, or fetch the one that is pinned: `pip download "
                 f"--require-hashes --no-deps -r {FOLDER}base.txt`"
             )
