@@ -27,7 +27,10 @@ _PAGE_LIMIT_MB = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "revision", nargs="?", default="HEAD", help="full hash, tag or branch (default: HEAD)"
+        "revision",
+        nargs="?",
+        default="HEAD",
+        help="full hash, tag or branch (default: HEAD); or a file of `evidence archive`",
     )
     parser.add_argument(
         "--repo", default=".", help="path or URL of a git repository with DVC (default: .)"
@@ -75,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UserError(f"--{form}: given {path}; must be a file in an existing folder")
     report = verify(
-        arguments.repo,
-        arguments.revision,
+        *_source(arguments.repo, arguments.revision),
         last=arguments.tier,
         only=arguments.only,
         remote=arguments.remote,
@@ -94,6 +96,17 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--{form}: {path}: {error.strerror}") from None
     return report.status()
+
+
+def _source(repository: str, revision: str) -> tuple[str, str]:
+    """Return repository and revision; of a revision that is a file, the archive and its only commit."""
+    if not Path(revision).is_file():
+        return repository, revision
+    if repository != ".":
+        raise UserError(
+            f"{revision} is a file: an archive is a repository of its own, without --repo"
+        )
+    return revision, "HEAD"
 
 
 def _say(line: str) -> None:
