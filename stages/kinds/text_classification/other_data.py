@@ -19,7 +19,7 @@ __all__ = ["model_loader", "pack"]
 
 
 def pack(
-    task: "Task", path: Path, folder: Path, note: Mapping[str, Any], option: str
+    task: "Task", path: Path, folder: Path, _note: Mapping[str, Any], option: str
 ) -> "PackedSamples":
     """Pack the texts of a table as prepare would have packed them, with their classes.
 
@@ -27,7 +27,7 @@ def pack(
         task: of which the model is; its columns are read, those of id and group where they are.
         path: of a table, or of a folder with one for each split.
         folder: gets `texts.bin`.
-        note: the dataset note of the task; nothing of it is needed.
+        _note: the dataset note of the task; nothing of it is needed.
         option: how the user has named the texts, for messages.
 
     Raises:

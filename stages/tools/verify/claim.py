@@ -132,35 +132,55 @@ def check_claims(claims: Sequence[Claim], root: Path, report: "Report") -> list[
 
 
 def _check(claim: Claim, root: Path, report: "Report") -> Condition:
-    name = f"claim: {claim}"
     try:
-        committed = figures(json.loads(Committed(root).read(_metrics_path(claim.task))))
+        committed = _committed_figures(claim, root)
+    except UserError as error:
+        return Condition(f"claim: {claim}", Outcome.UNCHECKED, str(error))
+    return Condition(f"claim: {claim}", *_judge(claim, committed, root, report))
+
+
+def _committed_figures(claim: Claim, root: Path) -> dict[str, Any]:
+    """Return the committed figures of a claim's task, which have the claim's metric.
+
+    Raises:
+        UserError: there is no such task or metric, or it cannot be compared with the claim's value.
+    """
+    path = _metrics_path(claim.task)
+    try:
+        known = figures(json.loads(Committed(root).read(path)))
     except UserError:
-        return Condition(name, Outcome.UNCHECKED, _unknown_task(claim, root))
+        raise UserError(_unknown_task(claim, root)) from None
     except _DAMAGED as error:
-        reason = f"{_metrics_path(claim.task)} is not as the stages write it ({error!r})"
-        return Condition(name, Outcome.UNCHECKED, reason)
-    if claim.metric not in committed:
-        return Condition(name, Outcome.UNCHECKED, unknown_metric(claim, committed))
-    if isinstance(committed[claim.metric], str) != isinstance(claim.value, str):
-        reason = f"{claim.metric} is {committed[claim.metric]!r}, which cannot be compared with it"
-        return Condition(name, Outcome.UNCHECKED, reason)
+        raise UserError(f"{path} is not as the stages write it ({error!r})") from None
+    if claim.metric not in known:
+        raise UserError(unknown_metric(claim, known))
+    if isinstance(known[claim.metric], str) != isinstance(claim.value, str):
+        raise UserError(
+            f"{claim.metric} is {known[claim.metric]!r}, which cannot be compared with {claim.value!r}"
+        )
+    return known
+
+
+def _judge(
+    claim: Claim, committed: Mapping[str, Any], root: Path, report: "Report"
+) -> tuple[Outcome, str]:
+    """Return whether a claim holds for the committed figures and those computed again, and the reason."""
     text = _describe(claim, committed, _confidence(root, claim.task))
     if not claim.is_met(committed[claim.metric]):
-        return Condition(name, Outcome.FAILS, f"{text}, as committed")
+        return Outcome.FAILS, f"{text}, as committed"
     rerun = _rerun_figures(claim.task, root, report)
-    if claim.metric in rerun and not claim.is_met(rerun[claim.metric]):
-        reason = f"{text}, as committed; run again {_format(rerun[claim.metric])}"
-        return Condition(name, Outcome.FAILS, reason)
+    again = rerun.get(claim.metric, committed[claim.metric])
+    if not claim.is_met(again):
+        return Outcome.FAILS, f"{text}, as committed; run again {_format(again)}"
     disagreement = _disagreement(claim.task, report)
     if disagreement:
-        return Condition(name, Outcome.FAILS, f"{text}, but {disagreement} is outside")
+        return Outcome.FAILS, f"{text}, but {disagreement} is outside"
     source = _source(claim.task, report)
     if not source:
-        return Condition(name, Outcome.COMMITTED, text)
-    if rerun.get(claim.metric, committed[claim.metric]) != committed[claim.metric]:
-        source += f" ({_format(rerun[claim.metric])})"
-    return Condition(name, Outcome.HOLDS, f"{text}; {source}")
+        return Outcome.COMMITTED, text
+    if again != committed[claim.metric]:
+        source += f" ({_format(again)})"
+    return Outcome.HOLDS, f"{text}; {source}"
 
 
 def _metrics_path(task: str) -> str:

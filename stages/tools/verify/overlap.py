@@ -85,10 +85,14 @@ def find_overlap(
 def measure_overlap(
     folder: str, task_name: str, path: str, near_duplicate: float | None, text: str | None
 ) -> dict[str, Any]:
-    """Return the fields of an `Overlap`; runs in the clone. Arguments as of `find_overlap`.
+    """Return the fields of an `Overlap`; runs in the clone.
 
     Args:
         folder: an empty one, for packed samples.
+        task_name: the task.
+        path: as of `find_overlap`, like the following.
+        near_duplicate: the threshold.
+        text: the column of the text.
     """
     from stages.kinds.params import load_tasks, select_task
     from stages.kinds.registry import KINDS

@@ -56,12 +56,12 @@ class Policy(Section):
 
     tier: Literal["hashes", "metrics", "predictions", "retrain"] | None = None
     seconds: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    claims: Names = []
+    claims: Names = Field(default_factory=list)
     allowed_code: Names | None = None
     min_confidence: Share | None = None
     required_seeds: Seeds | None = None
     tasks: Names | None = None
-    official_test_data: dict[str, OfficialTestData] = {}
+    official_test_data: dict[str, OfficialTestData] = Field(default_factory=dict)
 
     def parsed_claims(self, path: Path) -> list[Claim]:
         """Return the claims.
