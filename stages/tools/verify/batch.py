@@ -50,7 +50,7 @@ class Entry(Section):
         pr: the URL of a pull or merge request, instead of repository and revision.
         revision: as git names it.
         claims: that must hold.
-        name: of the entry; absent: the last part of the repository's name, with a number if it occurs again.
+        name: of the entry; absent: the last part of the repository's name, with a number if it is taken.
     """
 
     repository: Name | None = None
@@ -242,8 +242,8 @@ def run_batch(
         for name, entry in entries.items()
         if (kept := _read_result(folder / f"{name}.json", name, entry, keys[name]))
     }
-    for name in results:
-        progress(f"{name}: unchanged, {results[name].line}")
+    for name, result in results.items():
+        progress(f"{name}: unchanged, {result.line}")
     pending = [name for name in entries if name not in results]
     with scratch_folder() as scratch:
         commands = {

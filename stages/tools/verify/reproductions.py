@@ -30,9 +30,9 @@ _COLUMNS = (
 )
 _INTRODUCTION = """# Reproductions
 
-Who has verified a result of this repository or of another one, on which machine, with what verdict. `evidence
-attestation table` writes this page from the statements beside it; `evidence attestation check` checks the
-signature and the digests of one. How to add yours:
+Who has verified a result of this repository or of another one, on which machine, with what verdict.
+`evidence attestation table` writes this page from the statements beside it; `evidence attestation check`
+checks the signature and the digests of one. How to add yours:
 [docs/verify.md](../../docs/verify.md#a-result-that-can-be-handed-on).
 """
 
