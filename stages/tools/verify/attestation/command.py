@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 
 from stages.core.errors import USER_ERROR_STATUS, UserError, printable
-from stages.tools.verify.attestation import Statement, compare_digests, read_statement
-from stages.tools.verify.conditions import Outcome
-from stages.tools.verify.reproductions import reproductions_folder, write_table
-from stages.tools.verify.signing import check_signature, signature_path
-from stages.tools.verify.verifier import code_digest
+from stages.tools.verify.attestation.reproductions import reproductions_folder, write_table
+from stages.tools.verify.attestation.signing import check_signature, signature_path
+from stages.tools.verify.attestation.statement import Statement, compare_digests, read_statement
+from stages.tools.verify.attestation.verifier import code_digest
+from stages.tools.verify.conditions.condition import Outcome
 
 WRONG_STATUS = 1
 

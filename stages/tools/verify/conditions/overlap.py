@@ -72,7 +72,7 @@ def find_overlap(
     """
     content = run_isolated(
         root,
-        "overlap",
+        "conditions.overlap",
         "measure_overlap",
         task_name=task,
         path=str(path.absolute()),

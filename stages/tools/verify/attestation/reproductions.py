@@ -9,9 +9,9 @@ from stages.core.errors import UserError
 from stages.core.files import write
 from stages.report.formatting import markdown_table
 from stages.report.rendering import escape_markdown
-from stages.tools.verify.attestation import Statement, read_statement, write_statement
+from stages.tools.verify.attestation.signing import signature_path
+from stages.tools.verify.attestation.statement import Statement, read_statement, write_statement
 from stages.tools.verify.code import CODE
-from stages.tools.verify.signing import signature_path
 
 FOLDER = Path("evidence/reproductions")
 PAGE = "README.md"

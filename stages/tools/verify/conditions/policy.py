@@ -14,9 +14,9 @@ from pydantic import Field
 from stages.core.errors import UserError
 from stages.core.params import parse_yaml, read_yaml, validate
 from stages.core.schema import Name, Names, Section, Seeds, Share, ZeroToOne
-from stages.tools.verify.claim import Claim, parse_claim
-from stages.tools.verify.conditions import Condition, Outcome
-from stages.tools.verify.overlap import find_overlap
+from stages.tools.verify.conditions.claim import Claim, parse_claim
+from stages.tools.verify.conditions.condition import Condition, Outcome
+from stages.tools.verify.conditions.overlap import find_overlap
 from stages.tools.verify.verdicts_of_reruns import Committed
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.tools.verify.claim import Claim, interval_words, unknown_metric
-from stages.tools.verify.conditions import Condition, Outcome
+from stages.tools.verify.conditions.claim import Claim, interval_words, unknown_metric
+from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.isolation import run_isolated
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def evaluate_other_data(data: OtherData, root: Path) -> OtherScores:
             are not of its model, the data cannot be read, or they have other classes.
     """
     content = run_isolated(
-        root, "other_data", "score_other_data", task_name=data.task, path=str(data.path)
+        root, "conditions.other_data", "score_other_data", task_name=data.task, path=str(data.path)
     )
     return OtherScores(**content)
 
@@ -258,7 +258,7 @@ def _left_out(packed: "PackedSamples", data: OtherData) -> list[str]:
 def _trained_on(task: "Task", dataset: "Dataset", folder: Path, data: OtherData) -> list[str]:
     """Return a remark where samples of the other data are among those that the submission trains on."""
     from stages.kinds.registry import KINDS
-    from stages.tools.verify.overlap import PACKED, compare_with_training, prepare_again
+    from stages.tools.verify.conditions.overlap import PACKED, compare_with_training, prepare_again
 
     packed = folder / "other" / PACKED[KINDS[task.kind].modality]
     try:

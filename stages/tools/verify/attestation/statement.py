@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.core.errors import UserError
 from stages.core.files import sha256, to_json, write
 from stages.core.repositories import git
-from stages.tools.verify.conditions import Condition, Outcome
+from stages.tools.verify.attestation.verifier import verifier_record
+from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.verdicts import STORED_WEIGHTS, Verdict
-from stages.tools.verify.verifier import verifier_record
 
 if TYPE_CHECKING:
     from stages.tools.verify.report import Report
@@ -222,7 +222,7 @@ def _raw_digest(note: bytes) -> str:
 
 def write_statement(path: Path, statement: Mapping[str, Any]) -> None:
     """Write a statement, and delete the signature of an earlier one in its place."""
-    from stages.tools.verify.signing import signature_path
+    from stages.tools.verify.attestation.signing import signature_path
 
     write(path, to_json(statement))
     signature_path(path).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.tools.tolerance import flatten
-from stages.tools.verify.conditions import Condition, Outcome
+from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.verdicts import RERUN, Verdict
 from stages.tools.verify.verdicts_of_reruns import Committed
 
