@@ -192,7 +192,7 @@ def test_a_recorded_reproduction_is_kept_and_listed(toy: Path, tmp_path: Path, k
 
 
 def test_the_table_escapes_what_strangers_write(tmp_path: Path) -> None:
-    hostile = '<script>alert(1)</script> | [x](http://evil.example) `a` \x1b[2J\n# big'
+    hostile = "<script>alert(1)</script> | [x](http://evil.example) `a` \x1b[2J\n# big"
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": hostile, "digest": {"gitCommit": "a" * 40}}],
@@ -225,7 +225,10 @@ def test_the_table_escapes_what_strangers_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--sign-key", "nowhere", "--attest", "x.json"], "--sign-key: given nowhere; no such file"),
+        (
+            ["--sign-key", "nowhere", "--attest", "x.json"],
+            "--sign-key: given nowhere; no such file",
+        ),
         (["--sign-key", "raw.txt"], "--sign-key signs a statement: give --attest or --record too"),
         (["--attest", "no/x.json"], "--attest: given no/x.json; must be in an existing folder"),
         (["--record", "a/b"], "--record: given 'a/b'; must be at most 40 letters"),

@@ -1,7 +1,9 @@
 """Policies: their form, and what each rule says of a result."""
 
+import contextlib
 import json
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from support.texts import to_csv_text
 
 from stages.core.errors import UserError
 from stages.tools.verify.conditions.condition import Outcome
-from stages.tools.verify.conditions.overlap import find_overlap
+from stages.tools.verify.conditions.overlap import Overlap, find_overlap, measure_overlap
 from stages.tools.verify.conditions.policy import check_policy, read_policy, time_limit
 from stages.tools.verify.machines import Machines
 from stages.tools.verify.report import Report
@@ -36,7 +38,9 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     new_project(root)
     make_folder(root / "data/raw/photos", count=12)
-    texts = [[f"{word} text number {n} of its kind", "ab"[n % 2]] for n in range(24) for word in "x"]
+    texts = [
+        [f"{word} text number {n} of its kind", "ab"[n % 2]] for n in range(24) for word in "x"
+    ]
     (root / "data/raw/texts.csv").write_text(to_csv_text([["words", "label"], *texts]), newline="")
 
     def change(params: dict[str, Any]) -> None:
@@ -60,7 +64,15 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def outcomes(content: dict[str, Any], root: Path, folder: Path, *code: str) -> dict[str, tuple[Outcome, str]]:
+def overlap_of(root: Path, task: str, path: Path, near: float | None, text: str | None) -> Overlap:
+    """Return what `find_overlap` does, computed in this process, which has imported all that is needed."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(root):
+        return Overlap(**measure_overlap(folder, task, str(path), near, text))
+
+
+def outcomes(
+    content: dict[str, Any], root: Path, folder: Path, *code: str
+) -> dict[str, tuple[Outcome, str]]:
     """Return by condition the outcome and the reason that a policy gives."""
     path = folder / "policy.yaml"
     path.write_text(json.dumps(content))
@@ -79,7 +91,9 @@ def test_only_allowed_code_may_differ(submission: Path, tmp_path: Path) -> None:
     assert allowed == (Outcome.HOLDS, "3 files differ, all where they may")
     for path in ("stages/kinds/mine2/model.py", "setup.py.py", "stages/train.py", "mine"):
         assert outcome(path, "setup.py") == (Outcome.FAILS, f"{path} differ, and may not")
-    assert outcome(*(f"f{n}.py" for n in range(9)))[1].endswith("f4.py and 4 more differ, and may not")
+    assert outcome(*(f"f{n}.py" for n in range(9)))[1].endswith(
+        "f4.py and 4 more differ, and may not"
+    )
 
 
 def test_confidence_and_seeds_of_every_task_count(submission: Path, tmp_path: Path) -> None:
@@ -124,8 +138,11 @@ def test_damaged_params_of_a_submission_are_not_checked(
         ("min_confidence: 95", "min_confidence: given 95; must be less than 1"),
         ("required_seeds: [1, 1]", "must name each seed once"),
         ("claims: [image accuracy]", "claims[0]: given 'image accuracy'; must be TASK METRIC"),
-        ("official_test_data: {image: {path: nowhere}}", "official_test_data.image.path: given 'nowhere'"),
-        ("- tier", "the whole file: must be a section with keys of its own"),
+        (
+            "official_test_data: {image: {path: nowhere}}",
+            "official_test_data.image.path: given 'nowhere'",
+        ),
+        ("- tier", "the whole file: given ['tier']; must be a section with keys of its own"),
         ("a: &a [*a]", "alias"),
     ],
 )
@@ -161,7 +178,7 @@ def test_images_trained_on_are_found_among_test_data(submission: Path, tmp_path:
     photos = submission / "data/raw/photos"
     official = tmp_path / "official"
     make_folder(official, "c", 5)
-    clean = find_overlap(submission, "image", official, None, None)
+    clean = overlap_of(submission, "image", official, None, None)
     assert (clean.exact, clean.near, clean.test, clean.example) == (0, 0, 5, "")
     assert clean.threshold == 0.05
     # Every image of the submission, so that the ones trained on are among them, whatever the split.
@@ -170,7 +187,7 @@ def test_images_trained_on_are_found_among_test_data(submission: Path, tmp_path:
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(file).save(target.with_suffix(".bmp"))  # other bytes, the same pixels
     (official / "note.txt").write_text("no image")
-    overlap = find_overlap(submission, "image", official, None, None)
+    overlap = overlap_of(submission, "image", official, None, None)
     assert overlap.trained_on < 24
     assert (overlap.exact, overlap.near, overlap.test) == (overlap.trained_on, 0, 29)
     assert overlap.example.startswith("a/")
@@ -186,24 +203,26 @@ def test_nearly_the_same_images_count_up_to_the_threshold_of_the_receiver(
         image = Image.open(file)
         image.putpixel((0, 0), 255 - int(image.getpixel((0, 0)) or 0))  # type: ignore[arg-type]
         image.save(official / f"{place}.png")
-    near = find_overlap(submission, "image", official, 0.2, None)
+    near = overlap_of(submission, "image", official, 0.2, None)
     assert (near.exact, near.near) == (0, near.trained_on)
     assert "is nearly" in near.example
-    none = find_overlap(submission, "image", official, 0.0, None)
+    none = overlap_of(submission, "image", official, 0.0, None)
     assert (none.exact, none.near) == (0, 0)
 
 
 def test_texts_trained_on_are_found_among_test_data(submission: Path, tmp_path: Path) -> None:
     official = tmp_path / "official.csv"
     rows = [[f"X  Text number {n} of its KIND"] for n in range(24)]
-    official.write_text(to_csv_text([["body"], *rows, ["something else altogether here"]]), newline="")
-    overlap = find_overlap(submission, "sentiment", official, None, "body")
+    official.write_text(
+        to_csv_text([["body"], *rows, ["something else altogether here"]]), newline=""
+    )
+    overlap = overlap_of(submission, "sentiment", official, None, "body")
     assert (overlap.exact, overlap.test) == (overlap.trained_on, 25)
     rows = [[f"x text number {n} of its kind indeed"] for n in range(24)]
     official.write_text(to_csv_text([["words"], *rows]), newline="")
-    near = find_overlap(submission, "sentiment", official, 0.5, None)
+    near = overlap_of(submission, "sentiment", official, 0.5, None)
     assert (near.exact, near.near) == (0, near.trained_on)
-    assert find_overlap(submission, "sentiment", official, 0.95, None).near == 0
+    assert overlap_of(submission, "sentiment", official, 0.95, None).near == 0
 
 
 def test_the_policy_fails_a_submission_with_test_data(submission: Path, tmp_path: Path) -> None:
@@ -223,17 +242,23 @@ def test_test_data_that_cannot_be_read_are_not_taken_for_clean(
     (tmp_path / "official").mkdir()
     (tmp_path / "official" / "a.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="none of the test data can be read"):
-        find_overlap(submission, "image", tmp_path / "official", None, None)
+        overlap_of(submission, "image", tmp_path / "official", None, None)
     (tmp_path / "table.csv").write_text("other\nx\n")
     with pytest.raises(UserError, match="column 'words' is missing"):
-        find_overlap(submission, "sentiment", tmp_path / "table.csv", None, None)
+        overlap_of(submission, "sentiment", tmp_path / "table.csv", None, None)
 
 
 def test_nothing_of_the_submission_is_imported_or_changed(submission: Path, tmp_path: Path) -> None:
     root = shutil.copytree(submission, tmp_path / "copy")
     canary = tmp_path / "canary"
     line = f"open({str(canary)!r}, 'w').write('run')\n"
-    for name in ("pandas.py", "numpy.py", "sitecustomize.py", "stages/__init__.py", "PIL/__init__.py"):
+    for name in (
+        "pandas.py",
+        "numpy.py",
+        "sitecustomize.py",
+        "stages/__init__.py",
+        "PIL/__init__.py",
+    ):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(line)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -241,4 +266,3 @@ def test_nothing_of_the_submission_is_imported_or_changed(submission: Path, tmp_
     assert find_overlap(root, "image", tmp_path / "official", None, None).test == 5
     assert not canary.exists()
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
-

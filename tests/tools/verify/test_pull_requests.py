@@ -17,7 +17,11 @@ GITLAB = "https://gitlab.com/group/sub/project/-/merge_requests/12"
     [
         (GITHUB, "https://github.com/owner/project.git", "refs/pull/7/head"),
         (f"{GITHUB}/files?w=1#x", "https://github.com/owner/project.git", "refs/pull/7/head"),
-        ("https://git.example.org/a/b/pulls/3", "https://git.example.org/a/b.git", "refs/pull/3/head"),
+        (
+            "https://git.example.org/a/b/pulls/3",
+            "https://git.example.org/a/b.git",
+            "refs/pull/3/head",
+        ),
         (GITLAB, "https://gitlab.com/group/sub/project.git", "refs/merge-requests/12/head"),
         (
             "http://localhost:8080/g/p/merge_requests/1/diffs",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stages.tools.verify.report import Report
 
 FORM = "TASK METRIC OPERATOR VALUE, with one of >= <= > < ==: 'image accuracy >= 0.97'"
-_CLAIM = re.compile(r"([\w.-]+)\s+([\w.-]+)\s*(>=|<=|==|>|<)\s*(\S(?:.*\S)?)")
+_CLAIM = re.compile(r"([\w.-]+)\s+([\w.-]+)\s*(>=|<=|==|>|<)\s*([^\s=<>](?:.*\S)?)")
 _OPERATORS = {
     ">=": operator.ge,
     "<=": operator.le,
