@@ -14,7 +14,8 @@ from typing import Any
 
 from stages.core.errors import USER_ERROR_STATUS, UserError, printable
 from stages.core.files import to_json, write
-from stages.core.processes import last_line, run_pool, scratch_folder
+from stages.core.process_pool import run_pool
+from stages.core.processes import last_line, scratch_folder
 from stages.core.repositories import git, resolve_revision
 from stages.tools.verify.attestation.verifier import code_digest
 from stages.tools.verify.batch.entries import Entry, read_table
@@ -63,12 +64,12 @@ def run_batch(
             for name in pending
         }
         limit = None if seconds is None else seconds + _GRACE
-        for name, process in run_pool(commands, jobs, limit):
+        for name, ended in run_pool(commands, jobs, limit):
             report = _read_report(scratch / f"{name}.json")
-            line = report["line"] if report else printable(last_line(process.stderr))
-            status = process.returncode if process.returncode in WORST_FIRST else USER_ERROR_STATUS
+            line = report["line"] if report else printable(last_line(ended.errors))
+            status = ended.status if ended.status in WORST_FIRST else USER_ERROR_STATUS
             results[name] = Result(
-                name, entries[name], keys[name], status, process.seconds, line, report
+                name, entries[name], keys[name], status, ended.seconds, line, report
             )
             write(folder / f"{name}.json", to_json(results[name].data()))
             progress(f"{len(results)} of {len(entries)}: {name}: {line}")
