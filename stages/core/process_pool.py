@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +40,7 @@ class _RunningCommand:
         with ExitStack() as resources:
             self._files = [resources.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
             process = start(folder, command, command_environment(), *self._files)
-            self._process: subprocess.Popen[bytes] = resources.enter_context(process)
+            self._process = resources.enter_context(process)
             resources.enter_context(guarded(self._process))
             self._resources = resources.pop_all()
 

@@ -51,9 +51,10 @@ def test_leaving_the_iteration_ends_all(tmp_path: Path) -> None:
         "slow": (tmp_path, ("sh", "-c", "sleep 2; touch late")),
         "waiting": (tmp_path, ("touch", "never")),
     }
+    pool = run_pool(commands, 2)
+    assert next(pool)[0] == "quick"
     with pytest.raises(KeyboardInterrupt):
-        for _ in run_pool(commands, 2):
-            raise KeyboardInterrupt
+        pool.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
     time.sleep(2.2)
     assert list(tmp_path.iterdir()) == []
 

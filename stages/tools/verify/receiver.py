@@ -1,7 +1,6 @@
 """What the command line asks for beside the tiers: claims, a policy, other data, a statement, a batch."""
 
 import argparse
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from stages.core.files import sha256
 from stages.tools.verify import pull_request
 from stages.tools.verify.attestation import reproductions, signing, statement
 from stages.tools.verify.batch import options as batch
-from stages.tools.verify.conditions import claim, other_data, policy
+from stages.tools.verify.conditions import claim, other_data
+from stages.tools.verify.conditions import policy as policies
 from stages.tools.verify.conditions.condition import Condition, Outcome
-from stages.tools.verify.report import TIERS, Report, Tier
+from stages.tools.verify.report import TIERS, Report
+from stages.tools.verify.verification import CHEAP_TIERS
 
-TIER = "conditions"  # the name of the tier of a report that holds them
 _STATED = ("tier", "only", "tolerance", "base", "claim", "policy", "data")  # options in a statement
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLAIM",
         help="a claim to check: 'image accuracy >= 0.97' (may be given several times)",
     )
-    policy.add_arguments(parser)
+    policies.add_arguments(parser)
     other_data.add_arguments(parser)
     pull_request.add_arguments(parser)
     statement.add_arguments(parser)
@@ -45,19 +45,25 @@ class Receiver:
         policy: None without one.
         policy_path: of its file.
         options: of the statement, by name.
-        conditions: the answers, once `inspect` has run.
+        repository: the path or URL of the git repository.
+        revision: of it.
+        base: the revision whose code is trusted, "" for this project's.
+        remote: the DVC remote to take weights from, "" for any.
         digests: of what was verified, once `inspect` has run and a statement is wanted.
     """
 
     claims: list[claim.Claim] = field(default_factory=list)
     data: list[other_data.OtherData] = field(default_factory=list)
-    policy: policy.Policy | None = None
+    policy: policies.Policy | None = None
     policy_path: Path | None = None
     attest: Path | None = None
     record: str = ""
     sign_key: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    conditions: list[Condition] = field(default_factory=list)
+    repository: str = "."
+    revision: str = "HEAD"
+    base: str = ""
+    remote: str = ""
     digests: statement.Digests = field(default_factory=dict)
 
     @classmethod
@@ -68,7 +74,7 @@ class Receiver:
             UserError: an option is wrong, or one needs another.
         """
         claims = [claim.parse_claim(text) for text in arguments.claim]
-        rules = policy.read_policy(arguments.policy) if arguments.policy else None
+        rules = policies.read_policy(arguments.policy) if arguments.policy else None
         if rules:
             claims += rules.parsed_claims(arguments.policy)
         if arguments.sign_key:
@@ -86,6 +92,8 @@ class Receiver:
             reproductions.require_who(arguments.record) if arguments.record else "",
             arguments.sign_key,
             _options(arguments),
+            *_subject(arguments),
+            arguments.remote,
         )
 
     def last_tier(self, given: str | None) -> str:
@@ -103,7 +111,7 @@ class Receiver:
         return given or required or TIERS[-1]
 
     def inspect(self, root: Path, report: Report) -> None:
-        """Check the conditions on a clone, and add them to its report; collect digests.
+        """Check the conditions on a clone, and put them into its report; collect digests.
 
         Args:
             root: the clone after the last tier.
@@ -111,20 +119,21 @@ class Receiver:
         """
         if self.attest or self.record:
             self.digests = statement.subject_digests(root, report)
-        start = time.perf_counter()
-        self.conditions = claim.check_claims(self.claims, root, report)
+        report.conditions += claim.check_claims(self.claims, root, report)
         for data in self.data:
-            self.conditions += self._on_other_data(data, root, report)
+            report.conditions += self._on_other_data(data, root, report)
         if self.policy and self.policy_path:
-            self.conditions += policy.check_policy(self.policy, self.policy_path, root, report)
-        if self.conditions:
-            findings = [condition.finding() for condition in self.conditions]
-            report.tiers.append(Tier(TIER, time.perf_counter() - start, findings))
+            report.conditions += policies.check_policy(self.policy, self.policy_path, root, report)
 
     def _on_other_data(
         self, data: other_data.OtherData, root: Path, report: Report
     ) -> list[Condition]:
+        from stages.tools.verify import rerun
+
         try:
+            if report.tiers[-1].name in CHEAP_TIERS:  # no tier has fetched or made weights
+                storage = rerun.Storage(self.remote, rerun.local_cache(self.repository))
+                rerun.fetch_weights(root, data.task, storage)
             scores = other_data.evaluate_other_data(data, root)
         except UserError as error:
             return [Condition(f"{data.task} on other data", Outcome.UNCHECKED, str(error))]
@@ -143,9 +152,7 @@ class Receiver:
         """
         if not (self.attest or self.record):
             return []
-        content = statement.make_statement(
-            report, self.conditions, self.digests, self.options, self.record
-        )
+        content = statement.make_statement(report, self.digests, self.options, self.record)
         paths = []
         try:
             if self.attest:
@@ -161,6 +168,17 @@ class Receiver:
             if self.record:  # its table says which are signed
                 reproductions.write_table(reproductions.reproductions_folder(folder))
         return paths
+
+
+def _subject(arguments: argparse.Namespace) -> tuple[str, str, str]:
+    """Return the repository, the revision and the base that the options name."""
+    if not arguments.pr:
+        return arguments.repo, arguments.revision, arguments.base
+    if arguments.repo != "." or arguments.revision != "HEAD":
+        raise UserError("--pr names repository and revision: leave out --repo and the revision")
+    request = pull_request.parse_url(arguments.pr)
+    base = arguments.base or pull_request.find_base(request)
+    return request.repository, request.ref, base
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def many(original: Path, tmp_path: Path) -> Path:
     commit(tmp_path / "forged", "forged")
     run(tmp_path / "empty", "git", "rm", "--quiet", "dvc.yaml", "dvc.lock")
     commit(tmp_path / "empty", "empty")
-    table = "- repository: honest\n- {repository: ./forged, revision: main, name: cheat}\n- repository: empty\n"
+    forged = "{repository: ./forged, revision: main, name: cheat}"
+    table = f"- repository: honest\n- {forged}\n- repository: empty\n"
     (tmp_path / "many.yaml").write_text(table)
     return tmp_path
 
@@ -135,8 +136,8 @@ def test_claims_of_the_table_and_the_policy_are_in_the_results(many: Path) -> No
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
-        ("a.yaml", "", "the whole file"),
-        ("a.yaml", "[]", "entries: "),
+        ("a.yaml", "", "must be a list of entries"),
+        ("a.yaml", "[]", "must be a list of entries"),
         ("a.yaml", "- repo: x", "unknown key; the nearest known key is 'repository'"),
         ("a.yaml", "- revision: x", "entries[0]: must have either repository or pr"),
         ("a.yaml", "- {repository: x, claims: [a b]}", "claims: given 'a b'; must be TASK"),
@@ -147,6 +148,7 @@ def test_claims_of_the_table_and_the_policy_are_in_the_results(many: Path) -> No
             "two entries are called 'a'",
         ),
         ("a.yaml", "- {pr: 'https://x/y'}", "entries[0].pr: given 'https://x/y'"),
+        ("a.yaml", "- x", "entries[0]: the whole file: given 'x'"),
         ("a.csv", "repository,repo\nx,y\n", "unknown key"),
         ("a.csv", 'repository\n"x\n', "open quote"),
         ("a.csv", "", "the file is empty"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
+from stages.core.repositories import clone_revision
 from stages.tools.verify.conditions.claim import check_claims, figures, parse_claim
 from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.machines import Machines
@@ -23,8 +24,8 @@ ACCURACY = 0.967724
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a repository with the figures of an image classifier, which are written here."""
-    folder = tmp_path_factory.mktemp("claims")
+    """Return a clone with the figures of an image classifier, which are written here."""
+    folder = tmp_path_factory.mktemp("claims") / "source"
     (folder / DATA).mkdir(parents=True)
     improvement = {"gain": 0.0434, "gain_low": 0.0223, "gain_high": 0.0663, "verdict": "better"}
     current = {
@@ -39,7 +40,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / DATA / "params.json").write_text(json.dumps({"evaluate": {"confidence": 0.9}}))
     run(folder, "git", "init", "--quiet")
     commit(folder, "figures")
-    return folder
+    clone_revision(str(folder), "HEAD", folder.parent / "clone")
+    return folder.parent / "clone"
+
+
+def copy_clone(clone: Path, folder: Path) -> Path:
+    """Return a copy of a clone, with git's files beside it."""
+    shutil.copytree(f"{clone}.git", folder / "copy.git")
+    return shutil.copytree(clone, folder / "copy")
 
 
 def report_of(*tiers: tuple[str, Verdict], stage: str = "evaluate@image") -> Report:
@@ -111,7 +119,7 @@ def test_the_tier_says_from_what_a_figure_was_recomputed(
 def test_a_figure_that_comes_out_lower_when_run_again_decides(
     repository: Path, tmp_path: Path
 ) -> None:
-    root = shutil.copytree(repository, tmp_path / "clone")
+    root = copy_clone(repository, tmp_path)
     rerun = root / "data/evaluate/image/metrics.json"
     rerun.parent.mkdir(parents=True)
     report = report_of(("retrain", Verdict.TOLERANCE))
@@ -152,9 +160,11 @@ def test_what_no_figure_answers_is_not_checked(repository: Path, text: str, reas
     "content", ["{", "[]", "{}", '{"current": 3}', '{"current": {"improvement": 3}}']
 )
 def test_damaged_metrics_are_not_checked(repository: Path, tmp_path: Path, content: str) -> None:
-    root = shutil.copytree(repository, tmp_path / "clone")
-    (root / DATA / "metrics.json").write_text(content)
-    commit(root, "damaged")
+    source = shutil.copytree(repository.with_name("source"), tmp_path / "source")
+    (source / DATA / "metrics.json").write_text(content)
+    commit(source, "damaged")
+    root = tmp_path / "clone"
+    clone_revision(str(source), "HEAD", root)
     condition = check("image accuracy >= 0.9", root, METRICS)
     assert condition.outcome is Outcome.UNCHECKED
     assert "metrics.json" in condition.reason

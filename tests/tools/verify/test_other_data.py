@@ -40,7 +40,13 @@ def _change(params: dict[str, Any]) -> None:
     image["prepare"] |= {"source": "folder", "path": "data/raw/photos", "split": SPLIT}
     image["prepare"]["group_pattern"] = r"(\d+)\.png"
     image["train"] |= {"model": "tiny_cnn", "channels": [4], "blocks": None, "augment": None}
-    columns = {"text": "words", "label": "label", "id": "id", "group": None, "slices": []}
+    columns: dict[str, Any] = {
+        "text": "words",
+        "label": "label",
+        "id": "id",
+        "group": None,
+        "slices": [],
+    }
     sentiment["prepare"] |= {"source": "csv", "path": "data/raw/texts.csv", "classes": ["a", "b"]}
     sentiment["prepare"] |= {"columns": columns, "near_duplicate": 1.0}
     sentiment["train"] |= {"model": "scratch", "scratch": SCRATCH}

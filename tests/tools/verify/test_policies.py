@@ -15,6 +15,8 @@ from support.project import change_params, commit, new_project
 from support.texts import to_csv_text
 
 from stages.core.errors import UserError
+from stages.core.repositories import clone_revision
+from stages.tools.verify.code import CodeDifference
 from stages.tools.verify.conditions.condition import Outcome
 from stages.tools.verify.conditions.overlap import Overlap, find_overlap, measure_overlap
 from stages.tools.verify.conditions.policy import check_policy, read_policy, time_limit
@@ -27,7 +29,7 @@ SPLIT = {"test": 0.3, "validation": 0.15, "seed": 0}
 def report_with(*code: str) -> Report:
     """Return a report of a revision in which these files differ."""
     report = Report("somewhere", "0" * 40, "hashes", Machines({}))
-    report.code = [{"path": path, "change": "differs"} for path in code]
+    report.code = [CodeDifference(path, "differs") for path in code]
     return report
 
 
@@ -46,7 +48,13 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def change(params: dict[str, Any]) -> None:
         image, sentiment = params["tasks"]["image"], params["tasks"]["sentiment"]
         image["prepare"] |= {"source": "folder", "path": "data/raw/photos", "split": SPLIT}
-        columns = {"text": "words", "label": "label", "id": None, "group": None, "slices": []}
+        columns: dict[str, Any] = {
+            "text": "words",
+            "label": "label",
+            "id": None,
+            "group": None,
+            "slices": [],
+        }
         sentiment["prepare"] |= {
             "source": "csv",
             "path": "data/raw/texts.csv",
@@ -61,7 +69,8 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     change_params(root, change)
     commit(root, "submitted")
-    return root
+    clone_revision(str(root), "HEAD", root.with_name("clone"))
+    return root.with_name("clone")
 
 
 def overlap_of(root: Path, task: str, path: Path, near: float | None, text: str | None) -> Overlap:
@@ -121,9 +130,11 @@ def test_confidence_and_seeds_of_every_task_count(submission: Path, tmp_path: Pa
 def test_damaged_params_of_a_submission_are_not_checked(
     submission: Path, tmp_path: Path, text: str
 ) -> None:
-    root = shutil.copytree(submission, tmp_path / "copy")
-    (root / "params.yaml").write_text(text)
-    commit(root, "damaged")
+    source = shutil.copytree(submission.with_name("project"), tmp_path / "source")
+    (source / "params.yaml").write_text(text)
+    commit(source, "damaged")
+    root = tmp_path / "clone"
+    clone_revision(str(source), "HEAD", root)
     rules = {"min_confidence": 0.9, "tasks": ["image"]}
     found = outcomes(rules, root, tmp_path)
     assert found["policy: image min_confidence"][0] is Outcome.UNCHECKED

@@ -7,8 +7,6 @@ from typing import Any
 
 from stages.core.errors import UserError
 from stages.core.files import write
-from stages.report.formatting import markdown_table
-from stages.report.rendering import escape_markdown
 from stages.tools.verify.attestation.signing import signature_path
 from stages.tools.verify.attestation.statement import Statement, read_statement, write_statement
 from stages.tools.verify.code import CODE
@@ -79,6 +77,9 @@ def write_table(folder: Path) -> Path:
 
 def table(folder: Path) -> str:
     """Return the table of the statements in a folder, as Markdown; all text in them is escaped."""
+    from stages.report.formatting import markdown_table
+    from stages.report.rendering import escape_markdown
+
     rows = [_row(path) for path in sorted(folder.glob("*.json"))]
     if not rows:
         return f"{_INTRODUCTION}\nNone is recorded yet.\n"

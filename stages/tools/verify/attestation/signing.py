@@ -40,8 +40,9 @@ def sign(path: Path, key: Path) -> Path:
     """
     signature = signature_path(path)
     signature.unlink(missing_ok=True)
+    # In this terminal, in which ssh-keygen may ask for the passphrase.
     command = (_PROGRAM, "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(path))
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode or not signature.is_file():
         raise UserError(f"--sign-key: {key}: {_reason(result)}")
     return signature
@@ -64,27 +65,22 @@ def check_signature(path: Path, signers: Path) -> str:
     names = _run("find-principals", "-s", str(signature), "-f", str(signers))
     if names.returncode or not names.stdout.strip():
         raise UserError(f"{signature}: by no key that {signers} allows")
-    name = names.stdout.strip().split("\n")[0]
+    name = names.stdout.decode(errors="replace").strip().split("\n")[0]
     options = ("-f", str(signers), "-I", name, "-n", NAMESPACE, "-s", str(signature))
-    with path.open("rb") as content:
-        result = _run("verify", *options, stdin=content)
+    result = _run("verify", *options, content=path.read_bytes())
     if result.returncode:
         raise UserError(f"{signature}: no valid signature of {path} ({_reason(result)})")
     return name
 
 
-def _run(action: str, *options: str, stdin: object = None) -> "subprocess.CompletedProcess[str]":
+def _run(action: str, *options: str, content: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    command = (_PROGRAM, "-Y", action, *options)
     try:
-        return subprocess.run(
-            (_PROGRAM, "-Y", action, *options),
-            stdin=stdin or subprocess.DEVNULL,  # type: ignore[arg-type]
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return subprocess.run(command, input=content, capture_output=True, check=False)
     except FileNotFoundError:
         raise UserError(f"{_PROGRAM} is not installed, or not on PATH; install OpenSSH") from None
 
 
-def _reason(result: "subprocess.CompletedProcess[str]") -> str:
-    return last_line(result.stderr) or last_line(result.stdout) or f"exit {result.returncode}"
+def _reason(result: "subprocess.CompletedProcess[bytes]") -> str:
+    lines = (last_line(text.decode(errors="replace")) for text in (result.stderr, result.stdout))
+    return next(filter(None, lines), f"exit {result.returncode}")

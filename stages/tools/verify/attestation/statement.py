@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.core.errors import UserError
 from stages.core.files import sha256, to_json, write
-from stages.core.repositories import git
+from stages.core.repositories import git, read_blob
 from stages.tools.verify.attestation.verifier import verifier_record
-from stages.tools.verify.conditions.condition import Condition, Outcome
+from stages.tools.verify.conditions.condition import Outcome
 from stages.tools.verify.verdicts import STORED_WEIGHTS, Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Predicate(BaseModel):
 
     result: str = Field(pattern="^(PASSED|WARNED|FAILED)$")
     configuration: list[dict[str, Any]]
-    evidence: dict[str, Any] = Field(default_factory=dict, alias=EXTENSION)
+    evidence: dict[str, Any] = Field(default_factory=dict, alias="evidenceFirst")
 
 
 class Statement(BaseModel):
@@ -89,7 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make_statement(
     report: "Report",
-    conditions: list[Condition],
     digests: Digests,
     options: Mapping[str, Any],
     who: str = "",
@@ -98,14 +97,13 @@ def make_statement(
 
     Args:
         report: of the verification.
-        conditions: what the receiver asked for beside.
         digests: of what was verified, by `subject_digests`.
         options: of the command, by name.
         who: verified it; "" where nobody is named.
     """
     verifier = verifier_record()
     commit = {"gitCommit": verifier["commit"]} if verifier["commit"] else {}
-    tests = _tests(report, conditions)
+    tests = _tests(report)
     configuration = [
         {
             "name": "verifier",
@@ -125,11 +123,12 @@ def make_statement(
         "repository": report.repository,
         "verdict": data["verdict"],
         "status": data["status"],
-        "summary": data.get("summary") or [data.get("line", "")],
+        "summary": data["summary"],
         "tiers": {tier["tier"]: tier["seconds"] for tier in data["tiers"]},
         "stages": {stage["stage"]: stage["verdict"] for stage in data["stages"]},
-        "code": data.get("code", []),
-        "conditions": [condition.data() for condition in conditions],
+        "base": report.base,
+        "code": data["code"],
+        "conditions": data["conditions"],
         "machine": data["host"],
     }
     return {
@@ -147,7 +146,7 @@ def make_statement(
     }
 
 
-def _tests(report: "Report", conditions: list[Condition]) -> dict[str, list[str]]:
+def _tests(report: "Report") -> dict[str, list[str]]:
     """Return the names of what passed, of what was not checked or has a reason, and of what failed."""
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for tier in report.tiers:
@@ -160,7 +159,7 @@ def _tests(report: "Report", conditions: list[Condition]) -> dict[str, list[str]
                 group = "passedTests"
             tests[group].append(f"{tier.name}: {finding.stage}")
     groups = {Outcome.HOLDS: "passedTests", Outcome.FAILS: "failedTests"}
-    for condition in conditions:
+    for condition in report.conditions:
         tests[groups.get(condition.outcome, "warnedTests")].append(condition.name)
     return {group: sorted(set(names)) for group, names in tests.items()}
 
@@ -176,7 +175,7 @@ def subject_digests(root: Path, report: "Report") -> Digests:
         UserError: git cannot read the commit.
     """
     digests: Digests = {"commit": {"gitCommit": report.revision}}
-    digests |= committed_digests(root, report.revision)
+    digests |= committed_digests(Path(f"{root}.git"), report.revision)  # no stage can write to it
     bitwise = {finding.stage for finding in report.stages() if finding.verdict is Verdict.BITWISE}
     stored = report.tiers[-1].name == "predictions"
     for folder in sorted((root / "data" / "train").glob("*")):
@@ -198,18 +197,13 @@ def committed_digests(repository: Path, commit: str) -> Digests:
     for name in filter(None, names):
         path = Path(name)
         if path.name == LOCK:
-            content = _blob(repository, commit, name)
+            content = read_blob(repository, commit, name)
             digests[name] = {"sha256": hashlib.sha256(content).hexdigest()}
         elif path.match(_NOTES):
-            raw = _raw_digest(_blob(repository, commit, name))
+            raw = _raw_digest(read_blob(repository, commit, name))
             if raw:
                 digests[f"raw data of {path.parts[1]}"] = {"sha256": raw}
     return digests
-
-
-def _blob(repository: Path, commit: str, name: str) -> bytes:
-    """Return the content of a text file of a commit."""
-    return git(repository, "cat-file", "blob", f"{commit}:{name}").encode()
 
 
 def _raw_digest(note: bytes) -> str:

@@ -13,7 +13,7 @@ from stages.core.schema import Name, Section
 from stages.tools.verify.conditions.claim import parse_claim
 from stages.tools.verify.pull_request import parse_url
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,80}")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$"
 _SEPARATOR = ";"  # of the claims in a cell of a CSV file
 
 
@@ -32,13 +32,7 @@ class Entry(Section):
     pr: Name | None = None
     revision: Name = "HEAD"
     claims: list[Name] = Field(default_factory=list)
-    name: Annotated[str, Field(pattern=_NAME.pattern)] | None = None
-
-
-class Table(Section):
-    """The table of a YAML file."""
-
-    entries: Annotated[list[Entry], Field(min_length=1)]
+    name: Annotated[str, Field(pattern=_NAME)] | None = None
 
 
 def read_table(path: Path) -> dict[str, Entry]:
@@ -47,12 +41,13 @@ def read_table(path: Path) -> dict[str, Entry]:
     Raises:
         UserError: it is missing or no table, a key or value is wrong, or two entries have one name.
     """
-    if path.suffix.lower() in {".csv", ".tsv"}:
-        content: Any = {"entries": _csv_rows(path)}
-    else:
-        content = read_yaml(path)
-        content = {"entries": content} if isinstance(content, list) else content
-    entries = validate(Table, content, path).entries
+    is_csv = path.suffix.lower() in {".csv", ".tsv"}
+    rows = _csv_rows(path) if is_csv else read_yaml(path)
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: must be a list of entries, each with a repository")
+    entries = []
+    for place, row in enumerate(rows):
+        entries.append(validate(Entry, row, Path(f"{path}: entries[{place}]")))
     for place, entry in enumerate(entries):
         key = f"{path}: entries[{place}]"
         if (entry.repository is None) == (entry.pr is None):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.errors import printable
 from stages.tools.verify.attestation.verifier import code_digest
 from stages.tools.verify.batch.entries import Entry
-from stages.tools.verify.conditions.condition import summary
+from stages.tools.verify.conditions.condition import summarise_outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Result:
             "" if self.entry.pr else self.entry.revision,
             str(report.get("revision") or self.key.get("commit") or "")[:12],
             str(report.get("verdict", "no report")),
-            summary(outcomes),
+            summarise_outcomes(outcomes),
             str(self.status),
             f"{self.seconds:.0f}",
         ]

@@ -275,4 +275,4 @@ def _source(task: str, report: "Report") -> str:
 
 
 def _own_code(tier: str, report: "Report") -> bool:
-    return tier in _RERUN_TIERS and bool(getattr(report, "code", ()))
+    return tier in _RERUN_TIERS and bool(report.code)

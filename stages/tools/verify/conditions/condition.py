@@ -1,14 +1,9 @@
-"""What a receiver asks of a result beside its reproduction: claims, rules of a policy, other data."""
+"""A condition that a receiver puts on a result, and whether it is met."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-from stages.tools.verify.verdicts import Finding, Verdict
-
-if TYPE_CHECKING:
-    from stages.report.document import Table
+from typing import Any
 
 
 class Outcome(StrEnum):
@@ -34,27 +29,13 @@ class Condition:
     outcome: Outcome
     reason: str = ""
 
-    def finding(self) -> Finding:
-        """Return the condition as a finding, so that it counts in the verdict and the exit status."""
-        verdicts = {Outcome.HOLDS: Verdict.AGREES, Outcome.FAILS: Verdict.OUTSIDE}
-        verdict = verdicts.get(self.outcome, Verdict.UNCHECKED)
-        reason = f"{self.outcome}: {self.reason}" if self.reason else str(self.outcome)
-        return Finding(self.name, verdict, reason)
-
     def data(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
         return {"condition": self.name, "outcome": str(self.outcome), "reason": self.reason}
 
 
-def summary(outcomes: Sequence[str]) -> str:
+def summarise_outcomes(outcomes: Iterable[str]) -> str:
     """Return how many conditions have each outcome: "2 holds, 1 does not hold"."""
-    counts = {str(outcome): outcomes.count(str(outcome)) for outcome in Outcome}
+    texts = [str(outcome) for outcome in outcomes]
+    counts = {str(outcome): texts.count(str(outcome)) for outcome in Outcome}
     return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-
-
-def condition_table(conditions: Sequence[Condition]) -> "Table":
-    """Return the conditions as a table of a document."""
-    from stages.report.document import Table
-
-    rows = [[condition.name, str(condition.outcome), condition.reason] for condition in conditions]
-    return Table("What the receiver asked for", ["condition", "outcome", "reason"], rows)

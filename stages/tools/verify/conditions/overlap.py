@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stages.core.errors import UserError
 from stages.tools.verify.isolation import run_isolated
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stages.core.task import Task
     from stages.datasets.dataset import Dataset
     from stages.datasets.ledger import PackedSamples
@@ -152,11 +152,11 @@ def compare_with_training(
     return Overlap(len(rows), len(names), len(exact), len(near), threshold, example)
 
 
-def _rows_trained_on(dataset: "Dataset") -> np.ndarray:
+def _rows_trained_on(dataset: "Dataset") -> "np.ndarray":
     """Return the rows of samples that some model is trained on or chosen by, (n,)."""
     splits = [f"split_{fold}" for fold in range(dataset.folds)] if dataset.folds > 1 else ["split"]
     used = dataset.samples[splits].isin(_TRAINED_ON).any(axis=1)
-    rows: np.ndarray = dataset.samples.loc[used, "row"].to_numpy(dtype=np.int64)
+    rows: np.ndarray = dataset.samples.loc[used, "row"].to_numpy(dtype="int64")
     return rows
 
 
@@ -189,9 +189,11 @@ def _pack_images(task: "Task", root: Path, packed: Path, bits: int) -> "PackedSa
 
 
 def _image_overlap(
-    training: Path, rows: np.ndarray, test: Path, threshold: float, folder: Path
+    training: Path, rows: "np.ndarray", test: Path, threshold: float, folder: Path
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return which of `rows` are the same image as one of `test`, and which are near; as places."""
+    import numpy as np
+
     from stages.datasets.images.duplicates import near_pairs
     from stages.datasets.images.packed import in_batches, open_packed
 
@@ -234,7 +236,7 @@ def _pack_texts(task: "Task", path: Path, packed: Path, column: str | None) -> "
 
 
 def _text_overlap(
-    training: Path, rows: np.ndarray, test: Path, threshold: float, _folder: Path
+    training: Path, rows: "np.ndarray", test: Path, threshold: float, _folder: Path
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return which of `rows` are the same text as one of `test`, and which are near; as places."""
     from stages.datasets.texts.duplicates import near_pairs
@@ -268,7 +270,7 @@ def _equal(first: Iterable[bytes], second: Iterable[bytes]) -> dict[int, int]:
     return {place: places[value] for place, value in enumerate(digests) if value in places}
 
 
-def _between(pairs: np.ndarray, count: int) -> dict[int, int]:
+def _between(pairs: "np.ndarray", count: int) -> dict[int, int]:
     """Return the pairs of one of the first `count` samples and one of the others, which count from 0."""
     crossing = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
     return {int(first): int(second) - count for first, second in crossing[::-1]}

@@ -20,6 +20,7 @@ from stages.tools.verify.conditions.overlap import find_overlap
 from stages.tools.verify.verdicts_of_reruns import Committed
 
 if TYPE_CHECKING:
+    from stages.tools.verify.code import CodeDifference
     from stages.tools.verify.report import Report
 
 _LISTED = 5  # files that a reason names
@@ -136,7 +137,7 @@ def check_policy(policy: Policy, path: Path, root: Path, report: "Report") -> li
     """
     conditions = []
     if policy.allowed_code is not None:
-        conditions.append(_check_code(policy.allowed_code, getattr(report, "code", [])))
+        conditions.append(_check_code(policy.allowed_code, report.code))
     tasks = _read_tasks(root)
     names = policy.tasks if policy.tasks is not None else list(tasks)
     if policy.min_confidence is not None:
@@ -148,9 +149,9 @@ def check_policy(policy: Policy, path: Path, root: Path, report: "Report") -> li
     return conditions
 
 
-def _check_code(allowed: Sequence[str], differences: Sequence[dict[str, str]]) -> Condition:
+def _check_code(allowed: Sequence[str], differences: "Sequence[CodeDifference]") -> Condition:
     """Return whether only such files differ from the code that is trusted."""
-    paths = [difference["path"] for difference in differences]
+    paths = [difference.path for difference in differences]
     others = [path for path in paths if not any(_matches(path, pattern) for pattern in allowed)]
     name = "policy: allowed code"
     if others:
