@@ -16,7 +16,7 @@ from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.report import TIERS, Report
 from stages.tools.verify.verification import CHEAP_TIERS
 
-_STATED = ("tier", "only", "tolerance", "base", "claim", "policy", "data")  # options in a statement
+_STATED = ("only", "tolerance", "base", "claim", "network")  # options that a statement repeats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -182,12 +182,14 @@ def _subject(arguments: argparse.Namespace) -> tuple[str, str, str]:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that decide a verdict, by name; of a policy its digest as well."""
-    options: dict[str, Any] = {}
-    for name in _STATED:
-        value = getattr(arguments, name, None)
-        if value not in (None, "", []):
-            options[name] = str(value) if isinstance(value, Path) else value
+    """Return the options that decide a verdict, by name, without the folders of this machine."""
+    options: dict[str, Any] = {
+        name: value for name in _STATED if (value := getattr(arguments, name)) not in ("", [], 0)
+    }
     if arguments.policy:
+        options["policy"] = arguments.policy.name
         options["policy_sha256"] = sha256(arguments.policy)
+    if arguments.data:
+        texts = (text.partition("=") for text in arguments.data)
+        options["data"] = [f"{task}={Path(path).name}" for task, _, path in texts]
     return options

@@ -103,6 +103,7 @@ def make_statement(
     """
     verifier = verifier_record()
     commit = {"gitCommit": verifier["commit"]} if verifier["commit"] else {}
+    options = {**options, "tier": report.requested}
     tests = _tests(report)
     configuration = [
         {
