@@ -17,7 +17,7 @@ from stages.core.processes import TimeLimitError, last_line, run_command
 from stages.tools.verify.code import CODE, CodeDifference
 from stages.tools.verify.figures import FigureFile
 from stages.tools.verify.sandbox import Limits, sandboxed
-from stages.tools.verify.verdicts import Finding
+from stages.tools.verify.verdicts import Finding, Verdict
 
 _MEMORY = 8 * 2**30  # bytes of private memory
 _KILLED = 128  # above this status: the number of a signal, added
@@ -131,12 +131,18 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
     start = time.perf_counter()
     repo = lock.LockedRepo.read(root, only)
     inspection = Inspection(code=code.code_differences(root, base))
-    is_own = pipeline.is_of_this_project(repo)
+    tasks, problem = None, ""
+    if pipeline.is_of_this_project(repo):
+        try:
+            tasks = pipeline.tasks_of(root)
+        except UserError as error:
+            problem = f"the params do not fit this verifier: {error}"
     inspection.tasks = pipeline.verifiable_tasks(repo)
-    inspection.remarks = remarks(repo)
+    inspection.remarks = remarks(repo, tasks)
     findings = lock_checks.check_lock(repo)
-    if is_own:
-        findings += [*pipeline.check_commands(repo), *pipeline.check_completeness(repo)]
+    if pipeline.is_of_this_project(repo):
+        findings += pipeline.check_commands(repo)
+        findings += pipeline.check_completeness(repo, tasks)
     inspection.tiers["hashes"] = findings
     inspection.seconds["hashes"] = time.perf_counter() - start
     if "metrics" in tiers and inspection.tasks:
@@ -144,7 +150,12 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
         # Of a base, only the differences from it are known, not those from this project.
         same_code = not (code.code_differences(root) if base else inspection.code)
         code.delete_code(root)
-        findings, inspection.figures = recompute.recompute_metrics(repo, same_code=same_code)
+        if tasks is None:
+            findings = [Finding(name, Verdict.UNCHECKED, problem) for name in repo.stages]
+        else:
+            findings, inspection.figures = recompute.recompute_metrics(
+                repo, tasks, same_code=same_code
+            )
         inspection.tiers["metrics"] = findings
         inspection.seconds["metrics"] = time.perf_counter() - start
     elif not inspection.tasks:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.core.params import parse_yaml
 from stages.tools.verify.line_ends import differs_in_line_ends
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 LOCK = "dvc.lock"
+_NEW_FORMAT = re.compile(r"^(schema|stages):", re.MULTILINE)
 _MAX_CAUSES = 4  # of an error, that a message repeats
 # DVC's hash of a folder without files, which git cannot hold: the plots that no task has.
 EMPTY_FOLDER = f"{hashlib.md5(b'[]', usedforsecurity=False).hexdigest()}.dir"
@@ -199,16 +200,9 @@ def _refuse_old_formats(root: Path) -> None:
     for path in root.rglob("Dvcfile"):
         raise UserError(f"{path.relative_to(root)} is a stage file of DVC 0; {hint}")
     for path in root.rglob(LOCK):
-        content = _read_yaml(path)
-        if isinstance(content, dict) and content and not {"schema", "stages"} & content.keys():
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if text.strip() not in {"", "{}"} and not _NEW_FORMAT.search(text):
             raise UserError(f"{path.relative_to(root)} has the format of DVC 1; {hint}")
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # damaged in another way, which DVC's own reader reports
-        return None
 
 
 def _read_lock(path: Path) -> dict[str, Any]:

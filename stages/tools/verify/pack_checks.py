@@ -171,7 +171,7 @@ def _text_disagreement(cause: Cause, path: str, content: bytes, expected: bytes)
 
 
 def check_comparison(
-    tasks: "dict[str, Task]", recomputations: "Mapping[str, Recomputation]"
+    tasks: "Mapping[str, Task]", recomputations: "Mapping[str, Recomputation]"
 ) -> Iterator[Disagreement]:
     """Yield what differs in the merged metrics and the plots of all tasks.
 

@@ -17,8 +17,13 @@ _SHOWN = 60  # characters of a value
 _STANDARDS = ("baseline", "evaluate")
 
 
-def remarks(repo: "LockedRepo") -> list[str]:
-    """Return in words what was chosen otherwise than by default, and what the pipeline does not have."""
+def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]:
+    """Return in words what was chosen otherwise than by default, and what the pipeline does not have.
+
+    Args:
+        repo: a clone.
+        tasks: those of its params; None if these do not fit the schema of this project.
+    """
     notes = [
         f"{name} is frozen: `dvc repro` does not run it"
         for name, stage in repo.stages.items()
@@ -27,9 +32,7 @@ def remarks(repo: "LockedRepo") -> list[str]:
     if not is_of_this_project(repo):
         return notes
     notes += foreign_stages(repo)
-    try:
-        tasks = tasks_of(repo.root)
-    except UserError:
+    if tasks is None:
         return notes
     try:
         own = tasks_of(CODE)
@@ -72,6 +75,6 @@ def _differences(
     for key in sorted({*values, *usual}):
         pair = values.get(key), usual.get(key)
         if isinstance(pair[0], Mapping) and isinstance(pair[1], Mapping):
-            yield from _differences(*pair, f"{prefix}{key}.")
+            yield from _differences(pair[0], pair[1], f"{prefix}{key}.")
         elif pair[0] != pair[1]:
             yield f"{prefix}{key}", *pair
