@@ -15,6 +15,7 @@ from support.project import commit, environment, run
 from support.toy import FILES, PIPELINE, make_project
 
 from stages.core.errors import UserError
+from stages.tools.cli import make_parser
 from stages.tools.verify.batch.entries import read_table
 from stages.tools.verify.code import CODE
 
@@ -87,6 +88,7 @@ def test_every_entry_gets_a_row_and_the_worst_status_is_that_of_the_batch(many: 
     assert not [name for name in kept if name.startswith(".")]
 
 
+@pytest.mark.long
 def test_what_has_not_changed_is_not_verified_again(many: Path) -> None:
     first, _ = batch(many, "many.yaml", status=1)
     again, progress = batch(many, "many.yaml", status=1)
@@ -190,12 +192,18 @@ def test_entries_without_a_name_get_one_that_is_free(tmp_path: Path) -> None:
         (["nothing.yaml"], "nothing.yaml: No such file"),
     ],
 )
-def test_wrong_options_are_refused(many: Path, options: list[str], line: str) -> None:
-    _, errors = batch(many, *options, status=2)
-    assert line in errors
+def test_wrong_options_are_refused(
+    many: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], line: str
+) -> None:
+    monkeypatch.chdir(many)
+    arguments = make_parser("verify").parse_args(["--batch", *options])
+    with pytest.raises(UserError) as error:
+        arguments.run(arguments)
+    assert line in str(error.value)
     assert not (many / "many-results").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_all_entries_and_keeps_what_is_done(many: Path, original: Path) -> None:
     slow = many / "slow"
     files = {"a": "", "dvc.yaml": "stages:\n  slow:\n    cmd: sleep 60\n    deps: [a]\n"}

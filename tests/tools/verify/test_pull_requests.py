@@ -1,11 +1,14 @@
 """Pull and merge requests by their URL, against a repository on this machine in the host's place."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support.project import commit, run
+from support.toy import FILES, PIPELINE, make_project, reproduce
 
 from stages.core.errors import UserError
+from stages.tools.cli import make_parser
 from stages.tools.verify.pull_request import PullRequest, find_base, parse_url
 
 GITHUB = "https://github.com/owner/project/pull/7"
@@ -98,6 +101,40 @@ def test_the_base_is_the_target_branch(host: Path, url: str) -> None:
 def test_without_a_merge_the_base_is_the_default_branch(host: Path) -> None:
     default = run(host, "git", "rev-parse", "main").stdout.strip()
     assert find_base(parse_url(GITHUB.replace("7", "8"))) == default
+
+
+@pytest.mark.long
+def test_a_request_is_verified_against_its_target_branch(
+    tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The target's code is trusted; what the request changes is named, whatever this project's code is."""
+    toy = make_project(tmp_path / "toy", {**FILES, "dvc.yaml": PIPELINE})
+    base = run(toy, "git", "rev-parse", "HEAD").stdout.strip()
+    run(toy, "git", "checkout", "--quiet", "-b", "change")
+    (toy / "score.py").write_text((toy / "score.py").read_text() + "# better\n")
+    reproduce(toy)
+    commit(toy, "changed")
+    head = run(toy, "git", "rev-parse", "HEAD").stdout.strip()
+    run(toy, "git", "checkout", "--quiet", "main")
+    run(toy, "git", "merge", "--quiet", "--no-ff", "-m", "merge", "change")
+    refs = (f"{base}:refs/heads/main", f"{head}:refs/pull/7/head", "HEAD:refs/pull/7/merge")
+    run(toy, "git", "push", "--quiet", "--force", str(host), *refs)
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "v.json"
+    options = ["--pr", GITHUB, "--yes", "--json", str(output)]
+    arguments = make_parser("verify").parse_args(options)
+    assert arguments.run(arguments) == 3
+    report = json.loads(output.read_text())
+    assert (report["revision"], report["base"]) == (head, base)
+    assert report["repository"] == "https://github.com/owner/project.git"
+    assert report["name"] == "refs/pull/7/head"
+    assert report["code"] == [{"path": "score.py", "change": "differs"}]
+    assert report["verdict"] == "bit for bit"
+    capsys.readouterr()
+    for further in (["HEAD~1"], ["--repo", "toy"]):
+        arguments = make_parser("verify").parse_args([*options, *further])
+        with pytest.raises(UserError, match="--pr names repository and revision"):
+            arguments.run(arguments)
 
 
 def test_a_request_that_is_not_there_is_named(host: Path) -> None:
