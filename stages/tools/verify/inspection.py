@@ -125,18 +125,20 @@ def main() -> None:
 
 
 def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -> Inspection:
+    from stages.core import runtime
     from stages.tools.verify import code, lock, lock_checks, pipeline, recompute
     from stages.tools.verify.remarks import remarks
 
     start = time.perf_counter()
+    tasks, problem = None, ""
+    try:
+        tasks = pipeline.tasks_of(root)
+    except UserError as error:
+        problem = f"the params do not fit this verifier: {error}"
+    else:
+        runtime.pin_threads(next(iter(tasks.values())).runtime)  # before numpy is imported
     repo = lock.LockedRepo.read(root, only)
     inspection = Inspection(code=code.code_differences(root, base))
-    tasks, problem = None, ""
-    if pipeline.is_of_this_project(repo):
-        try:
-            tasks = pipeline.tasks_of(root)
-        except UserError as error:
-            problem = f"the params do not fit this verifier: {error}"
     inspection.tasks = pipeline.verifiable_tasks(repo)
     inspection.remarks = remarks(repo, tasks)
     findings = lock_checks.check_lock(repo)

@@ -4,12 +4,13 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
+from stages.core.params import check_size
 from stages.tools.verify.line_ends import differs_in_line_ends
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LOCK = "dvc.lock"
 _NEW_FORMAT = re.compile(r"^(schema|stages):", re.MULTILINE)
+_MAX_NODES = 5_000_000  # of a YAML file; a dvc.lock has some twenty for each file of a stage
 _MAX_CAUSES = 4  # of an error, that a message repeats
 # DVC's hash of a folder without files, which git cannot hold: the plots that no task has.
 EMPTY_FOLDER = f"{hashlib.md5(b'[]', usedforsecurity=False).hexdigest()}.dir"
@@ -60,6 +62,7 @@ class LockedRepo:
         from dvc.repo import Repo
 
         _refuse_old_formats(root)
+        _refuse_bombs(root)
         try:
             # Hashes that other processes have recorded are not used: each hash is computed.
             with site_cache(root.parent / "dvc"):
@@ -188,6 +191,25 @@ def _reason(error: Exception, root: Path) -> str:
         texts.append(str(error))
     text = ": ".join(dict.fromkeys(text for text in texts if text))
     return text.replace(f"{root}/", "").replace(str(root), ".")
+
+
+def _refuse_bombs(root: Path) -> None:
+    """Check that no YAML file that DVC may read stands for more values than fit in memory.
+
+    Raises:
+        UserError: one does.
+    """
+    from ruamel.yaml.error import YAMLError
+
+    for path in sorted(root.rglob("*")):
+        is_yaml = path.suffix in {".yaml", ".yml", ".dvc"} or path.name == LOCK
+        if not is_yaml or not path.is_file():
+            continue
+        with suppress(YAMLError):  # which DVC reports, if it reads the file
+            try:
+                check_size(path.read_text(encoding="utf-8", errors="replace"), _MAX_NODES)
+            except ValueError as error:
+                raise UserError(f"{path.relative_to(root)}: {error}") from None
 
 
 def _refuse_old_formats(root: Path) -> None:

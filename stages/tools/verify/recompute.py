@@ -44,10 +44,7 @@ def recompute_metrics(
     Returns:
         The findings, and the files of figures of the tasks whose data could be prepared.
     """
-    from stages.core import runtime
-
     with contextlib.chdir(repo.root):
-        runtime.pin_threads(next(iter(tasks.values())).runtime)
         findings, figures = _recompute_tasks(repo, tasks)
     if not same_code:
         findings = [_excused(finding) for finding in findings]

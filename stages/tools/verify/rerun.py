@@ -74,7 +74,9 @@ def configure_cache(root: Path, cache: str = "") -> None:
     ]
     if cache:
         lines += [f"['remote \"{_SOURCE}\"']", f"    url = {cache}", "    verify = true"]
-    (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    local = root / ".dvc" / "config.local"
+    local.unlink(missing_ok=True)  # it may be a link
+    local.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _keep_remotes(path: Path) -> None:

@@ -111,5 +111,11 @@ def test_files_that_never_end_are_given_up(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "toy", FILES)
     (folder / "params.yaml").write_text(f"right: 3\n{BOMB}\n")
     commit(folder, "a bomb")
-    with pytest.raises(UserError, match="took more than 15 s or 8 GB of memory: nothing was"):
-        verify(str(folder), "HEAD", last="hashes", seconds=15)
+    with pytest.raises(
+        UserError, match=r"params\.yaml: more than 5,000,000 values once its aliases"
+    ):
+        verify(str(folder), "HEAD", last="hashes")
+    (folder / "params.yaml").write_text("right: 3\n")
+    commit(folder, "none")
+    with pytest.raises(UserError, match=r"took more than 0\.2 s or 8 GB of memory: nothing was"):
+        verify(str(folder), "HEAD", last="hashes", seconds=0.2)
