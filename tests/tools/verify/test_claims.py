@@ -12,10 +12,13 @@ from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
 from stages.core.repositories import clone_revision
+from stages.report.rendering import render_markdown
+from stages.tools.verify.code import CodeDifference
 from stages.tools.verify.conditions.claim import check_claims, figures, parse_claim
 from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.machines import Machines
 from stages.tools.verify.report import Report, Tier
+from stages.tools.verify.report_views import document, table
 from stages.tools.verify.verdicts import Finding, Verdict
 
 DATA = "evidence/image/data"
@@ -210,3 +213,34 @@ def test_the_figures_of_every_committed_pack_can_be_claimed(task: str) -> None:
     assert known["gain"] == metrics["current"]["improvement"]["gain"]
     assert known["verdict"] == "better"
     assert all(isinstance(value, int | float | str) for value in known.values())
+
+
+def with_conditions(status: int, *outcomes: Outcome) -> Report:
+    """Return a report that without conditions has this exit status, and conditions with these outcomes."""
+    verdict = {0: Verdict.BITWISE, 1: Verdict.OUTSIDE, 2: Verdict.UNCHECKED, 3: Verdict.BITWISE}
+    report = report_of(("hashes", Verdict.AGREES), ("retrain", verdict[status]))
+    report.code = [CodeDifference("model.py", "added")] if status == 3 else []
+    assert report.status() == status
+    report.conditions = [Condition("claim: x", outcome, "reason") for outcome in outcomes]
+    return report
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+def test_conditions_count_in_the_exit_status(status: int) -> None:
+    assert with_conditions(status, Outcome.HOLDS).status() == status
+    for outcome in (Outcome.UNCHECKED, Outcome.COMMITTED):
+        assert with_conditions(status, Outcome.HOLDS, outcome).status() == (1 if status == 1 else 2)
+    assert with_conditions(status, Outcome.UNCHECKED, Outcome.FAILS).status() == 1
+
+
+def test_conditions_are_told_apart_from_the_reproduction() -> None:
+    report = with_conditions(0, Outcome.HOLDS, Outcome.FAILS)
+    line = report.line()
+    assert line.startswith("reproduced: bit for bit (1 stages")
+    assert line.endswith("; conditions: 1 holds, 1 does not hold")
+    assert "claim: x: does not hold: reason" in table(report)
+    entry = {"condition": "claim: x", "outcome": "does not hold", "reason": "reason"}
+    assert entry in report.data()["conditions"]
+    text = render_markdown(document(report))
+    assert "What was asked for" in text
+    assert "conditions" not in with_conditions(0).line()
