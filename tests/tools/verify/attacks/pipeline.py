@@ -163,7 +163,6 @@ def stages_in_a_second_file(target: Target) -> None:
     """A stage of another dvc.yaml, with the name of this project's."""
     target.add("sub/dvc.yaml", f"stages:\n  evaluate@{TASK}:\n    cmd: echo 1 > a\n    outs: [a]\n")
     target.add("sub/a", "1\n")
-    target.relock()
 
 
 @attack("metrics.json.dvc", status=UNCHECKED)
