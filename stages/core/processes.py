@@ -1,4 +1,4 @@
-"""Subprocesses that end with this process, scratch folders, and clean clones of git repositories."""
+"""Subprocesses that end with this process, and scratch folders."""
 
 import fcntl
 import os
@@ -11,23 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from stages.core.errors import UserError
 
-# The bytes as committed, no hooks, and nothing written to the repository that is read.
-_PLAIN = (
-    "--no-optional-locks",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.autocrlf=false",
-    "-c",
-    "advice.detachedHead=false",
-)
 _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
+_OUTPUT_LIMIT = 64 * 2**20  # bytes of a command's output that are read
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -74,7 +64,10 @@ def _delete_abandoned_folders() -> None:
 
 
 def run_command(
-    folder: Path, *command: str, extra_environment: Mapping[str, str] | None = None
+    folder: Path,
+    *command: str,
+    extra_environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; the command and its children end with this process, also if it is killed.
 
@@ -85,20 +78,23 @@ def run_command(
         folder: in which it runs.
         command: and its arguments; no shell is involved.
         extra_environment: variables to set.
+        seconds: after which it is ended; None for no limit.
 
     Raises:
+        TimeLimitError: it ran longer.
         UserError: there is no such command.
     """
-    return run_commands([(folder, command)], extra_environment)[0]
+    return run_commands([(folder, command)], extra_environment, seconds)[0]
 
 
 def run_commands(
     commands: Sequence[tuple[Path, Sequence[str]]],
     extra_environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run commands at the same time, each in its folder, as `run_command` does.
 
-    Their outputs must be short: the pipes of one are read after those of the one before.
+    Of a long output only the end is returned.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {
@@ -110,39 +106,62 @@ def run_commands(
     }
     results = []
     with ExitStack() as running:
+        # Files instead of pipes: no command waits for its reader, whatever it prints.
+        outputs = [
+            (
+                running.enter_context(tempfile.TemporaryFile()),
+                running.enter_context(tempfile.TemporaryFile()),
+            )
+            for _ in commands
+        ]
         processes = [
-            running.enter_context(_start(folder, command, environment))
-            for folder, command in commands
+            running.enter_context(_start(folder, command, environment, *files))
+            for (folder, command), files in zip(commands, outputs, strict=True)
         ]
         for process in processes:
             running.enter_context(_guarded(process))
         try:
-            for process in processes:
-                output, errors = process.communicate()
+            for process, files in zip(processes, outputs, strict=True):
+                process.wait(seconds)
+                texts = (_end_of(file) for file in files)
                 results.append(
-                    subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+                    subprocess.CompletedProcess(process.args, process.returncode, *texts)
                 )
-        except BaseException:
+        except BaseException as error:
             for process in processes:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TimeLimitError(f"it took longer than {seconds:g} s") from None
             raise
     return results
 
 
+class TimeLimitError(UserError):
+    """A command ran longer than it may."""
+
+
+def _end_of(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _OUTPUT_LIMIT))
+    return file.read().decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _start(
-    folder: Path, command: Sequence[str], environment: Mapping[str, str]
-) -> subprocess.Popen[str]:
+    folder: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    errors: IO[bytes],
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
+            stdout=output,
+            stderr=errors,
             start_new_session=True,
         )
     except FileNotFoundError as error:
@@ -152,7 +171,7 @@ def _start(
 
 
 @contextmanager
-def _guarded(process: subprocess.Popen[str]) -> Iterator[None]:
+def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Let a shell kill the process and its children when this process is killed: its input ends then."""
     with subprocess.Popen(
         ("sh", "-c", f"read -r line; kill -s KILL -- -{process.pid}"),
@@ -179,80 +198,3 @@ def last_line(text: str) -> str:
     """Return the last line of text that is not blank, "" if there is none."""
     lines = text.split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def git(folder: Path, *command: str, extra_environment: Mapping[str, str] | None = None) -> str:
-    """Return the output of a git command, without blanks at its ends.
-
-    Args:
-        folder: in which it runs.
-        command: the subcommand and its arguments.
-        extra_environment: variables to set.
-
-    Raises:
-        UserError: it fails, or git is not installed.
-    """
-    result = run_command(folder, "git", *_PLAIN, *command, extra_environment=extra_environment)
-    if result.returncode:
-        lines = [line.strip() for line in result.stderr.split("\n") if line.strip()]
-        fatal = [line for line in lines if line.startswith("fatal: ")] or lines
-        reason = fatal[0].removeprefix("fatal: ") if fatal else f"exit {result.returncode}"
-        raise UserError(f"git {command[0]}: {reason}")
-    return result.stdout.strip()
-
-
-def clone_revision(source: str, revision: str, clone: Path) -> str:
-    """Clone a git repository and check a revision out; return the commit.
-
-    The objects of a repository on this machine are shared: nothing of it is copied or changed, and
-    commits that no branch leads to can be checked out as well.
-
-    Args:
-        source: the path or URL of a repository.
-        revision: as git names it; of a URL, also a branch without `origin/`.
-        clone: the folder to create.
-
-    Raises:
-        UserError: there is no such repository or revision, or it has a symbolic link to a place
-            outside it, through which a command in the clone would write elsewhere.
-    """
-    repository = Path(source)
-    if repository.is_dir():
-        git_folder = git(repository, "rev-parse", "--absolute-git-dir")
-        commit = _resolve(repository, revision)
-        shallow = git(repository, "rev-parse", "--is-shallow-repository") == "true"
-        options = ["--quiet", "--no-checkout", *([] if shallow else ["--shared"])]
-        git(clone.parent, "clone", *options, "--", git_folder, str(clone))
-    elif "://" in source or ":" in source:
-        git(clone.parent, "clone", "--quiet", "--no-checkout", "--", source, str(clone))
-        try:
-            commit = _resolve(clone, f"origin/{revision}")
-        except UserError:
-            commit = _resolve(clone, revision)
-    else:
-        raise UserError(
-            f"{source}: no such folder, and no URL; give the path or URL of a git repository"
-        )
-    git(clone, "checkout", "--quiet", "--detach", commit)
-    _refuse_outside_links(clone)
-    return commit
-
-
-def _refuse_outside_links(clone: Path) -> None:
-    for folder, folders, files in os.walk(clone):
-        for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(clone.resolve()):
-                raise UserError(
-                    f"{path.relative_to(clone)} is a symbolic link to a place outside the "
-                    "repository; nothing of it is run"
-                )
-
-
-def _resolve(repository: Path, revision: str) -> str:
-    options = ("--verify", "--quiet", "--end-of-options")
-    try:
-        return git(repository, "rev-parse", *options, f"{revision}^{{commit}}")
-    except UserError:
-        raise UserError(
-            f"{repository} has no revision {revision!r}; `git log --all` lists its revisions"
-        ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError
 from stages.core.files import write_all
-from stages.core.processes import git
+from stages.core.repositories import git
 
 _AUTHOR = "Evidence First pipeline"
 _IDENTITY = {

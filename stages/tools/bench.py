@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.core.files import read_json
-from stages.core.processes import git, last_line, run_command, scratch_folder
+from stages.core.processes import last_line, run_command, scratch_folder
+from stages.core.repositories import git
 from stages.core.task import STAGES
 from stages.tools import scratch
 

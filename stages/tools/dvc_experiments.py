@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.core.processes import git, run_command
+from stages.core.processes import run_command
+from stages.core.repositories import git
 
 if TYPE_CHECKING:
     from stages.core.task import Task

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.core.files import read_json
-from stages.core.processes import git
+from stages.core.repositories import git
 from stages.tools.experiment_log import Draw, draw_of
 
 if TYPE_CHECKING:

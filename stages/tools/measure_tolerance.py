@@ -207,7 +207,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure the tolerance of each task named, and write it."""
     from stages.core.files import read_json, to_json, write
     from stages.core.machine import host_record
-    from stages.core.processes import clone_revision, scratch_folder
+    from stages.core.processes import scratch_folder
+    from stages.core.repositories import clone_revision
     from stages.kinds.params import FILE, load_params, load_tasks, select_task
     from stages.tools.tolerance import FILE as TOLERANCE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import UserError, exit_on_user_error
-from stages.core.processes import git
+from stages.core.repositories import git
 from stages.evaluation.experiments import LOG
 from stages.tools.tolerance import FILE as TOLERANCE
 from stages.tools.tolerance import Tolerance, flatten

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import EVIDENCE_ERROR_STATUS, USER_ERROR_STATUS
-from stages.core.processes import git, last_line, run_command
+from stages.core.processes import last_line, run_command
+from stages.core.repositories import git
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess

@@ -158,10 +158,10 @@ class Tolerance:
             )
             yield Difference(key, *values, allowed, measured)
 
-    def outside(self, task: str, committed: Any, rerun: Any) -> list[str]:
-        """Return in words which metrics differ by more than the tolerance."""
+    def outside(self, task: str, committed: Any, rerun: Any) -> list[Difference]:
+        """Return which metrics differ by more than the tolerance."""
         differences = self.differences(task, committed, rerun)
-        return [str(difference) for difference in differences if difference.is_outside]
+        return [difference for difference in differences if difference.is_outside]
 
     def largest(self, task: str, committed: Any, rerun: Any) -> str:
         """Return in words which number differs most, as a share of its tolerance."""

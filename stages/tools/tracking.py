@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.processes import git, run_command
+from stages.core.processes import run_command
+from stages.core.repositories import git
 from stages.kinds.sources import dvc_pointer
 
 if TYPE_CHECKING:

@@ -11,14 +11,8 @@ import pytest
 from support.project import ROOT, commit, run
 
 from stages.core.errors import UserError
-from stages.core.processes import (
-    clone_revision,
-    git,
-    last_line,
-    run_command,
-    run_commands,
-    scratch_folder,
-)
+from stages.core.processes import last_line, run_command, run_commands, scratch_folder
+from stages.core.repositories import clone_revision, git
 
 
 @pytest.fixture

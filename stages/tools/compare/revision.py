@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import UserError
-from stages.core.processes import git
+from stages.core.repositories import git
 
 
 @dataclass(frozen=True)

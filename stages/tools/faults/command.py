@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.processes import git, scratch_folder
+from stages.core.processes import scratch_folder
+from stages.core.repositories import git
 from stages.tools import scratch
 from stages.tools.faults.catalogue import FAULTS, VERIFY, Fault
 from stages.tools.faults.injection import applies, inject

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.core.files import read_json, to_json
-from stages.core.processes import git
+from stages.core.repositories import git
 from stages.tools.faults.catalogue import Fault
 
 if TYPE_CHECKING:

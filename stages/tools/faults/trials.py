@@ -13,7 +13,8 @@ from pathlib import Path
 
 from stages.core.errors import UserError
 from stages.core.files import read_json
-from stages.core.processes import git, run_command
+from stages.core.processes import run_command
+from stages.core.repositories import git
 from stages.tools import scratch
 from stages.tools.faults.catalogue import VERIFY, Fault
 from stages.tools.faults.injection import applies, inject

@@ -1,143 +1,34 @@
 """Check from a clean clone whether a committed result can be believed, stage by stage.
 
 Four tiers, cheapest first: hashes (files, dvc.lock, dvc.yaml, params), metrics (computed again from the
-predictions in git), predictions (from the weights), retrain (everything). The work tree, its lock, cache
-and refs are not touched. Exit status: 0 nothing disagrees, 1 something does, 2 something could not be
-checked.
+predictions in git), predictions (from the weights), retrain (everything). The first two run none of the
+revision's code; the others run it without network, and it can write to the clone only, where the system
+allows this. The work tree, its lock, cache and refs are not touched.
+
+Exit status: 0 nothing disagrees, 1 something does, 2 something could not be checked, 3 nothing disagrees
+but the revision has code of its own, which you have to read.
 """
 
 import argparse
 import math
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stages.core.errors import UserError
-from stages.core.files import read_json, to_json, write
-from stages.core.processes import clone_revision, git, scratch_folder
-from stages.tools.tolerance import FILE as TOLERANCE
-from stages.tools.tolerance import Tolerance
-from stages.tools.verify.report import TIERS, Report, Tier, document, table
-
-if TYPE_CHECKING:
-    from stages.tools.verify.lock import LockedRepo
-    from stages.tools.verify.verdicts import Finding
+from stages.core.errors import UserError, printable
+from stages.core.files import to_json, write
+from stages.tools.verify.report import TIERS, Report
+from stages.tools.verify.report_views import document, table
+from stages.tools.verify.verification import verify
 
 FORMATS = ("json", "markdown", "page")
 _PAGE_LIMIT_MB = 5
 
 
-def verify(
-    source: str,
-    revision: str,
-    *,
-    last: str = TIERS[-1],
-    only: Sequence[str] = (),
-    remote: str = "",
-    tolerance: float = 0.0,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Report:
-    """Verify a revision in a clean clone, which is deleted afterwards.
-
-    Args:
-        source: the path or URL of a git repository with DVC.
-        revision: as git names it.
-        last: the last tier to run.
-        only: stages or tasks (`image`) to report on; all by default.
-        remote: the DVC remote to take weights and data from; "" for this machine's cache of `source`, or
-            the repository's default remote.
-        tolerance: by which metrics may differ where the repository has no measured tolerance.
-        progress: is called with a line when a tier starts.
-
-    Raises:
-        UserError: there is nothing that could be verified.
-    """
-    from stages.tools.verify import lock, machines, pipeline, recompute, rerun
-    from stages.tools.verify.verdicts_of_reruns import RerunComparison
-
-    start = time.perf_counter()
-    with scratch_folder() as folder:
-        root = folder / "clone"
-        commit = clone_revision(source, revision, root)
-        if not (root / ".dvc").is_dir():
-            raise UserError("no DVC repository: the revision has no folder .dvc")
-        rerun.configure_cache(root)
-        repo = lock.LockedRepo.read(root, only)
-        tasks = pipeline.verifiable_tasks(repo)
-        cache = "" if remote or last == "hashes" else rerun.local_cache(source)
-        storage = rerun.Storage(remote, cache)
-        report = Report(_public_name(source), commit, last, machines.read_machines(root, tasks))
-        measured, doubts = _read_tolerance(root, tasks, tolerance)
-        report.notes += [*_notes(source, commit, repo, tasks), *doubts, *report.machines.notes]
-        comparison = RerunComparison(repo, measured, report.machines)
-        if tasks and last != "hashes":
-            rerun.pull_sources(repo, storage)
-        tiers: dict[str, Callable[[], list[Finding]]] = {
-            "hashes": lambda: [*lock.check_lock(repo), *pipeline.check_commands(repo)],
-            "metrics": lambda: recompute.recompute_metrics(repo),
-            "predictions": lambda: rerun.rerun_from_weights(repo, comparison, storage),
-            "retrain": lambda: rerun.rerun_everything(repo, comparison, storage),
-        }
-        for tier in TIERS[: TIERS.index(last) + 1]:
-            if not tasks and tier in {"metrics", "predictions"}:
-                continue
-            progress(f"{tier} ...")
-            findings = [finding for finding in tiers[tier]() if finding.stage in repo.requested]
-            end = time.perf_counter()  # the first tier includes the clone
-            report.tiers.append(Tier(tier, end - start, findings))
-            start = end
-        return report
-
-
-def _public_name(source: str) -> str:
-    """Return a URL as it is, and of a path the last part only: a report may be published."""
-    return Path(source).resolve().name if Path(source).is_dir() else source
-
-
-def _read_tolerance(
-    root: Path, tasks: Sequence[str], default: float
-) -> tuple[Tolerance, list[str]]:
-    """Return the committed tolerance, 0 for tasks of which it was not measured; and the notes on these."""
-    try:
-        tolerance = Tolerance.read(root / TOLERANCE, default)
-    except UserError as error:
-        return Tolerance(default=default), [f"{error}; it excuses nothing"]
-    notes = []
-    for task in tasks:
-        with suppress(UserError):  # the tier metrics reports it
-            metrics = read_json(root / "evidence" / task / "data" / "metrics.json")
-            if not tolerance.belongs_to(task, metrics):
-                tolerance = tolerance.without(task)
-                notes.append(
-                    f"{TOLERANCE} was measured of other metrics of {task}; it excuses nothing there"
-                )
-    return tolerance, notes
-
-
-def _notes(source: str, commit: str, repo: "LockedRepo", tasks: Sequence[str]) -> list[str]:
-    notes = []
-    if Path(source).is_dir():
-        changes = git(Path(source), "status", "--porcelain")
-        if changes:
-            count = len(changes.split("\n"))
-            notes.append(f"{count} uncommitted changes are not checked; {commit[:10]} is")
-    if not tasks:
-        notes.append("no evidence pack of this project: tiers metrics and predictions are left out")
-    notes += [
-        f"{name} reads {dep.def_path}, which is outside the repository"
-        for name, stage in repo.stages.items()
-        for dep in stage.deps
-        if dep.protocol == "local" and not repo.contains(dep)
-    ]
-    return notes
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("revision", nargs="?", default="HEAD", help="default: HEAD")
+    parser.add_argument(
+        "revision", nargs="?", default="HEAD", help="full hash, tag or branch (default: HEAD)"
+    )
     parser.add_argument(
         "--repo", default=".", help="path or URL of a git repository with DVC (default: .)"
     )
@@ -152,6 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="for the metrics of a repository without a measured tolerance",
     )
+    parser.add_argument(
+        "--base",
+        default="",
+        metavar="REVISION",
+        help="of the same repository, whose code you trust (default: this project's code)",
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="run code of the revision that differs, without asking"
+    )
+    parser.add_argument("--network", action="store_true", help="let that code use the network")
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="limit for each stage, and for the cheap tiers"
+    )
     for form in FORMATS:
         parser.add_argument(
             f"--{form}", type=Path, metavar="FILE", help=f"write the report as {form}"
@@ -162,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify, print the table and write the reports; return the exit status."""
     if not 0 <= arguments.tolerance < math.inf:
         raise UserError(f"--tolerance: given {arguments.tolerance:g}; must be a number, 0 or more")
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise UserError(f"--seconds: given {arguments.seconds:g}; must be a number above 0")
     paths: dict[str, Path] = {
         form: path for form in FORMATS if (path := getattr(arguments, form)) is not None
     }
@@ -175,7 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         remote=arguments.remote,
         tolerance=arguments.tolerance,
-        progress=lambda line: print(f"verify: {line}", file=sys.stderr),
+        base=arguments.base,
+        network=arguments.network,
+        seconds=arguments.seconds,
+        approve=lambda warning: _approve(warning, yes=arguments.yes),
+        progress=_say,
     )
     print(table(report))
     for form, path in paths.items():
@@ -184,6 +94,22 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--{form}: {path}: {error.strerror}") from None
     return report.status()
+
+
+def _say(line: str) -> None:
+    print(f"verify: {printable(line)}", file=sys.stderr)
+
+
+def _approve(warning: str, *, yes: bool) -> bool:
+    """Return whether to run code that is not trusted: as the user says, or answers on a terminal."""
+    _say(warning)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        _say("not run; --yes runs it, --base REVISION trusts the code of another revision")
+        return False
+    print("verify: run it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _render(report: Report, form: str) -> str | bytes:

@@ -1,8 +1,4 @@
-"""The tier hashes: dvc.lock against dvc.yaml, params and the bytes of the files. For any DVC repository.
-
-No command of the repository is run. DVC resolves the stages (foreach, matrix, wdir, several dvc.yaml
-files); dvc.lock is compared entry by entry, so that entries which DVC ignores are checked as well.
-"""
+"""The stages of a clone as DVC resolves them, and the hashes of its dvc.lock. For any DVC repository."""
 
 import hashlib
 import os
@@ -13,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.tools.verify.verdicts import Finding, Verdict
+from stages.core.params import parse_yaml
+from stages.tools.verify.line_ends import differs_in_line_ends
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 LOCK = "dvc.lock"
+_MAX_CAUSES = 4  # of an error, that a message repeats
 # DVC's hash of a folder without files, which git cannot hold: the plots that no task has.
 EMPTY_FOLDER = f"{hashlib.md5(b'[]', usedforsecurity=False).hexdigest()}.dir"
 
@@ -34,6 +32,7 @@ class LockedRepo:
         dvc: its view by DVC.
         stages: by name (`train@image`, `sub/dvc.yaml:fit`, `data.csv.dvc`), in the order in which they run.
         requested: the names of the stages to report on.
+        only: the names of stages and tasks that were asked for; none for all.
         locks: the entries of each dvc.lock that was read, by its path.
     """
 
@@ -41,6 +40,7 @@ class LockedRepo:
     dvc: "Repo"
     stages: "dict[str, Stage]"
     requested: frozenset[str]
+    only: tuple[str, ...] = ()
     locks: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -58,6 +58,7 @@ class LockedRepo:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
+        _refuse_old_formats(root)
         try:
             # Hashes that other processes have recorded are not used: each hash is computed.
             with site_cache(root.parent / "dvc"):
@@ -65,7 +66,7 @@ class LockedRepo:
                 _ = repo.state
             graph, nodes = repo.index.graph, repo.index.stages
         except DvcException as error:
-            raise UserError(f"DVC cannot read this revision: {error}") from None
+            raise UserError(f"DVC cannot read this revision: {_reason(error, root)}") from None
         topological = reversed(list(nx.topological_sort(graph)))
         order = {stage: position for position, stage in enumerate(topological)}
         stages = {_stage_name(stage, root): stage for stage in sorted(nodes, key=order.__getitem__)}
@@ -76,7 +77,12 @@ class LockedRepo:
             if not any(name in names for names in aliases.values()):
                 raise UserError(f"--only: given {name!r}; must be one of {', '.join(stages)}")
         requested = {name for name, names in aliases.items() if not only or names & set(only)}
-        return cls(root, repo, stages, frozenset(requested))
+        return cls(root, repo, stages, frozenset(requested), tuple(only))
+
+    def is_requested(self, name: str) -> bool:
+        """Return whether to report on a stage, which may be one that the repository lacks."""
+        names = {name, name.rpartition("@")[2]}
+        return name in self.requested or not self.only or bool(names & set(self.only))
 
     def entry(self, stage: "Stage") -> dict[str, Any] | None:
         """Return a stage's entry in dvc.lock, None if it has none; of a .dvc file an empty one."""
@@ -105,15 +111,50 @@ class LockedRepo:
         """Return the outputs of a stage that are not in the clone, as dvc.yaml names them."""
         return [out.def_path for out in self.stages[name].outs if not self.contains(out)]
 
-    def differing(self, name: str) -> tuple[list[str], list[str]]:
-        """Return which outputs of a stage have another hash than in dvc.lock, and which are missing."""
-        differing, missing = [], []
+    def compare_outputs(self, name: str) -> "OutputComparison":
+        """Compare the outputs of a stage, as they are now, with their hashes in dvc.lock.
+
+        Raises:
+            UserError: an output is no regular file or folder of such files.
+        """
+        comparison = OutputComparison()
         for path, out in self.outs(name).items():
+            refuse_special_files(self.root / path)
             if not out.exists:
-                missing.append(path)
-            elif out.get_hash() != out.hash_info:
-                differing.append(path)
-        return differing, missing
+                comparison.missing.append(path)
+            elif (actual := out.get_hash()) != out.hash_info:
+                has_same_text = differs_in_line_ends(self.root / path, out.hash_info)
+                (comparison.same_text if has_same_text else comparison.differing).append(path)
+                comparison.hashes[path] = str(actual.value)
+        return comparison
+
+
+@dataclass
+class OutputComparison:
+    """How the outputs of a stage compare with dvc.lock.
+
+    Attributes:
+        differing: the paths of those with another hash.
+        same_text: the paths of those whose text differs in its line ends only.
+        missing: the paths of those that are not there.
+        hashes: the hash of each output that has another one.
+    """
+
+    differing: list[str] = field(default_factory=list)
+    same_text: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+def refuse_special_files(path: Path) -> None:
+    """Check that a path is a file or a folder of files: reading a pipe or a device may never end.
+
+    Raises:
+        UserError: it is something else, or holds it.
+    """
+    for entry in (path, *(path.rglob("*") if path.is_dir() else ())):
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise UserError(f"{entry.name} is a pipe, socket or device; only files can be compared")
 
 
 @contextmanager
@@ -138,6 +179,38 @@ def _stage_name(stage: "Stage", root: Path) -> str:
     return str(name) if path == "dvc.yaml" else f"{path}:{name}"
 
 
+def _reason(error: Exception, root: Path) -> str:
+    """Return an error of DVC with its causes, without the place of the clone."""
+    texts = [str(error)]
+    while error.__cause__ is not None and len(texts) < _MAX_CAUSES:
+        error = error.__cause__  # type: ignore[assignment]
+        texts.append(str(error))
+    text = ": ".join(dict.fromkeys(text for text in texts if text))
+    return text.replace(f"{root}/", "").replace(str(root), ".")
+
+
+def _refuse_old_formats(root: Path) -> None:
+    """Check that dvc.lock and dvc.yaml are in a format that today's DVC reads.
+
+    Raises:
+        UserError: they are of DVC 0 or 1.
+    """
+    hint = "run `dvc repro` with a current DVC once, and commit what it writes"
+    for path in root.rglob("Dvcfile"):
+        raise UserError(f"{path.relative_to(root)} is a stage file of DVC 0; {hint}")
+    for path in root.rglob(LOCK):
+        content = _read_yaml(path)
+        if isinstance(content, dict) and content and not {"schema", "stages"} & content.keys():
+            raise UserError(f"{path.relative_to(root)} has the format of DVC 1; {hint}")
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # damaged in another way, which DVC's own reader reports
+        return None
+
+
 def _read_lock(path: Path) -> dict[str, Any]:
     from dvc.exceptions import DvcException
     from dvc.utils.serialize import load_yaml
@@ -147,151 +220,3 @@ def _read_lock(path: Path) -> dict[str, Any]:
         return dict((content or {}).get("stages") or {})
     except (DvcException, AttributeError, TypeError, ValueError):
         raise UserError(f"{path.name} is damaged: DVC did not write it") from None
-
-
-def check_lock(repo: LockedRepo) -> list[Finding]:
-    """Return for each stage what disagrees: files with dvc.lock, dvc.lock with dvc.yaml and params.
-
-    A stage whose entry agrees has the verdict "agrees"; one without an entry is not checked.
-    """
-    makers = {
-        repo.relative_path(out): (name, out)
-        for name, stage in repo.stages.items()
-        for out in stage.outs
-        if repo.contains(out)
-    }
-    findings = []
-    for name, stage in repo.stages.items():
-        reasons = list(_stage_disagreements(repo, stage, makers))
-        findings += [Finding(name, Verdict.OUTSIDE, reason) for reason in reasons]
-        if not reasons and repo.entry(stage) is None:
-            reason = f"{LOCK} has no entry of it: it has never been run"
-            findings.append(Finding(name, Verdict.UNCHECKED, reason))
-        elif not reasons:
-            findings.append(Finding(name, Verdict.AGREES))
-    return findings
-
-
-def _stage_disagreements(
-    repo: LockedRepo, stage: "Stage", makers: "dict[str, tuple[str, Output]]"
-) -> Iterator[str]:
-    if not stage.cmd:
-        yield from _changed_files(repo, stage.outs, "has")
-        return
-    entry = repo.entry(stage)
-    if entry is None:
-        return
-    from dvc.dependency import ParamsDependency
-
-    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-    if entry:
-        if entry.get("cmd") != stage.cmd:
-            yield f"command: {LOCK} has run {entry.get('cmd')!r}, dvc.yaml says {stage.cmd!r}"
-        yield from _unmatched_paths("deps", entry, files)
-        yield from _unmatched_paths("outs", entry, stage.outs)
-        yield from _changed_params(stage, entry)
-        yield from _missing_outputs(repo, stage)
-    yield from _changed_files(repo, files, "was run with")
-    yield from _changed_files(repo, stage.outs, "has")
-    yield from _foreign_inputs(repo, files, makers)
-
-
-def _unmatched_paths(kind: str, entry: dict[str, Any], items: "Sequence[Output]") -> Iterator[str]:
-    """Yield which files are not named by both dvc.lock and dvc.yaml, once each."""
-    paths = [item["path"] for item in entry.get(kind) or []]
-    locked, declared = set(paths), {item.def_path for item in items}
-    for path in sorted(locked ^ declared):
-        present, absent = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
-        yield f"{kind}: {path} is in {present} and not in {absent}"
-    for path in sorted(locked):
-        if paths.count(path) > 1:
-            yield f"{kind}: {path} is in {LOCK} {paths.count(path)} times"
-
-
-def _missing_outputs(repo: LockedRepo, stage: "Stage") -> Iterator[str]:
-    """Yield which outputs that git should have are missing, or have no hash in dvc.lock."""
-    for out in stage.outs:
-        if out.use_cache or not repo.contains(out):
-            continue
-        if not out.hash_info:
-            yield f"{out.def_path}: {LOCK} has no hash of it"
-        elif not out.exists and out.hash_info.value != EMPTY_FOLDER:
-            yield f"{repo.relative_path(out)}: {LOCK} has it, but it is not in git, where dvc.yaml keeps it"
-
-
-def _foreign_inputs(
-    repo: LockedRepo, files: "Sequence[Output]", makers: "dict[str, tuple[str, Output]]"
-) -> Iterator[str]:
-    """Yield which inputs have another hash than the output of the stage that made them."""
-    for dep in files:
-        maker, out = (
-            makers.get(repo.relative_path(dep), ("", None)) if repo.contains(dep) else ("", None)
-        )
-        if out is None or not dep.hash_info or not out.hash_info:
-            continue
-        # Hashes of text by older releases of DVC (md5-dos2unix) cannot be compared with newer ones.
-        if dep.hash_info.name == out.hash_info.name and dep.hash_info != out.hash_info:
-            yield (
-                f"{dep.def_path}: {LOCK} says that it was run with {dep.hash_info.value}, and that "
-                f"{maker} made {out.hash_info.value}"
-            )
-
-
-def _is_complete(repo: LockedRepo, item: "Output") -> bool:
-    """Return whether no output below a folder is missing (because it is in a cache, not in git)."""
-    folder = Path(item.fs_path)
-    if not folder.is_dir():
-        return True
-    outs = (Path(out.fs_path) for stage in repo.stages.values() for out in stage.outs)
-    return not any(
-        path != folder and path.is_relative_to(folder) and not path.exists() for path in outs
-    )
-
-
-def _changed_files(repo: LockedRepo, items: "Sequence[Output]", verb: str) -> Iterator[str]:
-    for item in items:
-        if not repo.contains(item) or not item.hash_info or not item.exists:
-            continue
-        if not _is_complete(repo, item):
-            continue
-        actual = item.get_hash()
-        if actual != item.hash_info:
-            yield (
-                f"{repo.relative_path(item)}: {LOCK} {verb} {item.hash_info.name} "
-                f"{item.hash_info.value}, the file in git has {actual.value}"
-            )
-
-
-def _changed_params(stage: "Stage", entry: dict[str, Any]) -> Iterator[str]:
-    from dvc.dependency import ParamsDependency
-
-    declared = {dep.def_path: dep for dep in stage.deps if isinstance(dep, ParamsDependency)}
-    locked: dict[str, dict[str, Any]] = entry.get("params") or {}
-    for path in sorted(locked.keys() | declared.keys()):
-        if path not in declared or path not in locked:
-            present, absent = (LOCK, "dvc.yaml") if path in locked else ("dvc.yaml", LOCK)
-            yield f"params: {path} is in {present} and not in {absent}"
-            continue
-        values = _flatten(declared[path].read_params(flatten=True))
-        locked_values = _flatten(locked[path])
-        for key in sorted(values.keys() | locked_values.keys()):
-            if values.get(key) != locked_values.get(key):
-                yield (
-                    f"{key}: {LOCK} was run with {locked_values.get(key)!r}, {path} says "
-                    f"{values.get(key)!r}"
-                )
-
-
-def _flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Return nested values by dotted key; a list is one value."""
-    if isinstance(value, dict) and value:
-        return {
-            inner_key: inner
-            for name, item in value.items()
-            for inner_key, inner in _flatten(item, f"{key}.{name}" if key else str(name)).items()
-        }
-    return {key: _without_tuples(value)}
-
-
-def _without_tuples(value: Any) -> Any:
-    return [_without_tuples(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,12 +1,23 @@
-"""Which stages of a repository are those of this project's pipeline, and whether its code is the same."""
+"""Which stages of a repository are those of this project's pipeline, and whether it is all there."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from stages.core.errors import UserError
 from stages.core.task import STAGES
-from stages.tools.verify.lock import LockedRepo
-from stages.tools.verify.verdicts import Finding, Verdict
+from stages.tools.verify.disagreements import Cause, Disagreement
+from stages.tools.verify.lock import LOCK, LockedRepo
+from stages.tools.verify.verdicts import Finding
 
-CODE = Path(__file__).resolve().parents[3]  # the project that verifies
+if TYPE_CHECKING:
+    from stages.core.task import Task
+
+SHARED = ("params", "compare")
+# Every pack has these beside the files of its kind's artifacts.
+_PAGES = ("README.md", "index.html", "record.json")
+# Folders of evidence/ that no task writes.
+_FURTHER_EVIDENCE = {"reproductions"}
 
 
 def verifiable_tasks(repo: LockedRepo) -> list[str]:
@@ -27,18 +38,30 @@ def requested_tasks(repo: LockedRepo) -> list[str]:
 def pipeline_stages(repo: LockedRepo) -> set[str]:
     """Return the names of this project's stages: those of the verifiable tasks, and the shared ones."""
     tasks = verifiable_tasks(repo)
-    shared = {"params", "compare"} & repo.stages.keys() if tasks else set()
+    shared = {*SHARED} & repo.stages.keys() if tasks else set()
     return shared | {f"{stage}@{task}" for task in tasks for stage in STAGES}
+
+
+def is_of_this_project(repo: LockedRepo) -> bool:
+    """Return whether a repository has stages or evidence packs of this project."""
+    commands = (command for stage in repo.stages.values() for command in _commands(stage.cmd))
+    has_stages = any(command.startswith("python -m stages.") for command in commands)
+    return has_stages or any((repo.root / "evidence").glob("*/record.json"))
+
+
+def _commands(cmd: Any) -> list[str]:
+    return [] if cmd is None else [cmd] if isinstance(cmd, str) else [str(line) for line in cmd]
 
 
 def check_commands(repo: LockedRepo) -> list[Finding]:
     """Return the stages of this project's pipeline that run anything but their own module, in the root."""
-    reasons = {
-        name: command_disagreement(repo, name)
-        for name in repo.stages
-        if name in pipeline_stages(repo)
-    }
-    return [Finding(name, Verdict.OUTSIDE, reason) for name, reason in reasons.items() if reason]
+    findings = []
+    for name in repo.stages:
+        reason = command_disagreement(repo, name) if name in pipeline_stages(repo) else ""
+        if reason:
+            disagreement = Disagreement(Cause.COMMAND, reason, "dvc.yaml")
+            findings.append(Finding.outside(name, disagreement))
+    return findings
 
 
 def command_disagreement(repo: LockedRepo, name: str) -> str:
@@ -52,25 +75,115 @@ def command_disagreement(repo: LockedRepo, name: str) -> str:
     return ""
 
 
-def differing_code(repo: LockedRepo) -> str:
-    """Return the first file of code that differs between the revision and this project, "" if none.
+def declared_tasks(root: Path) -> list[str]:
+    """Return the names under `tasks:` in the params.yaml of a clone.
 
-    All files of the revision's `stages/` count, bytecode included, and modules in its root, which Python
-    would import before any library. Further files beside this project's code, such as a draft, do not.
+    Raises:
+        UserError: the file is missing or damaged.
     """
-    for path in sorted(_code_files(repo.root)):
-        original = CODE / path
-        if not original.is_file() or original.read_bytes() != (repo.root / path).read_bytes():
-            return path
-    return ""
+    from stages.core.params import read_yaml
+
+    params = read_yaml(root / "params.yaml")
+    tasks = params.get("tasks") if isinstance(params, dict) else None
+    if not isinstance(tasks, dict) or not tasks:
+        raise UserError("params.yaml: it has no section tasks:")
+    return [str(name) for name in tasks]
 
 
-def _code_files(root: Path) -> set[str]:
-    patterns = ("*.py", "*.pyc", "*.so", "*/__init__.py", "stages/**/*")
-    paths = {
-        path.relative_to(root)
-        for pattern in patterns
-        for path in root.glob(pattern)
-        if path.is_file()
-    }
-    return {path.as_posix() for path in paths if not path.parts[0].startswith(".")}
+def check_completeness(repo: LockedRepo) -> list[Finding]:
+    """Return what a revision of this project lacks: stages, entries in dvc.lock, files of packs.
+
+    A task that has never been run, without an entry and without a pack, lacks nothing yet.
+    """
+    try:
+        names = declared_tasks(repo.root)
+    except UserError as error:
+        disagreement = Disagreement(Cause.MISSING, str(error), "params.yaml")
+        return [Finding.outside("params", disagreement)]
+    lines: list[tuple[str, Disagreement]] = []
+    packs = {path.parent.name for path in (repo.root / "evidence").glob("*/record.json")}
+    for task in names:
+        stages = [f"{stage}@{task}" for stage in STAGES]
+        lines += _missing_stages(repo, stages, f"params.yaml has the task {task}")
+        has_run = task in packs or any(_has_entry(repo, stage) for stage in stages)
+        if has_run:
+            lines += _missing_entries(repo, stages, f"evidence/{task} is in git")
+            lines += [(f"pack@{task}", item) for item in _missing_files(repo.root, task)]
+    shared = [name for name in SHARED if name == "params" or packs]
+    lines += _missing_stages(repo, shared, "the pipeline has tasks")
+    if packs:
+        lines += _missing_entries(repo, shared, "evidence is in git")
+    lines += [
+        ("compare", Disagreement(Cause.SURPLUS, f"{path}: no task of params.yaml writes it", path))
+        for path in _further_packs(repo.root, {*names, *_FURTHER_EVIDENCE})
+    ]
+    return [Finding.outside(stage, disagreement) for stage, disagreement in lines]
+
+
+def _has_entry(repo: LockedRepo, name: str) -> bool:
+    return name in repo.stages and repo.entry(repo.stages[name]) is not None
+
+
+def _missing_stages(
+    repo: LockedRepo, names: list[str], reason: str
+) -> Iterator[tuple[str, Disagreement]]:
+    for name in names:
+        if name not in repo.stages:
+            line = f"{reason}, but dvc.yaml has no stage {name}"
+            yield name, Disagreement(Cause.MISSING, line, "dvc.yaml")
+
+
+def _missing_entries(
+    repo: LockedRepo, names: list[str], reason: str
+) -> Iterator[tuple[str, Disagreement]]:
+    for name in names:
+        if name in repo.stages and not _has_entry(repo, name):
+            line = f"{reason}, but {LOCK} has no entry of {name}"
+            yield name, Disagreement(Cause.MISSING, line, LOCK)
+
+
+def _missing_files(root: Path, task: str) -> Iterator[Disagreement]:
+    for path in expected_files(root, task):
+        if not (root / path).is_file():
+            yield Disagreement(Cause.MISSING, f"{path}: is missing", path.as_posix())
+
+
+def expected_files(root: Path, task: str) -> list[Path]:
+    """Return files that the pack of a task must have, relative to the root.
+
+    Those of its kind's artifacts and the pages; without valid params only the latter.
+    """
+    pages = [Path("evidence", task, name) for name in _PAGES]
+    try:
+        loaded = tasks_of(root)[task]
+    except UserError:
+        return pages
+    artifacts = loaded.module("artifacts").artifacts(loaded)
+    return [*pages, *(artifact.pack_path(loaded) for artifact in artifacts)]
+
+
+def tasks_of(root: Path) -> "dict[str, Task]":
+    """Return the tasks of a clone.
+
+    Raises:
+        UserError: its params.yaml does not fit the schema of this project.
+    """
+    from stages.kinds.params import FILE, load_params, load_tasks
+
+    return load_tasks(load_params(root / FILE))
+
+
+def _further_packs(root: Path, names: set[str]) -> list[str]:
+    folder = root / "evidence"
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [f"evidence/{path.name}" for path in entries if path.is_dir() and path.name not in names]
+
+
+def foreign_stages(repo: LockedRepo) -> list[str]:
+    """Return in words the stages with a command that are not of this project's pipeline."""
+    own = pipeline_stages(repo)
+    return [
+        f"{name} is no stage of this pipeline: it runs {stage.cmd!r}"
+        for name, stage in repo.stages.items()
+        if stage.cmd and name not in own
+    ]

@@ -1,62 +1,93 @@
 """The tier metrics: samples, metrics, tables, plots and pages, computed again from the files in git.
 
-The code of this project computes them, not that of the revision; so both have to be the same.
+The code of this project computes them; nothing of the revision's is imported or run.
 """
 
 import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stages.core.errors import EVIDENCE_ERROR_STATUS, UserError
-from stages.core.processes import last_line, run_commands
-from stages.evaluation.experiments import LOG
-from stages.tools.tolerance import flatten
+from stages.core.errors import EvidenceError, UserError
+from stages.tools.verify.disagreements import Cause, Disagreement
+from stages.tools.verify.figures import FigureFile, count_figures
 from stages.tools.verify.lock import LockedRepo
-from stages.tools.verify.pipeline import command_disagreement, differing_code, requested_tasks
+from stages.tools.verify.pack_checks import (
+    check_comparison,
+    check_dataset,
+    check_evaluation,
+    check_pack,
+)
+from stages.tools.verify.pipeline import command_disagreement, requested_tasks, tasks_of
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
-    from subprocess import CompletedProcess
-
     from stages.core.task import Task
-    from stages.datasets.dataset import Dataset
     from stages.report.recompute import Recomputation
 
 # What reading a file with other columns, keys or types raises.
 DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
-_PARALLEL = 2
-_PICTURE = re.compile(r'"data:image/[^"]*"')
 
 
-def recompute_metrics(repo: LockedRepo) -> list[Finding]:
+def recompute_metrics(
+    repo: LockedRepo, *, same_code: bool
+) -> tuple[list[Finding], list[FigureFile]]:
     """Return for each stage of the requested tasks whether what is in git follows from its sources.
 
-    The stage prepare is run again, with the revision's own code.
-    """
-    code = differing_code(repo)
-    if code:
-        reason = (
-            f"{code} of this revision is not the code that verifies; check it out and verify there"
-        )
-        return [Finding(name, Verdict.UNCHECKED, reason) for name in repo.stages]
-    findings = _prepare_again(repo, requested_tasks(repo))
-    prepared = [
-        finding.stage.partition("@")[2]
-        for finding in findings
-        if finding.verdict is Verdict.BITWISE
-    ]
-    with contextlib.chdir(repo.root):
-        from stages.kinds.params import load_params, load_tasks
+    Args:
+        repo: a clone, whose folder data/prepare is written. Its code may have been deleted.
+        same_code: whether the revision has the code of this project. If not, its own code may give what
+            this project's does not: such results are not checked instead of outside.
 
-        tasks = load_tasks(load_params())
-        recomputations: dict[str, Recomputation] = {}
-        for name in prepared:
-            findings += _collect(f"pack@{name}", _check_task(tasks[name], recomputations))
-        if "compare" in repo.stages:
-            findings += _collect("compare", _check_comparison(tasks, recomputations))
-    return findings
+    Returns:
+        The findings, and the files of figures of the tasks whose data could be prepared.
+    """
+    from stages.core import runtime
+    from stages.kinds.params import load_params
+
+    with contextlib.chdir(repo.root):
+        try:
+            tasks = tasks_of(repo.root)
+        except UserError as error:
+            reason = f"the params do not fit this verifier: {error}"
+            return [Finding(name, Verdict.UNCHECKED, reason) for name in repo.stages], []
+        runtime.pin_threads(load_params().runtime)
+        findings, figures = _recompute_tasks(repo, tasks)
+    if not same_code:
+        findings = [_excused(finding) for finding in findings]
+    return findings, figures
+
+
+def _recompute_tasks(
+    repo: LockedRepo, tasks: "dict[str, Task]"
+) -> tuple[list[Finding], list[FigureFile]]:
+    findings: list[Finding] = []
+    figures: list[FigureFile] = []
+    recomputations: dict[str, Recomputation] = {}
+    for name in requested_tasks(repo):
+        finding = _prepare_again(repo, tasks[name]) if name in tasks else _unknown_task(name)
+        findings.append(finding)
+        if finding.verdict is not Verdict.BITWISE:
+            continue
+        findings += _collect(f"pack@{name}", _check_task(tasks[name], recomputations))
+        figures += count_figures(tasks[name], recomputations.get(name))
+    if "compare" in repo.stages and "compare" in repo.requested:
+        comparison = _verdicts("compare", check_comparison(tasks, recomputations), Verdict.AGREES)
+        findings += _collect("compare", comparison)
+    return findings, figures
+
+
+def _unknown_task(name: str) -> Finding:
+    line = f"params.yaml has no task {name}, and dvc.yaml has its stages"
+    return Finding.outside(f"prepare@{name}", Disagreement(Cause.SURPLUS, line, "dvc.yaml"))
+
+
+def _excused(finding: Finding) -> Finding:
+    if finding.verdict is not Verdict.OUTSIDE:
+        return finding
+    reason = f"{finding.reason} (by this verifier's code, from which the revision's differs)"
+    return Finding(finding.stage, Verdict.UNCHECKED, reason)
 
 
 def _collect(stage: str, findings: Iterator[Finding]) -> list[Finding]:
@@ -66,50 +97,44 @@ def _collect(stage: str, findings: Iterator[Finding]) -> list[Finding]:
         for finding in findings:
             collected.append(finding)  # noqa: PERF402 (those before an error are kept)
     except (UserError, *DAMAGED) as error:
-        collected.append(Finding(stage, Verdict.OUTSIDE, _explain(error)))
+        collected.append(Finding.outside(stage, _damage(error)))
     return collected
 
 
-def _explain(error: Exception) -> str:
+def _damage(error: Exception) -> Disagreement:
     if isinstance(error, UserError):
-        return str(error)
-    return f"the files in git are not as the stages write them ({error!r})"
+        return Disagreement(Cause.FIGURE, str(error))
+    line = f"the files in git are not as the stages write them ({error!r})"
+    return Disagreement(Cause.PAGE, line)
 
 
-def _prepare_again(repo: LockedRepo, tasks: Sequence[str]) -> list[Finding]:
-    """Return the verdict on `prepare` of each task, run again; another command is not run."""
-    reasons = {task: command_disagreement(repo, f"prepare@{task}") for task in tasks}
-    valid = [task for task in tasks if not reasons[task]]
-    commands = [(repo.root, ("python", "-m", "stages.prepare", task)) for task in valid]
-    results = [
-        result
-        for start in range(0, len(commands), _PARALLEL)
-        for result in run_commands(commands[start : start + _PARALLEL])
-    ]
-    return [
-        *(
-            Finding(f"prepare@{task}", Verdict.OUTSIDE, reason)
-            for task, reason in reasons.items()
-            if reason
-        ),
-        *(
-            _prepare_verdict(repo, f"prepare@{task}", result)
-            for task, result in zip(valid, results, strict=True)
-        ),
-    ]
+def _prepare_again(repo: LockedRepo, task: "Task") -> Finding:
+    """Return the verdict on `prepare` of a task, run again by this project's code."""
+    from stages.core.files import write_all
+    from stages.core.progress import set_stage
 
-
-def _prepare_verdict(repo: LockedRepo, stage: str, result: "CompletedProcess[str]") -> Finding:
-    if result.returncode:
-        # Any other failure may be due to this machine.
-        contradicts = result.returncode == EVIDENCE_ERROR_STATUS
-        verdict = Verdict.OUTSIDE if contradicts else Verdict.UNCHECKED
-        return Finding(stage, verdict, f"running it again fails: {last_line(result.stderr)}")
-    differing, missing = repo.differing(stage)
-    if differing or missing:
-        path = (differing + missing)[0]
-        reason = f"{path}: the raw data in git give other samples than dvc.lock says"
-        return Finding(stage, Verdict.OUTSIDE, reason)
+    stage = f"prepare@{task.name}"
+    reason = command_disagreement(repo, stage)
+    if reason:
+        return Finding.outside(stage, Disagreement(Cause.COMMAND, reason, "dvc.yaml"))
+    for key, path in task.input_paths().items():
+        if not Path(path).resolve().is_relative_to(repo.root):
+            reason = f"{task.key(key)}: {path} is outside the repository; it is not read"
+            return Finding(stage, Verdict.UNCHECKED, reason)
+    folder = task.folder("prepare")
+    shutil.rmtree(folder, ignore_errors=True)
+    set_stage(stage)
+    try:
+        write_all(folder, task.module("prepare").prepare(task, folder).files())
+    except EvidenceError as error:
+        return Finding.outside(stage, Disagreement(Cause.SAMPLES, f"it fails: {error}"))
+    except (UserError, *DAMAGED) as error:  # this machine may be the cause
+        return Finding(stage, Verdict.UNCHECKED, f"it fails: {error}")
+    comparison = repo.compare_outputs(stage)
+    paths = comparison.differing + comparison.missing
+    if paths:
+        line = f"{paths[0]}: the raw data in git give other samples than dvc.lock says"
+        return Finding.outside(stage, Disagreement(Cause.SAMPLES, line, paths[0]))
     return Finding(stage, Verdict.BITWISE)
 
 
@@ -119,195 +144,26 @@ def _check_task(task: "Task", recomputations: "dict[str, Recomputation]") -> Ite
 
     dataset = read_dataset(task)
     stage = f"prepare@{task.name}"
-    yield from _verdicts(stage, _check_dataset(task, dataset), Verdict.BITWISE)
+    yield from _verdicts(stage, check_dataset(task, dataset), Verdict.BITWISE)
     stage = f"evaluate@{task.name}"
     try:
         recomputation = task.module("recompute").recompute(task, dataset)
     except (UserError, *DAMAGED) as error:
-        yield Finding(stage, Verdict.OUTSIDE, _explain(error))
+        yield Finding.outside(stage, _damage(error))
         return
     recomputations[task.name] = recomputation
-    yield from _verdicts(stage, _check_evaluation(task, recomputation), Verdict.AGREES)
+    yield from _verdicts(stage, check_evaluation(task, recomputation), Verdict.AGREES)
     stage = f"pack@{task.name}"
-    yield from _verdicts(stage, _check_pack(task, dataset, recomputation), Verdict.AGREES)
+    yield from _verdicts(stage, check_pack(task, dataset, recomputation), Verdict.AGREES)
 
 
-def _verdicts(stage: str, reasons: Iterator[str], good: Verdict) -> Iterator[Finding]:
-    """Yield a finding for each reason, or one with the verdict `good`."""
+def _verdicts(
+    stage: str, disagreements: Iterator[Disagreement], good: Verdict
+) -> Iterator[Finding]:
+    """Yield a finding for each disagreement, or one with the verdict `good`."""
     empty = True
-    for reason in reasons:
+    for disagreement in disagreements:
         empty = False
-        yield Finding(stage, Verdict.OUTSIDE, reason)
+        yield Finding.outside(stage, disagreement)
     if empty:
         yield Finding(stage, good)
-
-
-def _check_dataset(task: "Task", dataset: "Dataset") -> Iterator[str]:
-    from stages.core.files import read_json
-    from stages.datasets.dataset import read_dataset
-
-    for fold in task.folds():
-        yield from cross_split_groups(read_dataset(fold))
-    path = task.evidence / "data" / "dataset_note.json"
-    note = read_json(path)
-    if note != dataset.note:
-        key = next(
-            key for key in {**note, **dataset.note} if note.get(key) != dataset.note.get(key)
-        )
-        yield (
-            f"{path}: {key} is {note.get(key)!r}, the data in git give {dataset.note.get(key)!r}"
-        )
-
-
-def cross_split_groups(dataset: "Dataset") -> Iterator[str]:
-    """Yield the first group that is in several splits, if there is one."""
-    if dataset.note["grouped"]:
-        splits = dataset.samples.groupby("group", observed=True)["split"].nunique()
-        for group in splits.index[splits > 1][:1]:
-            yield f"the group {group!r} is in several splits: test samples are not independent"
-
-
-def _check_evaluation(task: "Task", recomputation: "Recomputation") -> Iterator[str]:
-    from stages.core.files import read_json, to_csv
-
-    artifacts = {artifact.name: artifact for artifact in task.module("artifacts").artifacts(task)}
-    path = artifacts["metrics"].pack_path(task)
-    precision = recomputation.precision
-    yield from differences(path, read_json(path), recomputation.metrics, precision)
-    for name, table in recomputation.tables.items():
-        path = artifacts[name].pack_path(task)
-        content, expected = path.read_bytes(), to_csv(table)
-        if content != expected:
-            yield f"{path}: {_first_difference(content, expected)}"
-
-
-def differences(path: Path, committed: Any, recomputed: Any, precision: float = 0) -> Iterator[str]:
-    """Yield which values of a JSON file differ from those computed again.
-
-    Args:
-        path: of the file.
-        committed: its content.
-        recomputed: the same computed again, not rounded yet.
-        precision: by how much numbers may differ.
-    """
-    from stages.core.files import round_floats
-
-    before, after = flatten(committed), flatten(round_floats(recomputed))
-    for key in sorted(before.keys() | after.keys()):
-        values = before.get(key), after.get(key)
-        is_close = (
-            isinstance(values[0], float)
-            and isinstance(values[1], float)
-            and abs(values[0] - values[1]) <= precision
-        )
-        if values[0] != values[1] and not is_close:
-            yield f"{path}: {key} is {values[0]!r}, computed again from the files in git {values[1]!r}"
-
-
-def _check_pack(task: "Task", dataset: "Dataset", recomputation: "Recomputation") -> Iterator[str]:
-    """Yield which files of the pack differ from what its data give; pictures are left out."""
-    _restore_outputs(task, dataset, recomputation)
-    expected = task.module("pack").pack(task).files()
-    names = {
-        path.relative_to(task.evidence).as_posix()
-        for path in task.evidence.rglob("*")
-        if path.is_file() and path != task.evidence / LOG
-    }
-    for name in sorted(names ^ expected.keys()):
-        reason = "the pack has no such file" if name in names else "is missing"
-        yield f"{task.evidence}/{name}: {reason}"
-    for name in sorted(names & expected.keys()):
-        if name.startswith("pictures/"):
-            continue
-        content, recomputed = (task.evidence / name).read_bytes(), expected[name]
-        if name.endswith(".html"):
-            content, recomputed = _without_pictures(content), _without_pictures(recomputed)
-        if content != recomputed:
-            yield f"{task.evidence}/{name}: {_first_difference(content, recomputed)}"
-
-
-def _restore_outputs(task: "Task", dataset: "Dataset", recomputation: "Recomputation") -> None:
-    """Write the outputs of the stages from the pack, as far as it has them.
-
-    Pixels, which git does not have, are black, and the pictures drawn from them are not compared.
-    """
-    import numpy as np
-
-    from stages.core.files import write, write_all
-
-    kind = task.module("artifacts")
-    for artifact in kind.artifacts(task):
-        write(artifact.path(task), artifact.pack_path(task).read_bytes())
-    folder = task.folder("evaluate")
-    for name, plots in (
-        ("plots", recomputation.plots),
-        ("baseline_plots", recomputation.baseline_plots),
-    ):
-        write_all(folder / name, {f"{plot}.csv": table for plot, table in plots.items()})
-    for path, shapes in kind.picture_arrays(task, dataset).items():
-        write(path, {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()})
-
-
-def _without_pictures(page: bytes) -> bytes:
-    return _PICTURE.sub('""', page.decode(errors="replace")).encode()
-
-
-def _first_difference(content: bytes, expected: bytes) -> str:
-    """Return in words where two texts begin to differ."""
-    texts = [text.decode(errors="replace").split("\n") for text in (content, expected)]
-    lines = next((pair for pair in zip(*texts, strict=False) if pair[0] != pair[1]), None)
-    if lines is None:
-        return f"has {len(texts[0])} lines, its data give {len(texts[1])}"
-    position = next(
-        (index for index, pair in enumerate(zip(*lines, strict=False)) if pair[0] != pair[1]),
-        min(map(len, lines)),
-    )
-    parts = [line[max(0, position - 30) : position + 30] for line in lines]
-    return f"says {parts[0]!r}, its data give {parts[1]!r}"
-
-
-def _check_comparison(
-    tasks: "dict[str, Task]", recomputations: "Mapping[str, Recomputation]"
-) -> Iterator[Finding]:
-    yield from _verdicts("compare", _compare_outputs(tasks, recomputations), Verdict.AGREES)
-
-
-def _compare_outputs(
-    tasks: "dict[str, Task]", recomputations: "Mapping[str, Recomputation]"
-) -> Iterator[str]:
-    """Yield what differs in the merged metrics and the plots of all tasks.
-
-    Of tasks that were not recomputed only the names are compared.
-    """
-    from stages.compare import METRICS, PLOTS
-    from stages.core.files import read_json, to_csv, to_json
-    from stages.kinds.registry import KINDS
-
-    merged = read_json(METRICS)
-    metrics = {
-        name: read_json(tasks[name].evidence / "data" / "metrics.json")["current"]
-        for name in recomputations
-    }
-    reasons = [
-        reason
-        for name, current in metrics.items()
-        for reason in differences(METRICS, {name: merged.get(name, {})}, {name: current})
-    ]
-    yield from reasons
-    expected = {name: metrics.get(name, merged.get(name)) for name in tasks}
-    if not reasons and METRICS.read_bytes() != to_json(expected):
-        yield f"{METRICS}: the stage compare writes the tasks {', '.join(tasks)}, and no key twice"
-    plots = {
-        PLOTS / plot / f"{name}.csv": (name, plot)
-        for name, task in tasks.items()
-        for plot in KINDS[task.kind].plots
-    }
-    files = {path for path in PLOTS.rglob("*") if path.is_file()}
-    for path in sorted(files ^ plots.keys()):
-        yield f"{path}: {'the stage compare writes no such plot' if path in files else 'is missing'}"
-    for path in sorted(files & plots.keys()):
-        name, plot = plots[path]
-        if name in recomputations:
-            content, table = path.read_bytes(), to_csv(recomputations[name].plots[plot])
-            if content != table:
-                yield f"{path}: {_first_difference(content, table)}"

@@ -1,20 +1,29 @@
-"""The report of a verification: as data, as a document, and for a terminal."""
+"""The report of a verification: its status, its summary, and its content as data."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from stages.core.errors import USER_ERROR_STATUS, printable
+from stages.core.errors import USER_ERROR_STATUS
+from stages.tools.verify.code import CodeDifference
+from stages.tools.verify.figures import Coverage
 from stages.tools.verify.machines import Machines
-from stages.tools.verify.verdicts import STORED_WEIGHTS, Finding, Verdict, summarise, worst_verdict
-
-if TYPE_CHECKING:
-    from stages.report.document import Document, Table
+from stages.tools.verify.verdicts import (
+    RERUN,
+    STORED_WEIGHTS,
+    Finding,
+    Verdict,
+    summarise,
+    worst_verdict,
+)
 
 TIERS = ("hashes", "metrics", "predictions", "retrain")
 OUTSIDE_STATUS = 1
+OTHER_CODE_STATUS = 3
+_SHOWN = 5  # names of files in a line
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tier:
     """The findings of one tier, and how long it took."""
 
@@ -34,6 +43,12 @@ class Report:
         machines: this one, and those on which the committed results were computed.
         tiers: in the order in which they ran.
         notes: what was left out, and why.
+        name: of the revision, as it was given.
+        base: the revision whose code is trusted, as it was given; "" for this project's own code.
+        code: in which files the code differs from the trusted one.
+        remarks: choices that no tier can check and a reader should look at.
+        coverage: how many of the figures on the pages were computed again.
+        unprotected: what this system does not offer to confine the code that ran.
     """
 
     repository: str
@@ -42,6 +57,12 @@ class Report:
     machines: Machines
     tiers: list[Tier] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    name: str = "HEAD"
+    base: str = ""
+    code: list[CodeDifference] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=Coverage)
+    unprotected: list[str] = field(default_factory=list)
 
     def stages(self) -> list[Finding]:
         """Return one finding for each stage, over all tiers."""
@@ -60,6 +81,14 @@ class Report:
             if finding.verdict in verdicts and finding.reason
         ]
 
+    def unchecked(self) -> dict[str, list[str]]:
+        """Return why stages are not checked: reason -> their names."""
+        reasons: dict[str, list[str]] = {}
+        for finding in self.stages():
+            if finding.verdict is Verdict.UNCHECKED:
+                reasons.setdefault(finding.reason, []).append(finding.stage)
+        return reasons
+
     def by_tier(self, stage: str) -> dict[str, Verdict]:
         """Return the verdict of each tier on a stage, its worst one."""
         worst: dict[str, Verdict] = {}
@@ -74,23 +103,32 @@ class Report:
         return worst_verdict(self.stages())
 
     def status(self) -> int:
-        """Return the exit status."""
+        """Return the exit status.
+
+        0: nothing disagrees. 1: something does. 2: something requested could not be checked. 3: nothing
+        disagrees, but the revision's code is not the trusted one.
+        """
         if self.verdict() is Verdict.OUTSIDE:
             return OUTSIDE_STATUS
+        if self._is_incomplete():
+            return USER_ERROR_STATUS
+        return OTHER_CODE_STATUS if self.code else 0
+
+    def _is_incomplete(self) -> bool:
+        """Return whether something that was requested could not be checked."""
         last = self.tiers[-1]
-        no_entry = any(finding.verdict is Verdict.UNCHECKED for finding in self.tiers[0].findings)
-        if last.name == self.requested == "hashes":
-            return USER_ERROR_STATUS if no_entry else 0
-        unchecked = {
-            finding.stage for finding in self.stages() if finding.verdict is Verdict.UNCHECKED
-        }
-        unchecked_last = {
-            finding.stage
+        first = self.tiers[0].findings
+        if last.name != self.requested or any(
+            finding.verdict is Verdict.UNCHECKED for finding in first
+        ):
+            return True
+        unchecked = {stage for stages in self.unchecked().values() for stage in stages}
+        return any(
+            finding.verdict is Verdict.UNCHECKED
+            and finding.reason != STORED_WEIGHTS
+            and finding.stage in unchecked
             for finding in last.findings
-            if finding.verdict is Verdict.UNCHECKED and finding.reason != STORED_WEIGHTS
-        }
-        incomplete = last.name != self.requested
-        return USER_ERROR_STATUS if no_entry or incomplete or unchecked & unchecked_last else 0
+        )
 
     def line(self) -> str:
         """Return the result in one line."""
@@ -99,23 +137,53 @@ class Report:
             verdict: sum(finding.verdict is verdict for finding in stages) for verdict in Verdict
         }
         parts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-        tiers = ", ".join(tier.name for tier in self.tiers)
-        complete = not counts[Verdict.UNCHECKED] and self.verdict() is not Verdict.UNCHECKED
-        summary = {
-            0: str(self.verdict()) if complete else "nothing disagrees",
-            OUTSIDE_STATUS: "outside: what is committed is not what its sources give",
-            USER_ERROR_STATUS: "could not be checked",
-        }[self.status()]
-        return f"{summary}; {len(stages)} stages: {parts} (tiers {tiers})"
+        return f"{self._result(counts)} ({len(stages)} stages: {parts})"
+
+    def _result(self, counts: dict[Verdict, int]) -> str:
+        tiers = " and ".join(tier.name for tier in self.tiers)
+        status, rerun = self.status(), sum(counts[verdict] for verdict in RERUN)
+        if status == OUTSIDE_STATUS:
+            return "outside: what is committed is not what its sources give"
+        if status == USER_ERROR_STATUS:
+            return "could not be checked"
+        complete = rerun == sum(counts.values())
+        result = f"reproduced: {self.verdict()}" if complete else f"nothing disagrees at {tiers}"
+        if status == OTHER_CODE_STATUS:
+            number = len(self.code)
+            own = " with the revision's own code" if complete else ""
+            return f"{result}{own}: {number} files of code differ, read them"
+        return result
+
+    def summary(self) -> list[str]:
+        """Return the result, what share of the figures was recomputed, and whose code it is."""
+        return [self.line(), self._figures(), self._code()]
+
+    def _figures(self) -> str:
+        coverage = self.coverage
+        if not coverage.figures:
+            return "figures: none was computed again; the files were compared with their hashes"
+        share = f"{coverage.recomputed:,} of {coverage.figures:,} on the pages were computed again"
+        if not coverage.trusted:
+            return f"figures: {share}; none is taken on trust"
+        names = some(coverage.trusted)
+        return f"figures: {share}; taken on trust: {names}, and the predictions in git"
+
+    def _code(self) -> str:
+        trusted = f"that of {self.base}" if self.base else "this verifier's"
+        if not self.code:
+            return f"code: the same as {trusted}"
+        return f"code: {len(self.code)} files are not {trusted}: {some(item.path for item in self.code)}"
 
     def data(self) -> dict[str, Any]:
         """Return the report as data."""
         return {
             "repository": self.repository,
+            "name": self.name,
             "revision": self.revision,
             "verdict": str(self.verdict()),
             "status": self.status(),
             "line": self.line(),
+            "summary": self.summary(),
             "tiers": [
                 {
                     "tier": tier.name,
@@ -133,111 +201,29 @@ class Report:
                 }
                 for finding in self.stages()
             ],
+            "base": self.base,
+            "code": [asdict(item) for item in self.code],
+            "figures": asdict(self.coverage),
+            "remarks": self.remarks,
             "notes": self.notes,
             "host": self.machines.host,
             "machines": self.machines.recorded,
         }
 
 
-def _finding_data(finding: Finding) -> dict[str, str]:
-    return {
+def some(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
+    names = list(names)
+    further = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {further} more" if further > 0 else "")
+
+
+def _finding_data(finding: Finding) -> dict[str, Any]:
+    content = {
         "stage": finding.stage,
         "verdict": str(finding.verdict),
         "reason": finding.reason,
     }
-
-
-def _stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of the table of stages and tiers."""
-    tiers = [tier.name for tier in report.tiers]
-    rows = []
-    for finding in report.stages():
-        verdicts = report.by_tier(finding.stage)
-        cells = (str(verdicts.get(tier, "")) for tier in tiers)
-        rows.append([finding.stage, *cells, str(finding.verdict)])
-    return ["stage", *tiers, "verdict"], rows
-
-
-def document(report: Report) -> "Document":
-    """Return the report as a document, to be rendered as Markdown or as a page."""
-    from stages.report.document import Document, Facts, Section, Table
-
-    heads, rows = _stage_rows(report)
-    outside = [
-        (f"{finding.stage} ({tier})", finding.reason)
-        for tier, finding in report.with_verdict(Verdict.OUTSIDE)
-    ]
-    excused = [
-        (f"{finding.stage} ({tier})", f"{finding.verdict}: {finding.reason}")
-        for tier, finding in report.with_verdict(Verdict.SAME, Verdict.TOLERANCE)
-    ]
-    unchecked = [
-        (finding.stage, finding.reason)
-        for finding in report.stages()
-        if finding.verdict is Verdict.UNCHECKED
-    ]
-    notes = [("note", note) for note in report.notes]
-    seconds = [[tier.name, f"{tier.seconds:.1f}"] for tier in report.tiers]
-    sections = [
-        Section("stages", "Stages", [Table("By stage and tier", heads, rows)]),
-        *([Section("outside", "What disagrees", [Facts(outside)])] if outside else []),
-        *([Section("excused", "What differs and is excused", [Facts(excused)])] if excused else []),
-        *([Section("unchecked", "Not checked", [Facts(unchecked)])] if unchecked else []),
-        Section("cost", "Cost", [Table("Seconds by tier", ["tier", "seconds"], seconds, [1])]),
-        Section("machines", "Machines", [_machine_table(report.machines)]),
-        *([Section("notes", "Notes", [Facts(notes)])] if notes else []),
-    ]
-    summary = f"{report.repository} at {report.revision}"
-    return Document("Verification", report.line(), summary, sections)
-
-
-def _machine_lines(machines: Machines) -> list[str]:
-    """Return in words what this machine is, and which results were computed on another one."""
-    properties = ", ".join(f"{key} {value}" for key, value in machines.host.items())
-    lines = [f"verified on {properties}"]
-    same_machine = []
-    for task in machines.recorded:
-        differences = machines.differences(task)
-        if differences:
-            properties = ", ".join(f"{key} {value}" for key, value in differences.items())
-            lines.append(f"{task} was computed on another machine: {properties}")
-        else:
-            same_machine.append(task)
-    if same_machine:
-        lines.append(f"computed on a machine like this one: {', '.join(same_machine)}")
-    return lines
-
-
-def _machine_table(machines: Machines) -> "Table":
-    from stages.report.document import Table
-
-    columns = {"this machine": machines.host, **machines.recorded}
-    keys = dict.fromkeys(key for record in columns.values() for key in record)
-    rows = [[key, *(str(record.get(key, "")) for record in columns.values())] for key in keys]
-    caption = "Where it was verified, and where the committed results of each task were computed"
-    return Table(caption, ["", *columns], rows)
-
-
-def table(report: Report) -> str:
-    """Return the report for a terminal."""
-    heads, stages = _stage_rows(report)
-    seconds = ["seconds", *(f"{tier.seconds:.1f}" for tier in report.tiers), ""]
-    rows = [heads, *stages, seconds]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines += [
-        f"{tier}, {finding.stage}: {printable(finding.reason)}"
-        for tier, finding in report.with_verdict(Verdict.OUTSIDE, Verdict.SAME, Verdict.TOLERANCE)
-    ]
-    if report.tiers[-1].name not in {"hashes", "metrics"}:
-        lines += [
-            f"not checked, {finding.stage}: {printable(finding.reason)}"
-            for finding in report.stages()
-            if finding.verdict is Verdict.UNCHECKED
-        ]
-    notes = [*report.notes, *_machine_lines(report.machines)]
-    lines += [f"note: {printable(note)}" for note in notes]
-    return "\n".join([*lines, report.line()])
+    if finding.disagreement:
+        return content | {"disagreement": finding.disagreement.details()}
+    return content

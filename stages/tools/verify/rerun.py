@@ -1,26 +1,22 @@
 """The tiers predictions and retrain: stages run again in the clone, with the revision's own code."""
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
-from stages.core.errors import EVIDENCE_ERROR_STATUS
-from stages.core.processes import git, last_line, run_command
+from stages.core.processes import last_line, run_command
+from stages.core.repositories import ENVIRONMENT, git, git_in_clone
+from stages.tools.verify.code import delete_bytecode
 from stages.tools.verify.lock import LockedRepo
 from stages.tools.verify.pipeline import pipeline_stages, requested_tasks, verifiable_tasks
+from stages.tools.verify.running import STAGES_GIT, Rerun, Runner
 from stages.tools.verify.verdicts import RERUN, STORED_WEIGHTS, Finding, Verdict
-from stages.tools.verify.verdicts_of_reruns import Failure, RerunComparison
-
-if TYPE_CHECKING:
-    from dvc.stage import Stage
+from stages.tools.verify.verdicts_of_reruns import RerunComparison
 
 _SOURCE = "verify"  # the name under which a cache on this machine becomes a remote of the clone
 _CLONE = "verify-clone"  # the same of the clone's own cache
-# The options with which DVC starts a shell, so that it reads no configuration.
-_SHELL_OPTIONS = {"zsh": ["--no-rcs"], "bash": ["--noprofile", "--norc"]}
 
 
 @dataclass(frozen=True)
@@ -36,20 +32,35 @@ class Storage:
     cache: str = ""
 
 
-def reset_clone(repo: LockedRepo) -> None:
-    """Delete everything that is not in git, and restore everything that is."""
-    git(repo.root, "clean", "-ffdxq")
-    git(repo.root, "checkout", "--quiet", "--force", "HEAD", "--", ".")
-    configure_cache(repo.root)
+def reset_clone(root: Path) -> None:
+    """Restore the files of the commit, without its bytecode and without anything that a stage has left.
+
+    Stages get a git folder of their own, which they may write to.
+    """
+    own = root.parent / STAGES_GIT
+    shutil.rmtree(root)
+    shutil.rmtree(own, ignore_errors=True)
+    root.mkdir()
+    git_in_clone(root, "checkout", "--quiet", "--force", "HEAD", "--", ".")
+    delete_bytecode(root)
+    with TemporaryDirectory(dir=root.parent) as folder:
+        options = ("--quiet", "--shared", "--no-checkout", f"--separate-git-dir={own}")
+        git(root.parent, "clone", *options, "--", f"{root}.git", f"{folder}/empty")
+    commit = git_in_clone(root, "rev-parse", "HEAD")
+    (root / ".git").write_text(f"gitdir: {own}\n", encoding="utf-8")
+    git(root, "update-ref", "--no-deref", "HEAD", commit)
+    git(root, "read-tree", commit)
+    configure_cache(root)
 
 
 def configure_cache(root: Path, cache: str = "") -> None:
-    """Give a clone its own DVC cache.
+    """Give a clone its own DVC cache, and a configuration that holds nothing but its remotes.
 
     Args:
         root: the clone.
         cache: the folder of another DVC cache, which becomes a remote; "" for none.
     """
+    _keep_remotes(root / ".dvc" / "config")
     folder = root.parent / "cache"
     lines = [
         *("[cache]", f"    dir = {folder}", "    type = reflink,copy", f"    local = {_CLONE}"),
@@ -61,6 +72,27 @@ def configure_cache(root: Path, cache: str = "") -> None:
     if cache:
         lines += [f"['remote \"{_SOURCE}\"']", f"    url = {cache}", "    verify = true"]
     (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _keep_remotes(path: Path) -> None:
+    """Delete all settings of DVC but the remotes: others name places to write to."""
+    from configobj import ConfigObj, ConfigObjError
+
+    try:
+        settings = ConfigObj(str(path)) if path.is_file() else ConfigObj()
+    except ConfigObjError:
+        settings = ConfigObj()
+    remotes = {name: section for name, section in settings.items() if name.startswith("remote")}
+    kept = ConfigObj(remotes)
+    core = settings.get("core")
+    default = core.get("remote") if isinstance(core, dict) else None
+    kept["core"] = {
+        "analytics": "false",
+        "check_update": "false",
+        **({"remote": default} if isinstance(default, str) else {}),
+    }
+    with path.open("wb") as file:
+        kept.write(file)
 
 
 def local_cache(source: str) -> str:
@@ -88,7 +120,8 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
         attempts = [*([["--remote", _SOURCE]] if storage.cache else []), []]
     error = ""
     for options in attempts:
-        result = run_command(repo.root, "dvc", "pull", *options, *names)
+        command = ("dvc", "pull", *options, *names)
+        result = run_command(repo.root, *command, extra_environment=ENVIRONMENT)
         if result.returncode == 0:
             return ""
         error = error or last_line(result.stderr).removeprefix("ERROR: ")
@@ -103,50 +136,60 @@ def pull_sources(repo: LockedRepo, storage: Storage) -> None:
 
 
 def rerun_from_weights(
-    repo: LockedRepo, comparison: RerunComparison, storage: Storage
+    repo: LockedRepo, comparison: RerunComparison, storage: Storage, runner: Runner
 ) -> list[Finding]:
     """Run every stage of the requested tasks but training, with the weights that dvc.lock names."""
-    reset_clone(repo)
+    reset_clone(repo.root)
     pull_sources(repo, storage)
+    # All of them before the revision's code runs, which could change what DVC reads afterwards.
+    tasks = requested_tasks(repo)
+    problems = {task: _fetch_weights(repo, f"train@{task}", storage) for task in tasks}
     params = ["params"] if "params" in pipeline_stages(repo) else []
-    findings = comparison.verdicts(params, run_stages(repo, params), same_weights=True)
-    for task in requested_tasks(repo):
+    findings = _verdicts(comparison, runner, runner.run(params), same_weights=True)
+    for task in tasks:
         train = f"train@{task}"
         stages = [name for name in repo.stages if name.endswith(f"@{task}")]
-        problem = _fetch_weights(repo, train, storage)
-        if problem:
-            reason = f"no weights: {problem}"
+        if problems[task]:
+            reason = f"no weights: {problems[task]}"
             findings += [Finding(name, Verdict.UNCHECKED, reason) for name in stages]
             continue
-        rerun = [name for name in stages if name != train]
-        failures = run_stages(repo, rerun)
-        findings += comparison.verdicts(rerun, failures, same_weights=True)
+        rerun = runner.run([name for name in stages if name != train])
+        findings += _verdicts(comparison, runner, rerun, same_weights=True)
         findings.append(Finding(train, Verdict.UNCHECKED, STORED_WEIGHTS))
     if "compare" not in repo.requested or not requested_tasks(repo):
         return findings
     rerun_findings = [finding for finding in findings if not finding.stage.startswith("train@")]
     complete = requested_tasks(repo) == verifiable_tasks(repo)
     if complete and all(finding.verdict in RERUN for finding in rerun_findings):
-        failures = run_stages(repo, ["compare"])
-        return [*findings, *comparison.verdicts(["compare"], failures, same_weights=True)]
+        merged = runner.run(["compare"])
+        return [*findings, *_verdicts(comparison, runner, merged, same_weights=True)]
     reason = "it merges all tasks, and not every task was run again"
     return [*findings, Finding("compare", Verdict.UNCHECKED, reason)]
+
+
+def _verdicts(
+    comparison: RerunComparison, runner: Runner, rerun: Rerun, *, same_weights: bool
+) -> list[Finding]:
+    """Return the verdicts on a rerun; of what disagrees, whether it comes out the same every time."""
+    findings = comparison.verdicts(rerun, same_weights=same_weights)
+    return runner.excuse_random_stages(findings, rerun)
 
 
 def _fetch_weights(repo: LockedRepo, train: str, storage: Storage) -> str:
     """Fetch the outputs of a training stage; return why that is not possible, "" if it is."""
     error = pull_outputs(repo, [train], storage)
-    differing, missing = repo.differing(train)
-    if differing:
-        return f"{differing[0]} that was fetched is not the one of dvc.lock"
-    return (error or "they are in no cache or remote") if missing else ""
+    outputs = repo.compare_outputs(train)
+    changed = outputs.differing + outputs.same_text
+    if changed:
+        return f"{changed[0]} that was fetched is not the one of dvc.lock"
+    return (error or "they are in no cache or remote") if outputs.missing else ""
 
 
 def rerun_everything(
-    repo: LockedRepo, comparison: RerunComparison, storage: Storage
+    repo: LockedRepo, comparison: RerunComparison, storage: Storage, runner: Runner
 ) -> list[Finding]:
     """Run the requested stages and all that they need, in the emptied clone."""
-    reset_clone(repo)
+    reset_clone(repo.root)
     outside = [
         f"{name} writes {path}, outside the repository: nothing is run"
         for name, stage in repo.stages.items()
@@ -159,8 +202,8 @@ def rerun_everything(
     names = _with_ancestors(repo)
     for name in names:
         if repo.stages[name].cmd and not repo.stages[name].frozen:
-            _delete_outputs(repo, name)
-    return comparison.verdicts(names, run_stages(repo, names))
+            runner.delete_outputs(name)
+    return _verdicts(comparison, runner, runner.run(names), same_weights=False)
 
 
 def _with_ancestors(repo: LockedRepo) -> list[str]:
@@ -171,71 +214,3 @@ def _with_ancestors(repo: LockedRepo) -> list[str]:
     requested = {repo.stages[name] for name in repo.requested}
     needed = requested.union(*(nx.descendants(graph, stage) for stage in requested))
     return [name for name, stage in repo.stages.items() if stage in needed]
-
-
-def run_stages(repo: LockedRepo, names: Sequence[str]) -> dict[str, Failure]:
-    """Run stages in their order, each after deleting its outputs; return by name why some did not run.
-
-    A stage that depends on one that failed is not run.
-    """
-    import networkx as nx
-
-    failures: dict[str, Failure] = {}
-    for name in names:
-        stage = repo.stages[name]
-        before = nx.descendants(repo.dvc.index.graph, stage)
-        failed = [failure for failure in failures if repo.stages[failure] in before]
-        unavailable = _unavailable(repo, name)
-        if unavailable:
-            failures[name] = Failure(unavailable)
-        elif failed:
-            failures[name] = Failure(f"{failed[0]}, on which it depends, was not run")
-        elif stage.cmd and (failure := _run_stage(repo, name)):
-            failures[name] = failure
-    return failures
-
-
-def _unavailable(repo: LockedRepo, name: str) -> str:
-    """Return why a stage cannot be run again, "" if nothing is known to prevent it."""
-    stage = repo.stages[name]
-    if not stage.cmd:
-        _, missing = repo.differing(name)
-        return f"{missing[0]} is neither in git nor in an accessible remote" if missing else ""
-    if stage.frozen:
-        return "frozen: DVC does not run it again"
-    return ""
-
-
-def _run_stage(repo: LockedRepo, name: str) -> Failure | None:
-    stage = repo.stages[name]
-    missing = [dep.def_path for dep in stage.deps if dep.protocol == "local" and not dep.exists]
-    if missing:
-        return Failure(f"{missing[0]}, which it reads, is missing")
-    _delete_outputs(repo, name)
-    for command in _shell_commands(stage):
-        environment = {"DVC_ROOT": str(repo.root), "DVC_STAGE": stage.addressing}
-        result = run_command(Path(stage.wdir), *command, extra_environment=environment)
-        if result.returncode:
-            reason = last_line(result.stderr) or f"exit status {result.returncode}"
-            contradicts = (
-                name in pipeline_stages(repo) and result.returncode == EVIDENCE_ERROR_STATUS
-            )
-            return Failure(f"it fails: {reason}", contradicts)
-    return None
-
-
-def _shell_commands(stage: "Stage") -> Iterator[list[str]]:
-    """Yield the commands of a stage, each as DVC would start it."""
-    shell = os.environ.get("SHELL") or "/bin/sh"
-    lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-    for line in lines:
-        yield [shell, *_SHELL_OPTIONS.get(Path(shell).name, []), "-c", line]
-
-
-def _delete_outputs(repo: LockedRepo, name: str) -> None:
-    for relative_path in repo.outs(name):
-        path = repo.root / relative_path
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -1,8 +1,11 @@
 """The verdicts on a stage, and how the findings of several tiers are summarised."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any, Self
+
+from stages.tools.verify.disagreements import Cause, Disagreement
 
 
 class Verdict(StrEnum):
@@ -24,11 +27,32 @@ class Finding:
         stage: by name.
         verdict: of the tier.
         reason: which values or files disagree, or why the stage was not checked.
+        disagreement: its parts, where something disagrees.
     """
 
     stage: str
     verdict: Verdict
     reason: str = ""
+    disagreement: Disagreement | None = None
+
+    @classmethod
+    def outside(cls, stage: str, disagreement: Disagreement) -> Self:
+        """Return the finding that something disagrees."""
+        return cls(stage, Verdict.OUTSIDE, disagreement.line, disagreement)
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it; `from_data` reads it back."""
+        content = asdict(self) | {"verdict": str(self.verdict)}
+        if self.disagreement:
+            content["disagreement"]["cause"] = self.disagreement.cause.name
+        return content
+
+    @classmethod
+    def from_data(cls, content: dict[str, Any]) -> Self:
+        """Return the finding of which `data` gave the content."""
+        parts = content["disagreement"]
+        disagreement = parts and Disagreement(**{**parts, "cause": Cause[parts["cause"]]})
+        return cls(content["stage"], Verdict(content["verdict"]), content["reason"], disagreement)
 
 
 STORED_WEIGHTS = "stored weights were used"  # of training, which the tier predictions leaves out
@@ -47,12 +71,15 @@ def summarise(findings: Iterable[Finding]) -> Finding:
     findings = list(findings)
     outside = [finding for finding in findings if finding.verdict is Verdict.OUTSIDE]
     rerun = [finding for finding in findings if finding.verdict in RERUN]
+    unchecked = [finding for finding in findings if finding.verdict is Verdict.UNCHECKED]
     if outside:
         return outside[0]
     if rerun:
         return rerun[-1]
-    reasons = dict.fromkeys(finding.reason for finding in findings if finding.reason)
-    return Finding(findings[0].stage, Verdict.UNCHECKED, "; ".join(reasons) or "not run again")
+    if unchecked:
+        reasons = dict.fromkeys(finding.reason for finding in unchecked)
+        return Finding(findings[0].stage, Verdict.UNCHECKED, "; ".join(reasons))
+    return findings[-1]
 
 
 def worst_verdict(findings: Iterable[Finding]) -> Verdict:
@@ -62,4 +89,6 @@ def worst_verdict(findings: Iterable[Finding]) -> Verdict:
     if Verdict.OUTSIDE in verdicts:
         return Verdict.OUTSIDE
     checked = [verdict for verdict in verdicts if verdict in RERUN]
-    return max(checked, key=order.index) if checked else Verdict.UNCHECKED
+    if checked:
+        return max(checked, key=order.index)
+    return Verdict.AGREES if Verdict.AGREES in verdicts else Verdict.UNCHECKED

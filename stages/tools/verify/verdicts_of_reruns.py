@@ -1,20 +1,25 @@
 """The verdict on stages that were run again: their outputs compared with what is committed."""
 
 import json
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.core.processes import run_command
-from stages.tools.tolerance import Tolerance
+from stages.core.repositories import git_in_clone
+from stages.tools.tolerance import Difference, Tolerance
+from stages.tools.verify.disagreements import Cause, Disagreement
 from stages.tools.verify.lock import LockedRepo
 from stages.tools.verify.machines import Machines
 from stages.tools.verify.pipeline import verifiable_tasks
+from stages.tools.verify.prediction_columns import (
+    PREDICTION_TABLES,
+    changed_predictions,
+    weight_disagreements,
+)
 from stages.tools.verify.recompute import DAMAGED
+from stages.tools.verify.running import Failure, Rerun
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -26,29 +31,6 @@ if TYPE_CHECKING:
 # The stages of a task that run a network or fit a model, where another machine may round differently.
 # Any other stage gives the same bytes if all that it reads is as committed.
 _NUMERIC = {"check", "baseline", "train", "evaluate"}
-# The columns that follow from the weights alone, and from no baseline or reference classifier fitted again.
-_MODEL_COLUMNS = {
-    "predictions.csv": r"seed_\d+|confidence|loss",
-    "validation_predictions.csv": r"seed_\d+",
-    "samples.csv": r"nearest_distance|sharpness",
-}
-_PREDICTION_TABLES = (
-    "predictions.csv",
-    "validation_predictions.csv",
-    "baseline_predictions.csv",
-    "samples.csv",
-)
-_NO_PREDICTIONS = {"id", "row", "neighbour_row", "nearest_sample"}  # whole numbers, but no labels
-_MAX_MEDIAN_DIFFERENCE = 5e-3  # of such a column, where another machine runs the same weights
-_MAX_CHANGED_LABELS = 0.005  # the share of labels that rounding may decide otherwise then
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a stage did not run; `contradicts`: no machine makes honest results fail so."""
-
-    reason: str
-    contradicts: bool = False
 
 
 class Committed:
@@ -63,10 +45,10 @@ class Committed:
         Raises:
             UserError: it is not in git.
         """
-        result = run_command(self.root, "git", "show", f"HEAD:{path}")
-        if result.returncode:
-            raise UserError(f"{path} is not in git")
-        return result.stdout
+        try:
+            return git_in_clone(self.root, "show", f"HEAD:{path}")
+        except UserError:
+            raise UserError(f"{path} is not in git") from None
 
 
 class RerunComparison:
@@ -86,49 +68,53 @@ class RerunComparison:
 
     def verdicts(
         self,
-        stages: Sequence[str],
-        failures: Mapping[str, Failure],
+        rerun: Rerun,
         *,
         same_weights: bool = False,
     ) -> list[Finding]:
         """Return the verdict on each stage.
 
         Args:
-            stages: those to run again, in their order.
-            failures: by stage, why it did not run.
+            rerun: the stages that were to be run again.
             same_weights: whether the stored weights were used. Then the tolerance, which covers other
                 training seeds, does not apply to what follows from the weights alone.
         """
-        differing: dict[str, list[str]] = {}
+        changed: dict[str, list[str]] = {}
         findings = []
-        for name in stages:
-            if name in failures:
-                findings.append(self._failure_verdict(name, failures[name]))
+        for name in rerun.stages:
+            if name in rerun.tampering:
+                findings.append(_outside(name, rerun.tampering[name]))
+            if name in rerun.failures:
+                findings.append(self._failure_verdict(name, rerun.failures[name]))
                 continue
-            changed, missing = self.repo.differing(name)
-            if missing:
-                findings.append(Finding(name, Verdict.UNCHECKED, f"it did not write {missing[0]}"))
-            elif changed:
-                differing[name] = changed
+            outputs = rerun.outputs[name]
+            if outputs.missing:
+                reason = f"it did not write {outputs.missing[0]}"
+                findings.append(Finding(name, Verdict.UNCHECKED, reason))
+            elif outputs.differing:
+                changed[name] = outputs.differing
+            elif outputs.same_text:
+                reason = f"{outputs.same_text[0]}: the same text with other line ends"
+                findings.append(Finding(name, Verdict.SAME, reason))
             else:
                 findings.append(Finding(name, Verdict.BITWISE))
         tasks = set(verifiable_tasks(self.repo))
-        rerun = [self.repo.stages[name] for name in stages if name not in failures]
-        for name, changed in differing.items():
+        run_again = [self.repo.stages[name] for name in rerun.outputs]
+        for name, paths in changed.items():
             stage, _, task = name.partition("@")
             if task in tasks:
-                finding = self._compare_task(stage, task, differing, same_weights=same_weights)
+                finding = self._compare_task(stage, task, changed, same_weights=same_weights)
             elif name == "compare" and tasks:
-                finding = self._compare_merged(changed)
+                finding = self._compare_merged(paths, changed)
             else:
-                finding = self._compare_any(name, changed, rerun)
+                finding = self._compare_any(name, paths, run_again)
             findings.append(finding)
         return findings
 
     def _failure_verdict(self, name: str, failure: Failure) -> Finding:
-        contradicts = failure.contradicts or self._has_failed_checks(name)
-        verdict = Verdict.OUTSIDE if contradicts else Verdict.UNCHECKED
-        return Finding(name, verdict, failure.reason)
+        if failure.contradicts or self._has_failed_checks(name):
+            return _outside(name, failure.reason)
+        return Finding(name, Verdict.UNCHECKED, failure.reason)
 
     def _has_failed_checks(self, name: str) -> bool:
         stage, _, task = name.partition("@")
@@ -153,7 +139,7 @@ class RerunComparison:
         name = f"{stage}@{task}"
         reason = self._inexcusable(stage, task, differing, same_weights=same_weights)
         if reason:
-            return Finding(name, Verdict.OUTSIDE, f"{differing[name][0]}: {reason}")
+            return _outside(name, f"{differing[name][0]}: {reason}", differing[name][0])
         try:
             if stage == "check":
                 return self._compare_checks(task)
@@ -188,9 +174,7 @@ class RerunComparison:
         texts = self._read_both(artifact, task)
         passed = [{row["check"]: row["passed"] for row in json.loads(text)} for text in texts]
         if passed[0] != passed[1]:
-            return Finding(
-                name, Verdict.OUTSIDE, "checks.json: other checks pass when it is run again"
-            )
+            return _outside(name, "checks.json: other checks pass when it is run again")
         return Finding(
             name, Verdict.SAME, "the same checks pass; figures differ in their last digits"
         )
@@ -200,15 +184,18 @@ class RerunComparison:
         metrics = [json.loads(text) for text in self._read_both(artifacts["metrics.json"], task)]
         tables = {
             file: self._read_tables(artifacts[file], task)
-            for file in _PREDICTION_TABLES
+            for file in PREDICTION_TABLES
             if file in artifacts
         }
-        outside = list(_weight_disagreements(tables)) if same_weights else []
-        outside += [f"metrics.json: {line}" for line in self.tolerance.outside(task, *metrics)]
-        if outside:
-            return Finding(name, Verdict.OUTSIDE, f"evidence/{task}/data/{outside[0]}")
+        folder = f"evidence/{task}/data"
+        for line in weight_disagreements(tables) if same_weights else ():
+            cause = Cause.PREDICTIONS
+            return Finding.outside(name, Disagreement(cause, f"{folder}/{line}", folder))
+        for difference in self.tolerance.outside(task, *metrics):
+            path = f"{folder}/metrics.json"
+            return Finding.outside(name, _metric_disagreement(path, difference))
         largest = self.tolerance.largest(task, *metrics)
-        changed = next(_changed_predictions(tables), "")
+        changed = next(changed_predictions(tables), "")
         if changed:
             reason = f"evidence/{task}/data/{changed}; {largest}"
             return Finding(name, Verdict.TOLERANCE, reason)
@@ -230,15 +217,17 @@ class RerunComparison:
         )
         return committed, rerun
 
-    def _compare_merged(self, changed: Sequence[str]) -> Finding:
+    def _compare_merged(
+        self, changed: Sequence[str], differing: Mapping[str, list[str]]
+    ) -> Finding:
         """Return the verdict on the stage compare, which merges the results of all tasks."""
         for task in verifiable_tasks(self.repo):
             evaluation = f"evaluate@{task}"
-            if any(self.repo.differing(evaluation)):
+            if evaluation in differing or any_difference(self.repo, evaluation):
                 reason = f"it merges the results of {evaluation}, which differ"
                 return Finding("compare", Verdict.TOLERANCE, reason)
         reason = f"{changed[0]}: run again on the same inputs, it gives another one"
-        return Finding("compare", Verdict.OUTSIDE, reason)
+        return _outside("compare", reason, changed[0])
 
     def _compare_any(self, name: str, changed: Sequence[str], rerun: "Sequence[Stage]") -> Finding:
         """Return the verdict on a stage of any repository: by metrics that it or a later stage writes."""
@@ -256,14 +245,29 @@ class RerunComparison:
                     continue
                 compared = True
                 values = _parse(path, committed), _parse(path, text)
-                for line in self.tolerance.outside("", *values):
-                    reason = f"{changed[0]}: other bytes; {path}: {line}"
-                    return Finding(name, Verdict.OUTSIDE, reason)
+                for difference in self.tolerance.outside("", *values):
+                    prefix = f"{changed[0]}: other bytes; {path}"
+                    return Finding.outside(name, _metric_disagreement(path, difference, prefix))
         if not compared:
             reason = f"{changed[0]}: other bytes, and no metric in git to compare"
-            return Finding(name, Verdict.OUTSIDE, reason)
+            return _outside(name, reason, changed[0])
         reason = f"{changed[0]}: other bytes; all metrics within the tolerance given"
         return Finding(name, Verdict.TOLERANCE, reason)
+
+
+def _outside(stage: str, line: str, path: str = "") -> Finding:
+    return Finding.outside(stage, Disagreement(Cause.RERUN, line, path))
+
+
+def _metric_disagreement(path: str, difference: Difference, prefix: str = "") -> Disagreement:
+    values = [str(value) for value in (difference.committed, difference.rerun)]
+    return Disagreement(Cause.RERUN, f"{prefix or path}: {difference}", path, *values)
+
+
+def any_difference(repo: LockedRepo, name: str) -> bool:
+    """Return whether the outputs of a stage, as they are now, are not those of dvc.lock."""
+    outputs = repo.compare_outputs(name)
+    return bool(outputs.differing or outputs.missing)
 
 
 def _artifacts(root: Path, task: str) -> "dict[str, Artifact]":
@@ -275,63 +279,13 @@ def _artifacts(root: Path, task: str) -> "dict[str, Artifact]":
     return {artifact.packed_as: artifact for artifact in artifacts}
 
 
-def _weight_disagreements(
-    tables: "Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]",
-) -> Iterator[str]:
-    """Yield what differs by more than the rounding of another machine that runs the same weights."""
-    for file, (committed, rerun) in tables.items():
-        for column in committed.columns:
-            if not re.fullmatch(_MODEL_COLUMNS.get(file, ""), str(column)):
-                continue
-            if column not in rerun or len(committed) != len(rerun):
-                yield f"{file}: {column} is of other samples"
-            elif _is_whole(committed[column]):
-                share = float((committed[column] != rerun[column]).mean())
-                if share > max(_MAX_CHANGED_LABELS, 1 / len(committed)):
-                    yield (
-                        f"{file}: the same weights give {share:.1%} of {len(committed)} another {column}"
-                    )
-            else:
-                median = float((committed[column] - rerun[column]).abs().median())
-                # Negated, so that NaN, which compares as false, is reported.
-                if not median <= _MAX_MEDIAN_DIFFERENCE:
-                    yield (
-                        f"{file}: the same weights give another {column}: the median difference is "
-                        f"{median:.3g}"
-                    )
-
-
-def _changed_predictions(
-    tables: "Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]",
-) -> Iterator[str]:
-    """Yield which predictions of which model differ."""
-    for file, (committed, rerun) in tables.items():
-        columns = [
-            str(name)
-            for name in committed
-            if _is_whole(committed[name]) and name not in _NO_PREDICTIONS
-        ]
-        for column in columns:
-            if column not in rerun or len(committed) != len(rerun):
-                yield f"{file}: {column} is of other samples"
-            elif (count := int((committed[column] != rerun[column]).sum())) > 0:
-                yield f"{file}: {column} differs for {count} of {len(committed)} samples"
-
-
-def _is_whole(column: "pd.Series[Any]") -> bool:
-    from pandas.api.types import is_integer_dtype
-
-    return bool(is_integer_dtype(column))
-
-
 def _parse(path: str, text: str) -> Any:
     """Return the metrics in a file of any repository, its text if it cannot be parsed."""
-    from dvc.exceptions import DvcException
-    from dvc.utils.serialize import parse_yaml
+    from stages.core.params import parse_yaml
 
     try:
         if path.endswith(".json"):
             return json.loads(text)
-        return tomllib.loads(text) if path.endswith(".toml") else parse_yaml(text, path)
-    except (ValueError, DvcException):
+        return tomllib.loads(text) if path.endswith(".toml") else parse_yaml(text)
+    except (ValueError, RecursionError):
         return text

@@ -15,9 +15,9 @@ from support.forgery import relock
 from support.project import ROOT, commit, environment, run
 
 from stages.core.errors import UserError
-from stages.tools.verify.command import verify
 from stages.tools.verify.report import Report
 from stages.tools.verify.verdicts import Verdict
+from stages.tools.verify.verification import verify
 
 COPY = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read().upper())\n"
 SCORE = (
@@ -110,8 +110,17 @@ def test_an_honest_repository_is_bit_for_bit_and_is_not_changed(toy: Path) -> No
     before = snapshot(toy)
     report = verify(str(toy), "HEAD")
     assert verdicts(report) == {"upper": ("bit for bit", ""), "score": ("bit for bit", "")}
-    assert report.status() == 0
-    assert "2 uncommitted changes are not checked" in report.notes[0]
+    assert report.status() == 3  # its code is not the verifier's
+    assert {(item.path, item.change) for item in report.code} == {
+        (".dvc/config", "differs"),
+        (".dvcignore", "differs"),
+        ("dvc.yaml", "differs"),
+        ("score.py", "added"),
+        ("upper.py", "added"),
+    }
+    assert any("2 uncommitted changes are not checked" in note for note in report.notes)
+    assert report.line().startswith("reproduced: bit for bit with the revision's own code: 5 files")
+    assert verify(str(toy), "HEAD", base="HEAD").status() == 0
     assert snapshot(toy) == before
 
 
@@ -262,7 +271,7 @@ def test_nothing_outside_the_clone_is_written(toy: Path, tmp_path: Path) -> None
     assert all("outside the repository: nothing is run" in reason for reason in reasons)
     (toy / "dvc.yaml").write_text(PIPELINE)
     commit(toy, "has its cache elsewhere")
-    assert verify(str(toy), "HEAD").status() == 0
+    assert verify(str(toy), "HEAD").status() == 3
     for link in (".dvc/config.local", "é"):  # git quotes the name of the second one
         (toy / link).symlink_to(victim / "config.local")
         run(toy, "git", "add", "--force", link)
@@ -287,8 +296,8 @@ def test_a_shallow_clone_a_url_and_older_revisions_can_be_verified(
 
     assert status(str(tmp_path / "shallow"), "HEAD") == 1
     assert status(url, "main") == 1
-    assert status(url, first) == 0
-    assert status(str(toy), "HEAD~1") == 0
+    assert status(url, first) == 3
+    assert status(str(toy), "HEAD~1") == 3
     assert status(str(toy), "HEAD~1", "predictions") == 2  # there is no such tier here
     run(toy, "git", "reset", "--quiet", "--hard", first)
     assert status(str(toy), "HEAD@{1}") == 1  # no branch leads there
@@ -369,7 +378,7 @@ def test_what_cannot_be_run_again_is_not_checked_with_the_reason(tmp_path: Path)
         "kept": ("bit for bit", ""),
         "lists": ("bit for bit", ""),
         # Status 3 has a meaning in this project's own stages only.
-        "fails": ("not checked", "it fails: exit status 3"),
+        "fails": ("not checked", "it fails: no message (exit status 3)"),
         "after": ("not checked", "fails, on which it depends, was not run"),
     }
     assert report.status() == 2
@@ -389,7 +398,7 @@ def test_data_that_dvc_tracks_come_from_a_remote(toy: Path, tmp_path: Path) -> N
     run(toy, "dvc", "remote", "add", "--quiet", "--default", "near", str(tmp_path / "remote"))
     run(toy, "dvc", "push", "--quiet")
     commit(toy, "a remote")
-    assert verify(toy.as_uri(), "HEAD").status() == 0
+    assert verify(toy.as_uri(), "HEAD").status() == 3
 
 
 def start_verify(folder: Path, *options: str, **settings: str) -> subprocess.Popen[str]:
@@ -426,6 +435,7 @@ def test_the_report_is_written_in_each_format_and_is_escaped(toy: Path) -> None:
         "tiers": {"hashes": "not checked"},
     }
     assert data["tiers"][0]["findings"][0].keys() == {"stage", "verdict", "reason"}
+    assert len(data["summary"]) == 3
     assert data["host"]["dvc"]
     page = (toy / "v.html").read_text()
     for text in (output, (toy / "v.md").read_text(), page):
@@ -466,7 +476,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     commit(folder, "slow now")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    with start_verify(folder, TMPDIR=str(temporary)) as process:
+    with start_verify(folder, "--yes", TMPDIR=str(temporary)) as process:
         assert process.stderr
         for line in process.stderr:
             if "retrain" in line:

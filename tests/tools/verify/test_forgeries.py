@@ -22,17 +22,18 @@ from support.forgery import (
 from support.project import TASKS, commit, run
 
 from stages.core.files import read_arrays, read_json, write
-from stages.core.processes import clone_revision
+from stages.core.repositories import clone_revision
 from stages.core.task import Task
 from stages.datasets.dataset import Dataset, read_dataset
 from stages.kinds.params import load_params, load_tasks
 from stages.report.recompute import Recomputation
 from stages.tools.tolerance import Tolerance
-from stages.tools.verify import lock, pipeline, recompute, rerun
-from stages.tools.verify.command import verify
+from stages.tools.verify import lock, pack_checks, pipeline, recompute, rerun
 from stages.tools.verify.machines import Machines
+from stages.tools.verify.running import Runner
 from stages.tools.verify.verdicts import Verdict
 from stages.tools.verify.verdicts_of_reruns import RerunComparison
+from stages.tools.verify.verification import verify
 
 TASK = "workshop"
 EVIDENCE = f"evidence/{TASK}"
@@ -169,7 +170,7 @@ def test_other_samples_with_their_hashes_are_reported_by_metrics(prepared: Path)
         "data/prepare/image: the raw data in git give other samples than dvc.lock says"
     ]
     (reason,) = reasons["prepare@sentiment"]  # status 3 of the stage
-    assert reason.startswith("running it again fails: prepare@sentiment: ")
+    assert reason.startswith("it fails: ")
     assert "is not one of the embedded files" in reason
 
 
@@ -195,6 +196,10 @@ def check_task(name: str) -> dict[str, list[str]]:
     return reasons
 
 
+def _comparison(tasks: dict[str, Task], recomputations: dict[str, Recomputation]) -> list[str]:
+    return [item.line for item in pack_checks.check_comparison(tasks, recomputations)]
+
+
 def recomputed(name: str) -> tuple[Task, Recomputation]:
     task = load_tasks(load_params())[name]
     return task, task.module("recompute").recompute(task, read_dataset(task))
@@ -209,7 +214,7 @@ def test_every_task_follows_from_its_pack(packed: Path) -> None:
             findings
         )
     assert recomputations.keys() == set(TASKS)
-    assert list(recompute._compare_outputs(tasks, recomputations)) == []
+    assert _comparison(tasks, recomputations) == []
 
 
 def add_task(metrics: dict[str, Any]) -> None:
@@ -223,7 +228,7 @@ def test_further_metrics_and_plots_are_reported(packed: Path) -> None:
     honest = metrics.read_bytes()
 
     def reasons() -> list[str]:
-        return list(recompute._compare_outputs(tasks, recomputations))
+        return _comparison(tasks, recomputations)
 
     assert reasons() == []
     expected = [
@@ -286,45 +291,33 @@ def test_a_damaged_pack_is_reported(packed: Path, damage: str) -> None:
 def test_groups_in_several_splits_are_reported(packed: Path) -> None:
     """Whatever made the split."""
     dataset = read_dataset(load_tasks(load_params())["image"].folds()[0])
-    assert list(recompute.cross_split_groups(dataset)) == []
+    assert list(pack_checks.cross_split_groups(dataset)) == []
     samples = dataset.samples.copy()
     group = dataset.part("test")["group"].iloc[0]
     samples.loc[samples.index[samples["group"] == group][0], "split"] = "train"
-    assert list(recompute.cross_split_groups(Dataset(samples, dataset.note))) == [
+    assert list(pack_checks.cross_split_groups(Dataset(samples, dataset.note))) == [
         f"the group {group!r} is in several splits: test samples are not independent"
     ]
 
 
-def test_only_the_code_of_the_revision_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("verifier", "revision"):
-        (tmp_path / name / "stages").mkdir(parents=True)
-        (tmp_path / name / "stages/pack.py").write_text("made = 1\n")
-    monkeypatch.setattr(pipeline, "CODE", tmp_path / "verifier")
-    revision = tmp_path / "revision"
-    repo = cast("lock.LockedRepo", SimpleNamespace(root=revision))
-    (tmp_path / "verifier/notes.py").write_text("a draft of the user")
-    assert pipeline.differing_code(repo) == ""
-    for name in ("yaml.py", "stages/pack.cpython-311.so", "stages/__pycache__/pack.pyc"):
-        (revision / name).parent.mkdir(exist_ok=True)
-        (revision / name).write_text("is imported first")
-        assert pipeline.differing_code(repo) == name
-        (revision / name).unlink()
-    (revision / "stages/pack.py").write_text("made = 2\n")
-    assert pipeline.differing_code(repo) == "stages/pack.py"
-
-
-def test_metrics_of_other_code_are_not_checked(
-    chain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recompute, "differing_code", lambda _: "stages/__init__.py")
-    report = verify(str(chain), "HEAD", last="metrics", only=[TASK])
+def test_other_code_is_named_and_what_it_alone_gives_is_not_checked(prepared: Path) -> None:
+    replace(prepared / "stages/pack.py", '"""', '"""Also: ')
+    relock(prepared)
+    commit(prepared, "other code")
+    report = verify(str(prepared), "HEAD", last="metrics", only=[TASK])
+    assert report.status() == 3
+    assert [(item.path, item.change) for item in report.code] == [("stages/pack.py", "differs")]
+    assert "1 files of code differ, read them" in report.line()
+    edit_json(prepared / DATA / "metrics.json", lambda metrics: metrics.update(primary_seed=7))
+    relock(prepared)
+    commit(prepared, "a metric that only its own code may give")
+    report = verify(str(prepared), "HEAD", last="metrics", only=[TASK])
     assert report.status() == 2
-    assert {finding.verdict for finding in report.tiers[1].findings} == {Verdict.UNCHECKED}
-    assert report.stages()[0].reason.startswith(
-        "stages/__init__.py of this revision is not the code that verifies"
-    )
+    (reason,) = {
+        finding.reason for finding in report.stages() if finding.stage == f"evaluate@{TASK}"
+    }
+    assert "primary_seed is 7, computed again from the files in git 0" in reason
+    assert "by this verifier's code, from which the revision's differs" in reason
 
 
 # --- the tier predictions
@@ -347,7 +340,7 @@ def test_without_the_weights_of_the_lock_predictions_are_not_checked(
         storage = rerun.Storage(remote)
         findings = [
             finding
-            for finding in rerun.rerun_from_weights(repo, comparison, storage)
+            for finding in rerun.rerun_from_weights(repo, comparison, storage, Runner(repo))
             if finding.stage.endswith(f"@{TASK}")
         ]
         assert {finding.verdict for finding in findings} == {Verdict.UNCHECKED}

@@ -13,16 +13,17 @@ from support.project import commit, run
 from stages import pack
 from stages.core import machine
 from stages.core.files import read_arrays, write
-from stages.core.processes import clone_revision
+from stages.core.repositories import clone_revision
 from stages.kinds.params import load_params, load_tasks
 from stages.tools.tolerance import Tolerance, flatten
 from stages.tools.verify import rerun
-from stages.tools.verify.command import verify
 from stages.tools.verify.lock import LockedRepo
 from stages.tools.verify.machines import read_machines
 from stages.tools.verify.report import TIERS
+from stages.tools.verify.running import Rerun, Runner
 from stages.tools.verify.verdicts import Finding, Verdict
 from stages.tools.verify.verdicts_of_reruns import RerunComparison
+from stages.tools.verify.verification import verify
 
 TASK = "workshop"
 DATA = f"evidence/{TASK}/data"
@@ -59,8 +60,8 @@ def test_the_pack_of_another_processor_is_bit_for_bit(prepared: Path) -> None:
     machines = read_machines(prepared, [TASK])
     assert not machines.is_alike(TASK)
     stages = [f"failures@{TASK}", f"pack@{TASK}"]
-    failures = rerun.run_stages(repo, stages)
-    findings = RerunComparison(repo, Tolerance(), machines).verdicts(stages, failures)
+    rerun = Runner(repo).run(stages)
+    findings = RerunComparison(repo, Tolerance(), machines).verdicts(rerun)
     assert findings == [Finding(stage, Verdict.BITWISE) for stage in stages]
     assert run(prepared, "git", "status", "--porcelain").stdout == ""
 
@@ -118,15 +119,16 @@ def test_results_that_another_machine_rounds_differently_go_by_the_tolerance(
 ) -> None:
     """Run again once, compared with several tolerances and machines."""
     repo, comparison = rerun_elsewhere
-    rerun.rerun_everything(repo, comparison, rerun.Storage())
+    rerun.rerun_everything(repo, comparison, rerun.Storage(), Runner(repo))
     metrics = flatten(json.loads((repo.root / DATA / "metrics.json").read_text()))
     machines = comparison.machines
     names = [name for name in repo.stages if name.endswith(f"@{TASK}")]
+    again = Rerun(names, outputs={name: repo.compare_outputs(name) for name in names})
 
     def verdicts(tolerance: Tolerance, *, alike: bool = False) -> dict[str, Finding]:
         recorded = {TASK: machines.host} if alike else machines.recorded
         other = RerunComparison(repo, tolerance, with_changes(machines, recorded=recorded))
-        return {finding.stage: finding for finding in other.verdicts(names, {})}
+        return {finding.stage: finding for finding in other.verdicts(again)}
 
     def tolerance_of(size: float) -> Tolerance:
         words = ["better", "not distinguishable", "worse", "underpowered"]

@@ -8,7 +8,8 @@ from support.project import ROOT
 
 from stages.core.machine import host_record, results_digest
 from stages.tools.verify.machines import Machines, read_machines
-from stages.tools.verify.report import Report, Tier, table
+from stages.tools.verify.report import Report, Tier
+from stages.tools.verify.report_views import table
 from stages.tools.verify.verdicts import Finding, Verdict, summarise, worst_verdict
 
 AGREES = Finding("a", Verdict.AGREES)
@@ -24,6 +25,7 @@ def test_a_disagreement_counts_whatever_later_tiers_find() -> None:
     assert worst_verdict([BITWISE, Finding("b", Verdict.TOLERANCE)]) is Verdict.TOLERANCE
     assert worst_verdict([BITWISE, UNCHECKED]) is Verdict.BITWISE
     assert worst_verdict([UNCHECKED]) is Verdict.UNCHECKED
+    assert worst_verdict([UNCHECKED, AGREES]) is Verdict.AGREES
 
 
 def test_the_words_of_the_verdicts() -> None:

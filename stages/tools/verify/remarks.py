@@ -1,0 +1,77 @@
+"""Choices of a revision that no tier can prove right or wrong, and that a reader should look at."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import UserError
+from stages.tools.verify.code import CODE
+from stages.tools.verify.pipeline import foreign_stages, is_of_this_project, tasks_of
+
+if TYPE_CHECKING:
+    from stages.core.task import Task
+    from stages.tools.verify.lock import LockedRepo
+
+_USUAL_CONFIDENCE = 0.95
+_SHOWN = 60  # characters of a value
+# Sections whose values decide what a result is held against, and how strictly.
+_STANDARDS = ("baseline", "evaluate")
+
+
+def remarks(repo: "LockedRepo") -> list[str]:
+    """Return in words what was chosen otherwise than by default, and what the pipeline does not have."""
+    notes = [
+        f"{name} is frozen: `dvc repro` does not run it"
+        for name, stage in repo.stages.items()
+        if stage.cmd and stage.frozen
+    ]
+    if not is_of_this_project(repo):
+        return notes
+    notes += foreign_stages(repo)
+    try:
+        tasks = tasks_of(repo.root)
+    except UserError:
+        return notes
+    try:
+        own = tasks_of(CODE)
+    except UserError:
+        own = {}
+    for task in tasks.values():
+        notes += _task_remarks(task, own.get(task.name))
+    return notes
+
+
+def _task_remarks(task: "Task", own: "Task | None") -> Iterator[str]:
+    params = task.params.model_dump()
+    confidence = params["evaluate"].get("confidence", _USUAL_CONFIDENCE)
+    if confidence < _USUAL_CONFIDENCE:
+        yield f"{task.key('evaluate.confidence')} is {confidence:g}, below {_USUAL_CONFIDENCE:g}"
+    for path in ("train.seeds", "evaluate.sampling_seeds"):
+        section, key = path.split(".")
+        seeds = params[section].get(key)
+        if seeds is not None and sorted(seeds) != list(range(len(seeds))):
+            yield f"{task.key(path)} is {seeds}: not the first {len(seeds)}, so they may be chosen"
+    split_seed = (params["prepare"].get("split") or {}).get("seed", 0)
+    if split_seed:
+        yield f"{task.key('prepare.split.seed')} is {split_seed}, not 0, so it may be chosen"
+    if own is None or own.kind != task.kind:
+        return
+    for section in _STANDARDS:
+        expected = own.params.model_dump()[section]
+        for key, value, usual in _differences(params[section], expected):
+            yield f"{task.key(section)}.{key} is {_short(value)}, here {_short(usual)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _differences(
+    values: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted({*values, *usual}):
+        pair = values.get(key), usual.get(key)
+        if isinstance(pair[0], Mapping) and isinstance(pair[1], Mapping):
+            yield from _differences(*pair, f"{prefix}{key}.")
+        elif pair[0] != pair[1]:
+            yield f"{prefix}{key}", *pair

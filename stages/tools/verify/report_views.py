@@ -1,0 +1,152 @@
+"""The report of a verification as a document, and for a terminal."""
+
+from typing import TYPE_CHECKING
+
+from stages.core.errors import printable
+from stages.tools.verify.machines import Machines
+from stages.tools.verify.report import Report, some
+from stages.tools.verify.verdicts import Finding, Verdict
+
+if TYPE_CHECKING:
+    from stages.report.document import Document, Table
+
+_SHOWN = 5  # disagreements of a stage on a terminal
+_FOREIGN = (Verdict.SAME, Verdict.TOLERANCE)
+
+
+def _stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and rows of the table of stages and tiers."""
+    tiers = [tier.name for tier in report.tiers]
+    rows = []
+    for finding in report.stages():
+        verdicts = report.by_tier(finding.stage)
+        cells = (str(verdicts.get(tier, "")) for tier in tiers)
+        rows.append([printable(finding.stage), *cells, str(finding.verdict)])
+    return ["stage", *tiers, "verdict"], rows
+
+
+def document(report: Report) -> "Document":
+    """Return the report as a document, to be rendered as Markdown or as a page."""
+    from stages.report.document import Document, Facts, Section, Table
+
+    heads, rows = _stage_rows(report)
+    outside = [
+        (f"{printable(finding.stage)} ({tier})", _details(finding))
+        for tier, finding in report.with_verdict(Verdict.OUTSIDE)
+    ]
+    excused = [
+        (f"{printable(finding.stage)} ({tier})", printable(f"{finding.verdict}: {finding.reason}"))
+        for tier, finding in report.with_verdict(*_FOREIGN)
+    ]
+    unchecked = [
+        (printable(some(stages)), printable(reason))
+        for reason, stages in report.unchecked().items()
+    ]
+    code = [(item.change, printable(item.path)) for item in report.code]
+    remarks = [("remark", printable(remark)) for remark in report.remarks]
+    notes = [("note", printable(note)) for note in report.notes]
+    result = [
+        ("figures", printable(report.summary()[1].partition(": ")[2])),
+        ("code", printable(report.summary()[2].partition(": ")[2])),
+    ]
+    seconds = [[tier.name, f"{tier.seconds:.1f}"] for tier in report.tiers]
+    facts = (
+        ("result", "Result", result),
+        ("outside", "What disagrees", outside),
+        ("excused", "What differs and is excused", excused),
+        ("unchecked", "Not checked", unchecked),
+        ("code", "Code to read", code),
+        ("remarks", "Look at", remarks),
+    )
+    sections = [
+        *(Section(name, title, [Facts(entries)]) for name, title, entries in facts if entries),
+        Section("stages", "Stages", [Table("By stage and tier", heads, rows)]),
+        Section("cost", "Cost", [Table("Seconds by tier", ["tier", "seconds"], seconds, [1])]),
+        Section("machines", "Machines", [_machine_table(report.machines)]),
+        *([Section("notes", "Notes", [Facts(notes)])] if notes else []),
+    ]
+    name = f" ({report.name})" if report.name != report.revision else ""
+    summary = printable(f"{report.repository} at {report.revision}{name}")
+    return Document("Verification", printable(report.line()), summary, sections)
+
+
+def _details(finding: Finding) -> str:
+    """Return a disagreement in one paragraph."""
+    if finding.disagreement is None:
+        return printable(finding.reason)
+    details = finding.disagreement.details()
+    advice = f"It means: {details['it means']}. To do: {details['to do']}."
+    return printable(f"{finding.reason}. {advice}")
+
+
+def _machine_lines(machines: Machines) -> list[str]:
+    """Return in words what this machine is, and which results were computed on another one."""
+    properties = ", ".join(f"{key} {value}" for key, value in machines.host.items())
+    lines = [f"verified on {properties}"]
+    same_machine = []
+    for task in machines.recorded:
+        differences = machines.differences(task)
+        if differences:
+            properties = ", ".join(f"{key} {value}" for key, value in differences.items())
+            lines.append(f"{task} was computed on another machine: {properties}")
+        else:
+            same_machine.append(task)
+    if same_machine:
+        lines.append(f"computed on a machine like this one: {', '.join(same_machine)}")
+    return lines
+
+
+def _machine_table(machines: Machines) -> "Table":
+    from stages.report.document import Table
+
+    columns = {"this machine": machines.host, **machines.recorded}
+    keys = dict.fromkeys(key for record in columns.values() for key in record)
+    rows = [[key, *(str(record.get(key, "")) for record in columns.values())] for key in keys]
+    caption = "Where it was verified, and where the committed results of each task were computed"
+    return Table(caption, ["", *columns], rows)
+
+
+def table(report: Report) -> str:
+    """Return the report for a terminal: details first, the summary in the last three lines."""
+    heads, stages = _stage_rows(report)
+    seconds = ["seconds", *(f"{tier.seconds:.1f}" for tier in report.tiers), ""]
+    rows = [heads, *stages, seconds]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines += _disagreement_lines(report)
+    lines += [
+        f"{tier}, {printable(finding.stage)}: {finding.verdict}: {printable(finding.reason)}"
+        for tier, finding in report.with_verdict(*_FOREIGN)
+    ]
+    lines += [
+        f"not checked, {printable(some(names))}: {printable(reason)}"
+        for reason, names in report.unchecked().items()
+    ]
+    lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_SHOWN]]
+    lines += [f"look at: {printable(remark)}" for remark in report.remarks]
+    notes = [*report.notes, *_machine_lines(report.machines)]
+    lines += [f"note: {printable(note)}" for note in notes]
+    return "\n".join([*lines, "", *map(printable, report.summary())])
+
+
+_CODE_SHOWN = 20
+
+
+def _disagreement_lines(report: Report) -> list[str]:
+    """Return each disagreement with its parts; of many in one stage and tier, the first ones."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for tier, finding in report.with_verdict(Verdict.OUTSIDE):
+        groups.setdefault((tier, finding.stage), []).append(finding)
+    lines = []
+    for (tier, stage), findings in groups.items():
+        for finding in findings[:_SHOWN]:
+            lines.append(f"{tier}, {printable(stage)}: {printable(finding.reason)}")
+            details = finding.disagreement.details() if finding.disagreement else {}
+            lines += [f"    {name:<10}  {printable(text)}" for name, text in details.items()]
+        further = len(findings) - _SHOWN
+        if further > 0:
+            lines.append(f"{tier}, {printable(stage)}: {further} more; --json FILE has them all")
+    return lines
