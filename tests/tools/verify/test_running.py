@@ -129,7 +129,12 @@ def test_code_that_differs_is_not_run_without_approval(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "toy", {"dvc.yaml": pipeline})
     (tmp_path / "canary").unlink()
     reasons: list[str] = []
-    report = verify(str(folder), "HEAD", approve=lambda reason: bool(reasons.append(reason)))
+
+    def refuse(reason: str) -> bool:
+        reasons.append(reason)
+        return False
+
+    report = verify(str(folder), "HEAD", approve=refuse)
     assert report.status() == 2
     assert [tier.name for tier in report.tiers] == ["hashes"]
     assert "3 files differ from this verifier's" in reasons[0]

@@ -119,9 +119,10 @@ def module_removed(target: Target) -> None:
 def template_changed(target: Target) -> None:
     """A template of the page, which is a program as well."""
     target.append("stages/report/templates/page.html.j2", "{{ cycler.__init__.__globals__ }}")
+    target.relock()
 
 
-@attack("stages/evaluation")
+@attack("stages/evaluation", status=OUTSIDE)
 def code_is_a_link(target: Target) -> None:
     """A package that is a symbolic link to another folder."""
     target.add("shadow/comparison.py", target.python)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attacks.attack import DATA, METRICS, OUTSIDE, PACK, TASK, UNCHECKED, Target, family
+from attacks.attack import DATA, METRICS, PACK, TASK, UNCHECKED, Target, family
 
 attack = family("entries of dvc.lock")
 Stages = dict[str, Any]
@@ -183,6 +183,7 @@ def entry_removed(target: Target) -> None:
 @attack("train@imagenet")
 def entry_of_no_stage(target: Target) -> None:
     """An entry for a task that does not exist."""
+    target.forge_metric()
 
     def change(stages: Stages) -> None:
         stages["train@imagenet"] = dict(stages[f"train@{TASK}"])
@@ -196,7 +197,7 @@ def lock_removed(target: Target) -> None:
     target.remove("dvc.lock")
 
 
-@attack("dvc.lock")
+@attack("dvc.lock", status=UNCHECKED)
 def lock_emptied(target: Target) -> None:
     """The lock is an empty file."""
     target.path("dvc.lock").write_text("")
@@ -228,7 +229,7 @@ def lock_of_another_schema(target: Target) -> None:
     target.replace("dvc.lock", "schema: '2.0'", "schema: '9.0'")
 
 
-@attack(PACK, status=OUTSIDE)
+@attack("dvc.lock", status=UNCHECKED)
 def entry_with_other_types(target: Target) -> None:
     """A list in place of a hash, and a mapping in place of a path."""
 
