@@ -96,14 +96,7 @@ def run_commands(
 
     Of a long output only the end is returned.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
-        "PYTHONPATH": "",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "DVC_NO_ANALYTICS": "1",
-        **(extra_environment or {}),
-    }
+    environment = child_environment(extra_environment)
     results = []
     with ExitStack() as running:
         # Files instead of pipes: no command waits for its reader, whatever it prints.
@@ -135,6 +128,23 @@ def run_commands(
                 raise TimeLimitError(f"it took longer than {seconds:g} s") from None
             raise
     return results
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a command: without git's variables, with the programs of this one.
+
+    Args:
+        extra: variables to set.
+    """
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_NO_ANALYTICS": "1",
+        **(extra or {}),
+    }
 
 
 class TimeLimitError(UserError):

@@ -176,7 +176,7 @@ Change = Callable[[Target], None]
 
 
 def family(
-    name: str, *, tier: str = "hashes", status: int = OUTSIDE, seconds: int = 60
+    name: str, *, tier: str = "hashes", status: int = OUTSIDE, seconds: int = 180
 ) -> Callable[..., Callable[[Change], Change]]:
     """Return a decorator that enters attacks of a family, with these values unless it names others."""
 

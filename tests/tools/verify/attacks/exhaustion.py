@@ -5,7 +5,7 @@ import zlib
 
 from attacks.attack import DATA, METRICS, OUTSIDE, PACK, TASK, UNCHECKED, Target, family
 
-attack = family("files without end", status=UNCHECKED, seconds=60)
+attack = family("files without end", status=UNCHECKED)
 _BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )
@@ -132,7 +132,7 @@ def stages_too_many(target: Target) -> None:
     )
 
 
-@attack("", seconds=120)
+@attack("files")
 def files_too_many(target: Target) -> None:
     """One tree of git, ten times in itself, six times over: a million files."""
     blob = target.git("hash-object", "-w", "--stdin", text="x")
@@ -146,7 +146,7 @@ def files_too_many(target: Target) -> None:
     target.committed = True
 
 
-@attack("", status=OUTSIDE)
+@attack("", status=UNCHECKED)
 def folders_too_deep(target: Target) -> None:
     """Folders in folders, deeper than a program can follow by calling itself."""
     folder = target.path(f"{PACK}/data")
@@ -154,6 +154,36 @@ def folders_too_deep(target: Target) -> None:
     blob = target.git("hash-object", "-w", "--stdin", text="x")
     name = f"{folder.relative_to(target.folder)}/{deep}/x"
     target.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    target.git("commit", "--quiet", "-m", "forged")
+    target.committed = True
+
+
+@attack("files")
+def names_too_long(target: Target) -> None:
+    """So many long names that the code before them would fall out of a list that is cut."""
+    blob = target.git("hash-object", "-w", "--stdin", text="x")
+    tree = target.git(
+        "mktree",
+        text="".join(f"100644 blob {blob}\t{'n' * 240}{number}\n" for number in range(20_000)),
+    )
+    for _ in range(14):
+        tree = target.git("mktree", text=f"040000 tree {tree}\t{'z' * 250}\n")
+    target.add("sitecustomize.py", target.python)
+    target.commit()
+    entries = f"{target.git('ls-tree', 'HEAD')}\n040000 tree {tree}\tzz\n"
+    target.revision = target.git(
+        "commit-tree", target.git("mktree", text=entries), "-p", "HEAD", "-m", "forged"
+    )
+    target.git("update-ref", "refs/heads/long", target.revision)
+
+
+@attack("GB")
+def files_too_large(target: Target) -> None:
+    """Files of 400 GB in all, which git holds in 400 kB."""
+    target.add("zeros", b"\0" * 400_000_000)
+    blob = target.git("rev-parse", ":zeros")
+    lines = "".join(f"100644 {blob}\tzeros-{number}\n" for number in range(1000))
+    target.git("update-index", "--index-info", text=lines)
     target.git("commit", "--quiet", "-m", "forged")
     target.committed = True
 
