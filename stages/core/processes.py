@@ -19,6 +19,7 @@ _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
 _OUTPUT_LIMIT = 64 * 2**20  # bytes of a command's output that are read
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_LAUNCHED = ("DVC_STAGE", "LOCAL_RANK")  # variables that DVC and Fabric set for what they launch
 
 
 @contextmanager
@@ -197,12 +198,21 @@ def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
             guard.kill()
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, also where that is killed. Linux only."""
-    if sys.platform == "linux":
-        import ctypes
+def end_with_launcher() -> None:
+    """Let the system kill this stage when the program that launched it is killed. Linux only.
 
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    That is DVC, beside whose next run the stage would go on writing, or the first of several training
+    processes, for which the others would wait for minutes. A stage that a user has started goes on when the
+    terminal is closed.
+    """
+    if sys.platform != "linux" or not any(name in os.environ for name in _LAUNCHED):
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    # A launcher that was killed before can be told by its group, unless the stage leads one of its own.
+    if os.getpgrp() not in {os.getpid(), os.getpgid(os.getppid())}:
+        sys.exit(128 + signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

@@ -95,6 +95,19 @@ COMMANDS = {
             "evidence attestation table",
         ),
     ),
+    "archive": Command(
+        "archive.command",
+        "write a committed result to one file that outlives its host",
+        (
+            "evidence archive --out result.zip",
+            "evidence archive v1.2 --no-data --out result.zip",
+        ),
+    ),
+    "unpack": Command(
+        "archive.unpack_command",
+        "turn an archive into a repository with its DVC cache",
+        ("evidence unpack result.zip result/",),
+    ),
     "tolerance": Command(
         "measure_tolerance",
         "measure how far honest reruns differ",

@@ -29,7 +29,10 @@ _PAGE_LIMIT_MB = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "revision", nargs="?", default="HEAD", help="full hash, tag or branch (default: HEAD)"
+        "revision",
+        nargs="?",
+        default="HEAD",
+        help="full hash, tag or branch (default: HEAD); or a file of `evidence archive`",
     )
     parser.add_argument(
         "--repo", default=".", help="path or URL of a git repository with DVC (default: .)"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.processes import TimeLimitError, last_line, run_command
 from stages.tools.verify.code import CODE, CodeDifference
 from stages.tools.verify.figures import FigureFile
@@ -117,7 +117,7 @@ def main() -> None:
     try:
         print(_inspect(Path(root), tiers, only, base).to_json())
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         sys.exit(error.status)
     except RecursionError:
         print("its files are nested too deeply", file=sys.stderr)
@@ -140,10 +140,10 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
     repo = lock.LockedRepo.read(root, only)
     inspection = Inspection(code=code.code_differences(root, base))
     inspection.tasks = pipeline.verifiable_tasks(repo)
-    inspection.remarks = remarks(repo, tasks)
     findings = lock_checks.check_lock(repo)
+    inspection.remarks = remarks(repo, tasks)
     if pipeline.is_of_this_project(repo):
-        findings += pipeline.check_commands(repo)
+        findings += [*pipeline.check_commands(repo), *pipeline.check_hash_kinds(repo)]
         findings += pipeline.check_completeness(repo, tasks)
     inspection.tiers["hashes"] = findings
     inspection.seconds["hashes"] = time.perf_counter() - start

@@ -190,7 +190,12 @@ def _reason(error: Exception, root: Path) -> str:
         error = error.__cause__  # type: ignore[assignment]
         texts.append(str(error))
     text = ": ".join(dict.fromkeys(text for text in texts if text))
-    return text.replace(f"{root}/", "").replace(str(root), ".")
+    text = text.partition("To suppress this check")[0]  # a hint for programmers
+    return (
+        text.replace(f"{root}/", "")
+        .replace(f"./{os.path.relpath(root)}/", "")
+        .replace(str(root), ".")
+    )
 
 
 def _refuse_bombs(root: Path) -> None:

@@ -73,6 +73,22 @@ def command_disagreement(repo: LockedRepo, name: str) -> str:
     return ""
 
 
+def check_hash_kinds(repo: LockedRepo) -> list[Finding]:
+    """Return which files of this project's pipeline have a hash that is not compared with later ones.
+
+    Releases of DVC before 3 hash text in another way. This project has never used one, and between such
+    a hash and a newer one a chain of inputs and outputs would break unseen.
+    """
+    findings = []
+    for name in sorted(pipeline_stages(repo)):
+        entry = repo.entry(repo.stages[name]) or {}
+        for item in [*(entry.get("deps") or []), *(entry.get("outs") or [])]:
+            if "md5" in item and item.get("hash") != "md5":
+                line = f"{item['path']}: {LOCK} has its hash of an older release of DVC"
+                findings.append(Finding.outside(name, Disagreement(Cause.LOCK, line, LOCK)))
+    return findings
+
+
 def declared_tasks(root: Path) -> list[str]:
     """Return the names under `tasks:` in the params.yaml of a clone.
 

@@ -170,10 +170,21 @@ class Receiver:
         return paths
 
 
+def _source(repository: str, revision: str) -> tuple[str, str]:
+    """Return repository and revision; of a revision that is a file, the archive and its only commit."""
+    if not Path(revision).is_file():
+        return repository, revision
+    if repository != ".":
+        raise UserError(
+            f"{revision} is a file: an archive is a repository of its own, without --repo"
+        )
+    return revision, "HEAD"
+
+
 def _subject(arguments: argparse.Namespace) -> tuple[str, str, str]:
     """Return the repository, the revision and the base that the options name."""
     if not arguments.pr:
-        return arguments.repo, arguments.revision, arguments.base
+        return *_source(arguments.repo, arguments.revision), arguments.base
     if arguments.repo != "." or arguments.revision != "HEAD":
         raise UserError("--pr names repository and revision: leave out --repo and the revision")
     request = pull_request.parse_url(arguments.pr)

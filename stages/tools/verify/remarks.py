@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.tools.verify.code import CODE
+from stages.tools.verify.lock import LOCK
 from stages.tools.verify.pipeline import foreign_stages, is_of_this_project, tasks_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
     ]
     if not is_of_this_project(repo):
         return notes
-    notes += foreign_stages(repo)
+    notes += [*foreign_stages(repo), *_stale_entries(repo)]
     if tasks is None:
         return notes
     try:
@@ -41,6 +42,13 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
     for task in tasks.values():
         notes += _task_remarks(task, own.get(task.name))
     return notes
+
+
+def _stale_entries(repo: "LockedRepo") -> Iterator[str]:
+    """Yield the entries of the root's dvc.lock for stages that dvc.yaml does not have."""
+    for name in repo.locks.get(repo.root / LOCK, {}):
+        if name not in repo.stages:
+            yield f"{LOCK} has an entry of {name}, which dvc.yaml does not have"
 
 
 def _task_remarks(task: "Task", own: "Task | None") -> Iterator[str]:
