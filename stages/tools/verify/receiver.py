@@ -14,7 +14,7 @@ from stages.tools.verify.conditions import claim, other_data
 from stages.tools.verify.conditions import policy as policies
 from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.report import TIERS, Report
-from stages.tools.verify.verification import CHEAP_TIERS
+from stages.tools.verify.verification import CHEAP_TIERS, UNPACKED
 
 _STATED = ("only", "tolerance", "base", "claim", "network")  # options that a statement repeats
 
@@ -132,7 +132,9 @@ class Receiver:
 
         try:
             if report.tiers[-1].name in CHEAP_TIERS:  # no tier has fetched or made weights
-                storage = rerun.Storage(self.remote, rerun.local_cache(self.repository))
+                unpacked = root.parent / UNPACKED
+                origin = str(unpacked) if unpacked.is_dir() else self.repository
+                storage = rerun.Storage(self.remote, rerun.local_cache(origin))
                 rerun.fetch_weights(root, data.task, storage)
             scores = other_data.evaluate_other_data(data, root)
         except UserError as error:
