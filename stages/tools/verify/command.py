@@ -16,6 +16,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError, printable
 from stages.core.files import to_json, write
+from stages.core.repositories import resolve_revision
 from stages.tools.verify.report import TIERS, Report
 from stages.tools.verify.report_views import document, table
 from stages.tools.verify.verification import verify
@@ -99,14 +100,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _source(repository: str, revision: str) -> tuple[str, str]:
-    """Return repository and revision; of a revision that is a file, the archive and its only commit."""
-    if not Path(revision).is_file():
+    """Return repository and revision; of a revision that is a file, the archive and its only commit.
+
+    Raises:
+        UserError: it is the name of a revision as well, or a repository is given beside the file.
+    """
+    if revision == "HEAD" or not Path(revision).is_file():
         return repository, revision
     if repository != ".":
         raise UserError(
             f"{revision} is a file: an archive is a repository of its own, without --repo"
         )
-    return revision, "HEAD"
+    try:
+        resolve_revision(Path(repository), revision)
+    except UserError:
+        return revision, "HEAD"
+    raise UserError(
+        f"{revision!r} is a file and a revision; give ./{revision} for the file, or the full ref"
+    )
 
 
 def _say(line: str) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 from support.archives import TASKS, contents_of
-from support.project import ROOT, commit, run
+from support.project import ROOT, change_params, commit, run
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml
+from stages.tools.archive.crate_graph import media_type
 from stages.tools.archive.forms import ITEMS, OPEN
-from stages.tools.archive.rocrate import media_type
 
 Entity = dict[str, Any]
 each_task = pytest.mark.parametrize("task", TASKS)
@@ -70,7 +70,7 @@ def test_every_reference_of_the_crate_leads_to_an_entity(graph: dict[str, Entity
 def test_every_file_of_the_archive_is_in_the_crate_with_its_hash(
     graph: dict[str, Entity], files: dict[str, bytes]
 ) -> None:
-    about = {"ro-crate-metadata.json", "manifest-sha256.txt", "archive.json", "README.md"}
+    about = {"ro-crate-metadata.json", "manifest-sha256.txt"}
     described = {name: entity for name, entity in graph.items() if "File" in types(entity)}
     names = {
         name.replace("%20", " ").replace("%C3%A9", "\u00e9").replace("%26", "&")
@@ -166,6 +166,20 @@ def test_media_types_do_not_depend_on_the_system() -> None:
     assert media_type("x.unknown") == media_type("Makefile") == "application/octet-stream"
 
 
+def test_a_repository_without_a_pipeline_has_no_workflow(toy: Path) -> None:
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
+        (toy / name).unlink()
+    commit(toy, "data only")
+    (crate,) = [
+        item for item in contents_of(toy).members() if item.name.endswith("crate-metadata.json")
+    ]
+    assert isinstance(crate.content, bytes)
+    graph = {entity["@id"]: entity for entity in json.loads(crate.content)["@graph"]}
+    assert "mainEntity" not in graph["./"]
+    assert not of_type(graph, "ComputationalWorkflow")
+    assert graph["ro-crate-metadata.json"]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+
+
 # --- Croissant
 @pytest.fixture(scope="module")
 def croissants(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -226,6 +240,43 @@ def test_the_table_of_raw_files_holds_their_hashes(files: dict[str, bytes]) -> N
         "bytes": str(len(content)),
         "sha256": sha256(content).hexdigest(),
     }
+
+
+@each_task
+def test_mlcroissant_accepts_the_metadata_and_reads_the_samples(
+    task: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    dataset = mlcroissant.Dataset(jsonld=str(tmp_path / f"tasks/{task}/croissant.json"))
+    records = [*dataset.records(record_set="samples")]
+    assert [record["samples/id"] for record in records] == [b"a", b"b"]
+    assert [record["samples/label"] for record in records] == [0, 1]
+
+
+def test_data_that_dvc_tracks_are_described_by_their_place_in_the_cache(toy: Path) -> None:
+    change_params(
+        toy,
+        lambda params: params["tasks"]["image"]["prepare"].update(source="folder", path="photos/"),
+    )
+    commit(toy, "a folder that DVC tracks")
+    contents = contents_of(toy)
+    members = {member.name: member for member in contents.members()}
+    content = members["tasks/image/raw_files.csv"].content
+    assert isinstance(content, bytes)
+    rows = [*csv.DictReader(content.decode().splitlines())]
+    assert [row["path"] for row in rows] == ["photos/one.txt", "photos/two words.txt"]
+    for row in rows:
+        assert members[row["member"]].sha256 == row["sha256"]
+    assert contents.description()["tasks"]["image"]["raw_data_in_archive"] is True
+    assert not any("image:" in note for note in contents.left_out())
+    without = contents_of(toy, data=False)
+    assert without.description()["tasks"]["image"]["raw_data_in_archive"] is False
+    assert any(
+        note.startswith("image: no data; the raw data are left out") for note in without.left_out()
+    )
 
 
 # --- checklists and model card

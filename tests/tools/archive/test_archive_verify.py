@@ -9,6 +9,7 @@ from support.forgery import outside
 from support.project import commit
 
 from stages.core.errors import UserError
+from stages.core.repositories import git
 from stages.tools.archive.members import write_archive
 from stages.tools.verify.command import run
 from stages.tools.verify.verdicts import Verdict
@@ -68,3 +69,18 @@ def test_the_command_takes_an_archive_in_place_of_a_revision(
     (alone.parent / "notes.txt").write_text("no archive")
     with pytest.raises(UserError, match=r"notes\.txt is no archive"):
         run(parser.parse_args(["notes.txt"]))
+
+
+def test_a_name_of_a_file_and_of_a_revision_is_ambiguous(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.tools.cli import make_parser
+
+    monkeypatch.chdir(toy)
+    git(toy, "tag", "result")
+    (toy / "result").write_text("no archive")
+    parser = make_parser("verify")
+    with pytest.raises(UserError, match=r"give \./result for the file"):
+        run(parser.parse_args(["result"]))
+    with pytest.raises(UserError, match="is no archive"):
+        run(parser.parse_args(["./result"]))
