@@ -81,7 +81,19 @@ COMMANDS = {
     "verify": Command(
         "verify.command",
         "check a committed result from a clean clone",
-        ("evidence verify HEAD --tier predictions",),
+        (
+            "evidence verify HEAD --tier predictions",
+            "evidence verify --claim 'image accuracy >= 0.95' --attest result.json",
+            "evidence verify --batch submissions.csv --policy policy.yaml --markdown results.md",
+        ),
+    ),
+    "attestation": Command(
+        "verify.attestation.command",
+        "check a signed statement of a verification, or list those that are kept",
+        (
+            "evidence attestation check result.json --signers allowed_signers",
+            "evidence attestation table",
+        ),
     ),
     "archive": Command(
         "archive.command",

@@ -255,9 +255,9 @@ def _requirements(contents: Contents) -> str:
     hashes = wheels.requirement_hashes(contents.revision)
     if not hashes:
         return "not pinned by hash"
-    held = (
+    files = (
         f"; {len(contents.packages)} of their files are below wheels/" if contents.packages else ""
     )
     return (
-        f"{len({*hashes.values()})} packages, pinned by hash in {REPOSITORY}{wheels.FOLDER}{held}"
+        f"{len({*hashes.values()})} packages, pinned by hash in {REPOSITORY}{wheels.FOLDER}{files}"
     )

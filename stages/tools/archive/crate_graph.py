@@ -81,13 +81,13 @@ class Graph:
             return {"@id": uri(f"{REPOSITORY}{path}")}
         md5 = f"md5 {entry.get('md5')}, as DVC computes it"
         parts = [*self.folders.get(f"{REPOSITORY}{path}", ()), *self.outputs.get(path, ())]
-        where = "" if parts else "not in the archive; `dvc repro` makes it"
+        absence = "" if parts else "not in the archive; `dvc repro` makes it"
         return self.add(
             f"#{quote(path)}",
             "Dataset" if parts or md5.endswith(".dir") else "CreativeWork",
             name=path,
             identifier=md5,
-            description=where,
+            description=absence,
             hasPart=[{"@id": uri(name)} for name in parts],
         )
 

@@ -190,12 +190,12 @@ def _ends(graph: Graph) -> tuple[list[Entity], list[Entity]]:
     objects = {item["@id"]: item for run in runs for item in run.get("object", [])}
     results = {item["@id"]: item for run in runs for item in run.get("result", [])}
     inputs = [item for name, item in objects.items() if name not in results]
-    held = [
+    archived = [
         item
         for name, item in results.items()
         if not name.startswith("#") or graph.entities[name].get("hasPart")
     ]
-    return inputs, held
+    return inputs, archived
 
 
 def _inputs(graph: Graph, entry: Mapping[str, Any]) -> list[Entity]:

@@ -1,5 +1,6 @@
 """Verifying a revision: clone it, inspect it, run it again, report."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -84,7 +85,7 @@ def verify(
             _pull_sources(root, storage)
         inspection = inspect_clone(root, tiers, only, trusted, limit)
         report = _report(source, commit, last, root, inspection)
-        report.name, report.base = revision, base
+        report.name, report.base, report.origin = revision, base, origin
         report.notes += _notes(origin, commit, root)
         report.tiers[0].seconds = (
             time.perf_counter() - start - sum(tier.seconds for tier in report.tiers[1:])
@@ -193,8 +194,10 @@ def _warning(report: Report) -> str:
 
 
 def _public_name(source: str) -> str:
-    """Return a URL as it is, and of a path the last part only: a report may be published."""
-    return Path(source).resolve().name if Path(source).exists() else source
+    """Return a URL without credentials, and of a path the last part only: a report may be published."""
+    if Path(source).exists():
+        return Path(source).resolve().name
+    return re.sub(r"(?<=://)[^/@]*@", "", source)
 
 
 def _read_tolerance(

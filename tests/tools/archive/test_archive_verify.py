@@ -19,10 +19,10 @@ TASK = "workshop"
 
 
 @pytest.fixture(scope="module")
-def alone(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an archive of a finished project, which is gone."""
     folder = tmp_path_factory.mktemp("alone")
-    shutil.copytree(chain, folder / "project", symlinks=True)
+    shutil.copytree(small, folder / "project", symlinks=True)
     write_archive(folder / "result.zip", contents_of(folder / "project").members())
     shutil.rmtree(folder / "project")
     return folder / "result.zip"
@@ -72,13 +72,13 @@ def test_the_command_takes_an_archive_in_place_of_a_revision(
 
 
 def test_a_name_of_a_file_and_of_a_revision_is_ambiguous(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
+    archived_toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.tools.cli import make_parser
 
-    monkeypatch.chdir(toy)
-    git(toy, "tag", "result")
-    (toy / "result").write_text("no archive")
+    monkeypatch.chdir(archived_toy)
+    git(archived_toy, "tag", "result")
+    (archived_toy / "result").write_text("no archive")
     parser = make_parser("verify")
     with pytest.raises(UserError, match=r"give \./result for the file"):
         run(parser.parse_args(["result"]))

@@ -1,0 +1,215 @@
+"""Names and texts that would say to a reader of the terminal, Markdown or page what verify does not say."""
+
+from functools import partial
+from typing import Any
+
+from attacks.attack import (
+    DATA,
+    FAKE,
+    HOST,
+    METRICS,
+    OTHER_CODE,
+    OUTSIDE,
+    PACK,
+    TASK,
+    Target,
+    family,
+)
+
+attack = family("words to deceive a reader")
+MACHINES = "evidence/machine.json"
+ODD = {
+    "a line end": f"x\n{FAKE}",
+    "a return": f"x\r{FAKE}",
+    "a line separator": f"x\N{LINE SEPARATOR}{FAKE}",
+    "a form feed": f"x\f{FAKE}\v{FAKE}",
+    "an escape": f"\x1b[2J\x1b[1;1H\x1b[32m{FAKE}\x1b[8m",
+    "a bell": "x\x07\x08\x7f",
+    "a control of one byte": f"x\x9b2J{FAKE}",
+    "a change of direction": "x\N{RIGHT-TO-LEFT OVERRIDE}tib rof tib",
+    "no width": "pa\N{ZERO WIDTH SPACE}ck\N{ZERO WIDTH JOINER}@\N{SOFT HYPHEN}workshop\N{WORD JOINER}",
+    "tags without width": "x\N{TAG LATIN SMALL LETTER A}\N{TAG LATIN SMALL LETTER B}",
+    "a table": f"x | {FAKE} | bit for bit |\n| --- | --- |",
+    "markup": f"<script>alert(1)</script><img src='http://{HOST}/x' onerror='alert(1)'>",
+    "a comment": f"--><h1>{FAKE}</h1><!--",
+    "a link": f"[{FAKE}](http://{HOST}/)",
+    "a picture": f"![x](http://{HOST}/x.png)",
+    "a block of code": f"```\n{FAKE}\n```",
+    "an address": f"http://{HOST}/ www.{HOST}",
+    "a mention": "@everyone #1 GH-1",
+    "a link of the terminal": f"\x1b]8;;http://{HOST}/\x1b\\{FAKE}\x1b]8;;\x1b\\",
+    "a formula": "$\\href{http://canary.example}{x}$",
+}
+ALL = " ".join(ODD.values())
+FILE_NAME = "".join(text.replace("/", "\N{DIVISION SLASH}") for text in list(ODD.values())[:10])
+
+
+def name_a_stage(target: Target, name: str) -> None:
+    """Add a stage of this name, and forge a metric."""
+    target.edit_yaml(
+        "dvc.yaml",
+        lambda content: content["stages"].update({name: {"cmd": "true", "outs": ["x.txt"]}}),
+    )
+    target.forge_metric()
+
+
+for _name, _text in ODD.items():
+    attack(METRICS, title=f"stage named with {_name}", quick=_name in {"a line end", "markup"})(
+        partial(name_a_stage, name=_text)
+    )
+
+
+@attack(METRICS)
+def stage_named_like_the_verdict(target: Target) -> None:
+    """A stage whose name is what verify says of honest results."""
+    name_a_stage(target, "nothing disagrees")
+
+
+@attack(METRICS)
+def loop_with_odd_keys(target: Target) -> None:
+    """Stages whose names come from a loop."""
+    target.edit_yaml(
+        "dvc.yaml",
+        lambda content: content["stages"].update(
+            each={"foreach": {ALL: 1}, "do": {"cmd": "true", "outs": ["x.txt"]}}
+        ),
+    )
+    target.forge_metric()
+
+
+@attack(METRICS)
+def paths_with_odd_names(target: Target) -> None:
+    """Inputs and outputs that do not exist."""
+    target.edit_yaml(
+        "dvc.yaml",
+        lambda content: content["stages"].update(
+            odd={"cmd": ALL, "deps": [FILE_NAME], "outs": [f"x{FILE_NAME}"], "desc": ALL}
+        ),
+    )
+    target.forge_metric()
+
+
+@attack(METRICS)
+def command_of_the_lock(target: Target) -> None:
+    """A command, a path, a param and a hash of the lock."""
+
+    def change(stages: dict[str, Any]) -> None:
+        stage = stages[f"train@{TASK}"]
+        stage["cmd"] = ALL
+        stage["params"]["params.yaml"][ALL] = {ALL: [ALL]}
+        stage["outs"].append({"path": ALL, "hash": "md5", "md5": ALL})
+        stages[ALL] = dict(stages["compare"])
+
+    target.edit_lock(change)
+    target.forge_metric()
+
+
+@attack(DATA)
+def file_with_an_odd_name(target: Target) -> None:
+    """A file of the pack."""
+    target.add(f"{DATA}/{FILE_NAME[:80]}.csv", "x\n")
+
+
+@attack(DATA, tier="metrics")
+def locked_file_with_an_odd_name(target: Target) -> None:
+    """A file of the pack, with its hash in the lock."""
+    target.add(f"{DATA}/{FILE_NAME[:80]}.csv", "x\n")
+    target.relock()
+
+
+@attack("stages", status=OTHER_CODE)
+def code_with_an_odd_name(target: Target) -> None:
+    """A module that nobody can type."""
+    target.add(f"stages/{FILE_NAME[:80]}.py", "x = 1\n")
+
+
+@attack("dvc", status=OUTSIDE)
+def data_file_with_an_odd_name(target: Target) -> None:
+    """A file of DVC's data."""
+    target.add(
+        f"{FILE_NAME[:80]}.dvc",
+        f"outs:\n- md5: {'a' * 32}\n  size: 3\n  hash: md5\n  path: x.txt\n",
+    )
+    target.forge_metric()
+
+
+@attack("params.yaml", status=OUTSIDE)
+def task_with_an_odd_name(target: Target) -> None:
+    """A task of params.yaml."""
+    target.edit_yaml(
+        "params.yaml", lambda params: params["tasks"].update({ALL: dict(params["tasks"][TASK])})
+    )
+
+
+@attack("params.yaml", status=OUTSIDE)
+def params_with_odd_values(target: Target) -> None:
+    """Values of params that are not allowed, and that a message would repeat."""
+
+    def change(params: dict[str, Any]) -> None:
+        params["tasks"][TASK]["prepare"]["source"] = ALL
+        params["tasks"][TASK]["train"][ALL] = ALL
+
+    target.edit_yaml("params.yaml", change)
+
+
+@attack(METRICS)
+def machine_with_odd_words(target: Target) -> None:
+    """The record of another machine, which the report shows."""
+
+    def change(records: dict[str, Any]) -> None:
+        records[TASK]["machine"] |= {"processor": ALL, ALL: ALL, "system": [ALL, {ALL: ALL}]}
+
+    target.edit_json(MACHINES, change)
+    target.forge_metric()
+
+
+@attack(METRICS, tier="metrics")
+def results_with_odd_words(target: Target) -> None:
+    """Keys and values of metrics, notes and tables, which a reason would repeat."""
+
+    def change(metrics: dict[str, Any]) -> None:
+        metrics["current"][ALL] = ALL
+        metrics[ALL] = {ALL: ALL}
+
+    target.edit_json(f"{DATA}/metrics.json", change)
+    target.edit_json(METRICS, lambda metrics: metrics.update({ALL: {ALL: ALL}}))
+    target.edit_json(
+        f"{DATA}/dataset_note.json", lambda note: note.update({ALL: ALL, "origin": ALL})
+    )
+    target.relock()
+
+
+@attack("predictions.csv", tier="metrics")
+def table_with_odd_words(target: Target) -> None:
+    """Cells and heads of tables, which a reason would repeat."""
+    target.edit_table("per_class.csv", lambda table: table.rename(columns={"f1": ALL}))
+    target.edit_table("predictions.csv", lambda table: table.assign(group=ALL))
+    target.relock()
+
+
+@attack("README.md", tier="metrics")
+def page_with_odd_words(target: Target) -> None:
+    """A page, of which a reason would repeat the part that differs."""
+    target.replace(f"{PACK}/README.md", "accuracy", ALL)
+    target.relock()
+
+
+@attack(METRICS)
+def branch_with_an_odd_name(target: Target) -> None:
+    """A branch whose name the report shows."""
+    name = "x|<script>alert(1)<!--`$x$`\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH SPACE}@everyone"
+    target.forge_metric()
+    target.commit()
+    target.git("branch", name)
+    target.revision = name
+
+
+@attack(METRICS)
+def address_with_odd_words(target: Target) -> None:
+    """A repository in a folder whose name the report shows."""
+    folder = target.folder.with_name(FILE_NAME[:80])
+    target.forge_metric()
+    target.commit()
+    target.folder.rename(folder)
+    target.folder = folder
+    target.source = str(folder)
