@@ -17,20 +17,20 @@ def cache_elsewhere(target: Target) -> None:
     target.forge_metric()
 
 
-@attack(METRICS)
+@attack(".dvc/config.local")
 def local_settings_in_git(target: Target) -> None:
     """Settings that are meant for one machine."""
     target.add(".dvc/config.local", f"[cache]\n    dir = {target.canary}\n")
     target.forge_metric()
 
 
-@attack(".dvc/config.local", status=UNCHECKED)
+@attack(".dvc/config.local", status=OTHER_CODE)
 def local_settings_linked_to_git(target: Target) -> None:
     """The file that verify writes is a link to the settings of git."""
     target.link(".dvc/config.local", "../.git/config")
 
 
-@attack(".dvc/tmp", status=UNCHECKED)
+@attack(".dvc/tmp", status=OUTSIDE)
 def temporary_folder_linked(target: Target) -> None:
     """The folder in which DVC writes its records is a link to code."""
     target.link(".dvc/tmp", "../stages")
