@@ -12,7 +12,7 @@ TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' req
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-all lint bench lock clean
+.PHONY: help venv repro test test-all lint bench reliability lock clean
 
 help: ## say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -34,6 +34,7 @@ endif
 	@touch $@
 
 repro: $(READY) ## run the pipeline, print the record, compare with the committed results
+	@python -m stages.tools.restore_lock
 	@dvc repro
 	@# The tag is no output of DVC's: after a switch between results it may be of other ones.
 	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
@@ -55,6 +56,11 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## measure accuracy over other splits, and time; print a report
 	@evidence bench
+
+reliability: $(READY) ## kill the pipeline and feed it damaged files, an hour long; write docs/reliability.md
+	@for part in kills params data circumstances; do \
+	  PYTHONPATH=.:tests python -m reliability $$part || exit; \
+	done
 
 lock: $(READY) ## write the lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \

@@ -12,6 +12,7 @@ from typing import Any
 from stages.core.errors import exit_on_user_error
 from stages.core.files import read_json, to_json, write, write_all
 from stages.core.params import read_yaml
+from stages.core.processes import end_with_launcher
 from stages.core.task import DATA, Task
 from stages.kinds.params import load_tasks
 from stages.kinds.registry import KINDS
@@ -78,6 +79,7 @@ def offline_page() -> str:
 
 def main() -> None:
     """Write the merged metrics and plots, the offline plot page, and the revision."""
+    end_with_launcher()
     with exit_on_user_error("compare"):
         tasks = load_tasks()
         metrics = {

@@ -8,6 +8,7 @@ import shutil
 
 from stages.core.errors import exit_on_user_error
 from stages.core.files import write
+from stages.core.processes import end_with_launcher
 from stages.core.task import DATA, STAGES
 from stages.kinds.params import FILE, load_params, load_tasks
 from stages.kinds.sources import check_sources
@@ -29,6 +30,7 @@ def delete_removed_tasks(names: set[str]) -> None:
 
 def main() -> None:
     """Check params.yaml and the raw data that it names."""
+    end_with_launcher()
     with exit_on_user_error("params"):
         tasks = load_tasks(load_params())
         check_sources(tasks)

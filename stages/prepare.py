@@ -2,7 +2,7 @@
 
 import sys
 
-from stages.core.errors import printable
+from stages.core.errors import one_line
 from stages.core.files import write_all
 from stages.core.task import Task
 from stages.kinds.entry import run_stage
@@ -14,7 +14,7 @@ def run(task: Task) -> None:
     data = task.module("prepare").prepare(task, folder)
     write_all(folder, data.files())
     for remark in data.note["remarks"]:
-        print(f"prepare@{task.name}: {printable(remark)}", file=sys.stderr)
+        print(f"prepare@{task.name}: {one_line(remark)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 USER_ERROR_STATUS = 2
 EVIDENCE_ERROR_STATUS = 3
 INTERRUPTED_STATUS = 130
+_LONGEST_START, _LONGEST_END = 900, 300  # characters of a line that is too long to read
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -30,6 +31,15 @@ class EvidenceError(UserError):
 def printable(text: str) -> str:
     """Return `text` on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def one_line(text: str) -> str:
+    """Return `text` as a line that can be read: printable, and without the middle if it is very long."""
+    line = printable(text)
+    if len(line) <= _LONGEST_START + _LONGEST_END:
+        return line
+    left_out = len(line) - _LONGEST_START - _LONGEST_END
+    return f"{line[:_LONGEST_START]} ... ({left_out} characters) ... {line[-_LONGEST_END:]}"
 
 
 @contextmanager
@@ -63,5 +73,5 @@ def exit_on_user_error(command: str) -> Iterator[None]:
         raise SystemExit(INTERRUPTED_STATUS) from None
     else:
         return
-    print(f"{command}: {printable(line)}", file=sys.stderr)
+    print(f"{command}: {one_line(line)}", file=sys.stderr)
     raise SystemExit(status)

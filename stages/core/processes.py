@@ -19,6 +19,7 @@ _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
 _OUTPUT_LIMIT = 64 * 2**20  # bytes of a command's output that are read
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_LAUNCHED = ("DVC_STAGE", "LOCAL_RANK")  # variables that DVC and Fabric set for what they launch
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def run_commands(
 
     Of a long output only the end is returned.
     """
-    environment = child_environment(extra_environment)
+    environment = command_environment(extra_environment)
     results = []
     with ExitStack() as running:
         # Files instead of pipes: no command waits for its reader, whatever it prints.
@@ -108,15 +109,15 @@ def run_commands(
             for _ in commands
         ]
         processes = [
-            running.enter_context(_start(folder, command, environment, *files))
+            running.enter_context(start(folder, command, environment, *files))
             for (folder, command), files in zip(commands, outputs, strict=True)
         ]
         for process in processes:
-            running.enter_context(_guarded(process))
+            running.enter_context(guarded(process))
         try:
             for process, files in zip(processes, outputs, strict=True):
                 process.wait(seconds)
-                texts = (_end_of(file) for file in files)
+                texts = (end_of(file) for file in files)
                 results.append(
                     subprocess.CompletedProcess(process.args, process.returncode, *texts)
                 )
@@ -130,16 +131,11 @@ def run_commands(
     return results
 
 
-def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a command: without git's variables, with the programs of this one.
-
-    Args:
-        extra: variables to set.
-    """
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    return {
-        **inherited,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
+def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables with which commands run: this environment's programs, none of git's."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
         "PYTHONPATH": "",
         "PYTHONDONTWRITEBYTECODE": "1",
         "DVC_NO_ANALYTICS": "1",
@@ -151,19 +147,25 @@ class TimeLimitError(UserError):
     """A command ran longer than it may."""
 
 
-def _end_of(file: IO[bytes]) -> str:
+def end_of(file: IO[bytes]) -> str:
+    """Return the end of what a command has written into a file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _OUTPUT_LIMIT))
     return file.read().decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _start(
+def start(
     folder: Path,
     command: Sequence[str],
     environment: Mapping[str, str],
     output: IO[bytes],
     errors: IO[bytes],
 ) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, without input, as `run_command` does.
+
+    Raises:
+        UserError: there is no such command.
+    """
     try:
         return subprocess.Popen(
             command,
@@ -181,7 +183,7 @@ def _start(
 
 
 @contextmanager
-def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Let a shell kill the process and its children when this process is killed: its input ends then."""
     with subprocess.Popen(
         ("sh", "-c", f"read -r line; kill -s KILL -- -{process.pid}"),
@@ -196,12 +198,21 @@ def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
             guard.kill()
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, also where that is killed. Linux only."""
-    if sys.platform == "linux":
-        import ctypes
+def end_with_launcher() -> None:
+    """Let the system kill this stage when the program that launched it is killed. Linux only.
 
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    That is DVC, beside whose next run the stage would go on writing, or the first of several training
+    processes, for which the others would wait for minutes. A stage that a user has started goes on when the
+    terminal is closed.
+    """
+    if sys.platform != "linux" or not any(name in os.environ for name in _LAUNCHED):
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    # A launcher that was killed before can be told by its group, unless the stage leads one of its own.
+    if os.getpgrp() not in {os.getpid(), os.getpgid(os.getppid())}:
+        sys.exit(128 + signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

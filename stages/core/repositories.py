@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.core.processes import child_environment, run_command
+from stages.core.processes import command_environment, run_command
 
 # The bytes as committed, no hooks, and nothing written to the repository that is read.
 _PLAIN = (
@@ -62,6 +62,30 @@ def git(folder: Path, *command: str, extra_environment: Mapping[str, str] | None
         name = next((part for part in command if not part.startswith("-")), command[0])
         raise UserError(f"git {name}: {reason}")
     return result.stdout.strip()
+
+
+def read_blob(folder: Path, commit: str, path: str) -> bytes:
+    """Return the bytes of a file of a commit.
+
+    Args:
+        folder: in which git runs.
+        commit: that has the file.
+        path: of the file, relative to the repository's root.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    result = subprocess.run(
+        ("git", *_PLAIN, "cat-file", "blob", f"{commit}:{path}"),
+        cwd=folder,
+        env=command_environment(ENVIRONMENT),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if result.returncode:
+        raise UserError(f"{path} is not in {commit}")
+    return result.stdout
 
 
 def clone_revision(source: str, revision: str, clone: Path) -> str:
@@ -209,7 +233,7 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
     with subprocess.Popen(
         command,
         cwd=clone,
-        env=child_environment(ENVIRONMENT),
+        env=command_environment(ENVIRONMENT),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

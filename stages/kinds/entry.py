@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from stages.core import runtime
 from stages.core.errors import exit_on_user_error
+from stages.core.processes import end_with_launcher
 from stages.core.progress import set_stage
 from stages.core.task import Task
 from stages.kinds.params import FILE, load_params, load_tasks, select_task
@@ -16,6 +17,7 @@ def run_stage(stage: str, run: Callable[[Task], None]) -> None:
 
     All of params.yaml is checked first, before any output is touched.
     """
+    end_with_launcher()
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=_purpose())
     parser.add_argument("task", help=f"a task of {FILE}")
     name = parser.parse_args().task

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 _ROOT = Path()
+_TEMPORARY = Path(".dvc/tmp/exps/standalone")  # DVC makes a folder tmp... here for each experiment
+_SECONDS_TO_START = 60  # after which a folder in which no process runs is abandoned
 _NAME_LENGTH = 40
 
 
@@ -48,6 +52,7 @@ def run_experiment(
         The experiment's name, and the line on which it failed ("" if it did not).
     """
     name = experiment_name(changes)
+    delete_abandoned_folders()
     remove_experiment(name)  # it was tried before
     copies = [argument for path in inputs for argument in ("--copy-paths", path)]
     settings = [argument for change in changes for argument in ("--set-param", str(change))]
@@ -57,6 +62,21 @@ def run_experiment(
     stage = re.compile(rf"(params|\w+@{task.name}): ")
     stage_lines = [line for line in lines if stage.match(line)]
     return name, (stage_lines or lines or [""])[-1]
+
+
+def delete_abandoned_folders() -> None:
+    """Delete the temporary folders of killed experiments; those in which a process runs stay."""
+    import psutil
+
+    before = time.time() - _SECONDS_TO_START
+    folders = [folder for folder in _TEMPORARY.glob("tmp*") if folder.lstat().st_mtime < before]
+    if not folders:
+        return
+    processes = psutil.process_iter(["cwd"])
+    places = [Path(place) for process in processes if (place := process.info["cwd"])]
+    for folder in folders:
+        if not any(place.is_relative_to(folder.resolve()) for place in places):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def experiment_name(changes: Sequence[Change]) -> str:

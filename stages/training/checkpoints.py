@@ -113,8 +113,8 @@ def fingerprint(*parts: Any) -> str:
 def exclusive_trainer(task: str, fabric: "Fabric") -> Iterator[None]:
     """Lock the task: two trainers on one folder would overwrite each other's results.
 
-    A trainer outlives a `dvc repro` that was killed; the operating system releases the lock when it
-    ends. The first of Fabric's processes locks for all of them.
+    The operating system releases the lock when the trainer ends in any way. The first of Fabric's
+    processes locks for all of them.
 
     Raises:
         UserError: another process has the lock.

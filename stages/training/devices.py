@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.processes import end_with_parent
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -25,10 +24,6 @@ def launch_fabric(runtime: "Runtime") -> "Fabric":
             accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision
         )
         fabric.launch()
-        if (
-            fabric.local_rank
-        ):  # started by the first process, without which it would wait for minutes
-            end_with_parent()
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise UserError(
             f"runtime.device {runtime.device!r}, devices {runtime.devices}, precision "

@@ -17,6 +17,12 @@ from stages.core.errors import (
     [
         (UserError("two\n  lines\tand more"), 2, "two lines and more"),
         (UserError("a\x1b[31mb"), 2, "a [31mb"),
+        (
+            UserError("a" * 900 + "b" * 200_000 + "c" * 300),
+            2,
+            f"{'a' * 900} ... (200000 characters) ... {'c' * 300}",
+        ),
+        (UserError("a" * 1200), 2, "a" * 1200),
         *(
             (
                 OSError(number, "full", "data/x.csv"),

@@ -71,29 +71,67 @@ def test_the_last_line_is_not_blank() -> None:
     assert last_line("\n") == ""
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="Linux tells a process that its parent has ended"
+STAGE = (
+    "import time; from stages.core.processes import end_with_launcher; end_with_launcher(); "
+    "print('ready', flush=True); time.sleep(60)"
 )
-def test_a_process_ends_with_its_killed_parent() -> None:
-    child = (
-        "import time; from stages.core.processes import end_with_parent; end_with_parent(); "
-        "print('ready', flush=True); time.sleep(60)"
-    )
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process that its parent has ended"
+)
+@pytest.mark.parametrize("variable", ["DVC_STAGE", "LOCAL_RANK", "NEITHER"])
+def test_a_stage_ends_with_its_killed_launcher_but_not_with_a_terminal(variable: str) -> None:
+    """A stage that a user has started goes on when the terminal is closed."""
     parent = (
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=False)"
+        "import subprocess, sys; "
+        f"stage = subprocess.Popen([sys.executable, '-c', {STAGE!r}]); print(stage.pid, flush=True); "
+        "stage.wait()"
     )
-    start = time.monotonic()
+    environment = {
+        key: value for key, value in os.environ.items() if key not in {"DVC_STAGE", "LOCAL_RANK"}
+    }
     with subprocess.Popen(
-        [sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        running.kill()
-        running.wait()
-        assert (
-            running.stdout.read() == ""
-        )  # the pipe ends once the child, which holds it, has ended
-    assert time.monotonic() - start < 30
+        [sys.executable, "-c", parent],
+        cwd=ROOT,
+        env={**environment, variable: "train@image"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as dvc:
+        assert dvc.stdout is not None
+        stage = int(dvc.stdout.readline())
+        assert dvc.stdout.readline() == "ready\n"
+        dvc.kill()
+        dvc.wait()
+        if variable != "NEITHER":
+            assert dvc.stdout.read() == ""  # the pipe ends with the stage, which holds it
+        else:
+            assert is_alive(stage)
+            os.kill(stage, signal.SIGKILL)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process that its parent has ended"
+)
+@pytest.mark.parametrize(("leads", "output"), [(False, ""), (True, "ready\n")])
+def test_a_stage_whose_launcher_has_ended_before_ends(leads: bool, output: str) -> None:
+    """It has another parent then, of another group of processes; as in a group that it leads."""
+    wait = "import os, sys, time\nwhile os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
+    stage = wait + STAGE.removesuffix("time.sleep(60)")
+    launcher = (
+        "import os, subprocess, sys; subprocess.Popen("
+        f"[sys.executable, '-c', {stage!r}, str(os.getpid())], start_new_session={leads})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", launcher],
+        cwd=ROOT,
+        env={**os.environ, "DVC_STAGE": "train@image"},
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # returns when the pipe ends: with the stage
+    assert (done.returncode, done.stdout) == (0, output)
 
 
 def test_the_next_scratch_folder_deletes_those_of_killed_processes(

@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -225,12 +226,19 @@ def test_a_parquet_file_needs_a_package(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_parquet_file_reads_as_the_table_that_was_written(tmp_path: Path) -> None:
-    import pandas as pd
-
     path = tmp_path / "a.parquet"
     pd.DataFrame({"text": ["a\nb", None], "label": [1, 0]}).to_parquet(path)
     table = only_table(path)
     assert table.header() == ["text", "label"]
     assert list(table.rows()) == [Row(1, 0, ["a\nb", "1"]), Row(2, 0, ["", "0"])]
     path.write_bytes(path.read_bytes()[:-8])
+    assert "not a readable Parquet file" in refusal(path)
+
+
+def test_a_text_in_a_parquet_file_that_is_no_utf_8_gets_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pd.DataFrame({"text": ["a caf\xe9", "b"], "label": [1, 0]})
+    table.to_parquet(path, compression=None, write_statistics=False)
+    assert path.read_bytes().count("caf\xe9".encode()) == 1
+    path.write_bytes(path.read_bytes().replace("caf\xe9".encode(), b"cafe\xe9"))
     assert "not a readable Parquet file" in refusal(path)

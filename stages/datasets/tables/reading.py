@@ -224,5 +224,5 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 number += 1
                 yield Row(number, 0, ["" if value is None else str(value) for value in values])
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 SHARED = ("params", "compare")
 # Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
-# Folders of evidence/ that no task writes.
-_FURTHER_EVIDENCE = {"reproductions"}
 
 
 def verifiable_tasks(repo: LockedRepo) -> list[str]:
@@ -115,6 +113,8 @@ def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> 
         repo: a clone.
         tasks: those of its params; None if these do not fit the schema of this project.
     """
+    from stages.kinds.params import RESERVED_NAMES
+
     try:
         names = list(tasks) if tasks is not None else declared_tasks(repo.root)
     except UserError as error:
@@ -135,7 +135,7 @@ def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> 
         lines += _missing_entries(repo, shared, "evidence is in git")
     lines += [
         ("compare", Disagreement(Cause.SURPLUS, f"{path}: no task of params.yaml writes it", path))
-        for path in _further_packs(repo.root, {*names, *_FURTHER_EVIDENCE})
+        for path in _further_packs(repo.root, {*names, *RESERVED_NAMES})
     ]
     return [Finding.outside(stage, disagreement) for stage, disagreement in lines]
 

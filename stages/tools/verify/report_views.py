@@ -43,6 +43,10 @@ def document(report: Report) -> "Document":
         for reason, stages in report.unchecked().items()
     ]
     code = [(item.change, printable(item.path)) for item in report.code]
+    conditions = [
+        (printable(item.name), printable(f"{item.outcome}: {item.reason}"))
+        for item in report.conditions
+    ]
     remarks = [("remark", printable(remark)) for remark in report.remarks]
     notes = [("note", printable(note)) for note in report.notes]
     result = [
@@ -52,6 +56,7 @@ def document(report: Report) -> "Document":
     seconds = [[tier.name, f"{tier.seconds:.1f}"] for tier in report.tiers]
     facts = (
         ("result", "Result", result),
+        ("conditions", "What was asked for", conditions),
         ("outside", "What disagrees", outside),
         ("excused", "What differs and is excused", excused),
         ("unchecked", "Not checked", unchecked),
@@ -126,6 +131,10 @@ def table(report: Report) -> str:
         for reason, names in report.unchecked().items()
     ]
     lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_SHOWN]]
+    lines += [
+        f"{printable(item.name)}: {item.outcome}: {printable(item.reason)}"
+        for item in report.conditions
+    ]
     lines += [f"look at: {printable(remark)}" for remark in report.remarks]
     notes = [*report.notes, *_machine_lines(report.machines)]
     lines += [f"note: {printable(note)}" for note in notes]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stages.core.errors import UserError
 from stages.core.processes import last_line, run_command
 from stages.core.repositories import ENVIRONMENT, git, git_in_clone
 from stages.tools.verify.code import delete_bytecode
@@ -174,6 +175,21 @@ def _fetch_weights(repo: LockedRepo, train: str, storage: Storage) -> str:
     if changed:
         return f"{changed[0]} that was fetched is not the one of dvc.lock"
     return (error or "they are in no cache or remote") if outputs.missing else ""
+
+
+def fetch_weights(root: Path, task: str, storage: Storage) -> None:
+    """Fetch the weights of a task into a clone, in which nothing of the revision has run.
+
+    Raises:
+        UserError: there is no such task, or its weights are nowhere.
+    """
+    repo = LockedRepo.read(root)
+    name = f"train@{task}"
+    problem = (
+        _fetch_weights(repo, name, storage) if name in repo.stages else f"there is no stage {name}"
+    )
+    if problem:
+        raise UserError(f"no weights: {problem}")
 
 
 def rerun_everything(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from dvc_data.hashfile.hash_info import HashInfo
 from support.project import commit
-from test_any_repository import PIPELINE, edit, make_project, verdicts, write_project
+from support.toy import PIPELINE, make_project, reproduce, write_project
+from test_any_repository import edit, verdicts
 
 from stages.core.errors import UserError
 from stages.tools.verify.line_ends import differs_in_line_ends
@@ -46,7 +47,6 @@ def test_a_repository_of_another_system_raises_no_alarm(tmp_path: Path) -> None:
     for name in ("raw.txt", "data/one.csv", "data/two.csv", "score.py"):
         path = folder / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    from test_any_repository import reproduce
 
     reproduce(folder)
     for name in ("raw.txt", "data/one.csv", "data/two.csv", "score.py"):
@@ -72,7 +72,6 @@ def test_lost_bytecode_is_no_forgery(tmp_path: Path) -> None:
     pipeline = "stages:\n  a:\n    cmd: cp src/a.txt a.txt\n    deps: [src]\n    outs: [a.txt]\n"
     write_project(folder, {"dvc.yaml": pipeline, "src/a.txt": "a", "src/b.pyc": "bytecode"})
     (folder / ".gitignore").write_text("*.pyc\n")
-    from test_any_repository import reproduce
 
     reproduce(folder)
     commit(folder, "reproduced")

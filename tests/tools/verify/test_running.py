@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from support.forgery import relock
 from support.project import commit
-from test_any_repository import edit, make_project, reproduce, verdicts, write_project
+from support.toy import make_project, reproduce, write_project
+from test_any_repository import edit, verdicts
 
 from stages.tools.verify.running import failure_reason
 from stages.tools.verify.verification import verify

@@ -1,0 +1,48 @@
+"""Measure the reliability of the project: `PYTHONPATH=.:tests python -m reliability kills --count 100`."""
+
+import argparse
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+from reliability.bad_input import mutated_data, mutated_params
+from reliability.circumstances import try_circumstances
+from reliability.kills import run_kills
+from reliability.report import record, summarise
+
+COUNTS = {"kills": 100, "params": 500, "data": 200}
+
+
+def main() -> None:
+    """Run one part; record its results unless asked not to; exit with 1 where there is a problem."""
+    parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
+    parser.add_argument("part", choices=[*COUNTS, "circumstances"])
+    parser.add_argument("--count", type=int, help="of cases (kills 100, params 500, data 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--folder", type=Path, help="to work in (default: a temporary one)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of kills, at most")
+    parser.add_argument("--no-record", action="store_true", help="only print")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(
+        prefix="reliability-", ignore_cleanup_errors=True
+    ) as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        if arguments.part == "circumstances":
+            result = summarise(try_circumstances(folder), None)
+        else:
+            count, seed = arguments.count or COUNTS[arguments.part], arguments.seed
+            trials = {
+                "kills": lambda: run_kills(folder, count, seed, arguments.minutes),
+                "params": lambda: mutated_params(folder, count, seed),
+                "data": lambda: mutated_data(folder, count, seed),
+            }[arguments.part]()
+            result = summarise(trials, seed)
+    if not arguments.no_record:
+        record(arguments.part, result)
+    print("\n".join(result["problems"]) or f"{result['count']} cases, no problem")
+    sys.exit(bool(result["problems"]))
+
+
+if __name__ == "__main__":
+    main()

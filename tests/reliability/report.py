@@ -1,0 +1,110 @@
+"""The results of each part as JSON, and docs/reliability.md, which is written from them."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from support.project import ROOT, run
+
+from reliability.trials import Trial
+from stages.core.files import to_json
+from stages.core.machine import host_record
+
+RESULTS = ROOT / "tests/reliability/results.json"
+PAGE = ROOT / "docs/reliability.md"
+TITLES = {
+    "kills": "Kills",
+    "params": "Mutated params",
+    "data": "Mutated data",
+    "circumstances": "Circumstances",
+}
+MEANINGS = {
+    "kills": """
+SIGKILL at a random moment of a run (each second as likely as any other) of all tasks, with tiny params:
+of the command alone, of the process that does the work, or of the whole group. Then the run is finished
+with the same command; `dvc repro` after what `make repro` does to a damaged dvc.lock. All is well where
+dvc.lock, metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left
+after 20 seconds, and no temporary file after the next call.""",
+    "params": """
+params.yaml with lines, values, keys and bytes changed, deleted, doubled or swapped, in other encodings,
+with tags, aliases and bombs. All is well where the stage params accepts it, or rejects it in one
+printable line with exit status 2, and no other file has changed. One in 25 is given to a process of its
+own as well, and one in 25 to `dvc repro`.""",
+    "data": """
+Images and tables with bytes, cells, names and types of files changed, through the checks of params and
+the stage prepare. All is well where what cannot be used is listed, or rejected in one line, nothing is
+half-written, and the data stay as they are.""",
+    "circumstances": """
+`dvc repro` of the workshop from nothing. All is well where it ends in the same bytes, or says in one
+line what is wrong, and ends in the same bytes once that is mended.""",
+}
+INTRODUCTION = """
+`make reliability` kills the pipeline, feeds it damaged files, runs it on unfriendly machines, and
+writes this page from what happened. `make test-all` runs a few cases of each part."""
+
+
+def summarise(trials: Iterable[Trial], seed: int | None) -> dict[str, Any]:
+    """Return counts by row and outcome, every problem, and on which machine the trials ran."""
+    start = time.monotonic()
+    done = list(trials)
+    counts = Counter((trial.row, trial.outcome) for trial in done if not trial.problem)
+    failures = Counter(trial.row for trial in done if trial.problem)
+    rows = [
+        {
+            "row": row,
+            "count": sum(trial.row == row for trial in done),
+            "outcomes": {
+                outcome: count for (name, outcome), count in counts.items() if name == row
+            },
+            "problems": failures[row],
+        }
+        for row in dict.fromkeys(trial.row for trial in done)
+    ]
+    return {
+        "count": len(done),
+        "seed": seed,
+        "seconds": round(time.monotonic() - start),
+        "commit": run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip(),
+        "machine": host_record(),
+        "rows": sorted(rows, key=lambda row: str(row["row"])),
+        "problems": [
+            f"{trial.row}: {trial.case}: {trial.problem}" for trial in done if trial.problem
+        ],
+    }
+
+
+def page(results: dict[str, Any]) -> str:
+    """Return docs/reliability.md."""
+    blocks = ["# Reliability, measured", INTRODUCTION.strip()]
+    for part, title in TITLES.items():
+        if part in results:
+            blocks += [f"## {title}", MEANINGS[part].strip(), *_part(results[part])]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _part(result: dict[str, Any]) -> list[str]:
+    lines = ["| what | cases | problems | how they ended |", "| --- | --- | --- | --- |"]
+    for row in result["rows"]:
+        outcomes = "; ".join(f"{count} {outcome}" for outcome, count in row["outcomes"].items())
+        lines.append(f"| {row['row']} | {row['count']} | {row['problems']} | {outcomes} |")
+    seed = "" if result["seed"] is None else f" Seed {result['seed']}."
+    machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    wrong = [f"- {problem}" for problem in result["problems"]]
+    summary = (
+        f"{result['count']} cases in {result['seconds']} s, {len(wrong)} problems.{seed} "
+        f"Commit {result['commit']}, {machine}."
+    )
+    return ["\n".join(lines), *(["Problems:", "\n".join(wrong)] if wrong else []), summary]
+
+
+def record(
+    part: str, result: dict[str, Any], results_file: Path = RESULTS, page_file: Path = PAGE
+) -> None:
+    """Write the result of a part, and the page anew."""
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    results[part] = result
+    results_file.write_bytes(to_json(results))
+    page_file.write_text(page(results), encoding="utf-8")
