@@ -46,7 +46,7 @@ def is_code(path: str, mode: str = "") -> bool:
         mode: of git: "100755" for an executable file.
     """
     parts = PurePosixPath(path).parts
-    if path == PATH or parts[-1] in _STEERING:
+    if parts[-1] in _STEERING or (parts[0] == ".dvc" and parts[-1] != ".gitignore"):
         return True
     if parts[0] in _NOT_RUN or parts[0].startswith("."):
         return False
