@@ -30,7 +30,7 @@ def local_settings_linked_to_git(target: Target) -> None:
     target.link(".dvc/config.local", "../.git/config")
 
 
-@attack(".dvc/tmp", status=OUTSIDE)
+@attack(".dvc/tmp", status=OUTSIDE, quick=True)
 def temporary_folder_linked(target: Target) -> None:
     """The folder in which DVC writes its records is a link to code."""
     target.link(".dvc/tmp", "../stages")

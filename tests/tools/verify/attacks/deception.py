@@ -76,7 +76,7 @@ def stages_named_with_invisible_characters(target: Target) -> None:
     name_stages(target, INVISIBLE.values())
 
 
-@attack(METRICS, quick=True)
+@attack(METRICS)
 def stages_named_with_markup(target: Target) -> None:
     """Stages whose names would be markup in Markdown and on the page."""
     name_stages(target, MARKUP.values())

@@ -15,7 +15,7 @@ def edit_prepare(target: Target, **changes: Any) -> None:
     )
 
 
-@attack("prepare", tier="metrics", quick=True)
+@attack("prepare", tier="metrics")
 def download_outside(target: Target) -> None:
     """A folder for downloads above the clone."""
     path = f"../../../{target.canary.name}"
@@ -56,7 +56,7 @@ def weights_from_a_device(target: Target) -> None:
     )
 
 
-@attack("canary", status=UNCHECKED)
+@attack("canary", status=UNCHECKED, quick=True)
 def link_outside(target: Target) -> None:
     """A symbolic link to a file outside."""
     target.link("canary", str(target.canary))
