@@ -82,22 +82,23 @@ def add_data(target: Target, path: str, content: bytes) -> None:
         "photos.dvc",
         f"outs:\n- md5: {name}\n  size: {len(content)}\n  hash: md5\n  path: {path}\n",
     )
-    target.forge_metric()
 
 
 @attack(METRICS, tier="metrics")
 def data_to_a_place_outside(target: Target) -> None:
     """Data whose path leads out of the clone."""
+    target.forge_metric()
     add_data(target, f"../../../{target.canary.name}", b"evil\n")
 
 
 @attack(METRICS, tier="metrics")
 def data_to_an_absolute_place(target: Target) -> None:
     """Data whose path is absolute."""
+    target.forge_metric()
     add_data(target, str(target.canary), b"evil\n")
 
 
-@attack("photos", tier="metrics", status=OUTSIDE)
+@attack("", tier="metrics", status=UNCHECKED)
 def data_in_the_settings_of_git(target: Target) -> None:
     """Data that are the clone's own settings of git, with a filter that runs a program."""
     target.add(".gitattributes", "* filter=evil\n")
@@ -108,7 +109,7 @@ def data_in_the_settings_of_git(target: Target) -> None:
     add_data(target, ".git/config", settings.encode())
 
 
-@attack("yaml", tier="metrics", status=OUTSIDE)
+@attack("yaml.py", tier="metrics", status=OTHER_CODE)
 def data_that_hide_a_library(target: Target) -> None:
     """Data that are a module in the root, which git does not track."""
     add_data(target, "yaml.py", target.python.encode())

@@ -32,16 +32,16 @@ CONTROLS = {
 }
 INVISIBLE = {
     "a change of direction": "x\N{RIGHT-TO-LEFT OVERRIDE}tib rof tib",
-    "no width": "pa\N{ZERO WIDTH SPACE}ck\N{ZERO WIDTH JOINER}@\N{SOFT HYPHEN}workshop\N{WORD JOINER}",
+    "no width": "pa\N{ZERO WIDTH SPACE}ck\N{ZERO WIDTH JOINER}\N{SOFT HYPHEN}workshop\N{WORD JOINER}",
     "tags without width": "x\N{TAG LATIN SMALL LETTER A}\N{TAG LATIN SMALL LETTER B}",
 }
 MARKUP = {
-    "a table": f"x | {FAKE} | bit for bit |\n| --- | --- |",
+    "a table": f"x | {FAKE} | bit for bit |",
     "markup": f"<script>alert(1)</script><img src='http://{HOST}/x' onerror='alert(1)'>",
     "a comment": f"--><h1>{FAKE}</h1><!--",
     "a link": f"[{FAKE}](http://{HOST}/)",
     "a picture": f"![x](http://{HOST}/x.png)",
-    "a block of code": f"```\n{FAKE}\n```",
+    "a block of code": f"``` {FAKE}",
     "an address": f"http://{HOST}/ www.{HOST}",
     "a mention": "@everyone #1 GH-1",
     "a formula": f"$\\href{{http://{HOST}}}{{x}}$",
