@@ -37,7 +37,7 @@ def temporary_folder_linked(target: Target) -> None:
     target.forge_metric()
 
 
-@attack("config", status=UNCHECKED)
+@attack(".dvc/config", status=OTHER_CODE)
 def settings_damaged(target: Target) -> None:
     """Settings that DVC cannot read."""
     target.path(".dvc/config").write_text("[core\nremote = \n")
