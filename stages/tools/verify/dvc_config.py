@@ -16,8 +16,8 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         text: of .dvc/config.
 
     Returns:
-        The sections of remotes without settings that name files, and after them `[core]` with the default one; each other
-        setting with its section, sorted.
+        The sections of remotes without settings that name files, and after them `[core]` with the default
+        one; each other setting with its section, sorted.
     """
     remotes, default, others = [], [], []
     section = ""
