@@ -111,7 +111,9 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
     else:
         attempts = [*([["--remote", _SOURCE]] if storage.cache else []), []]
     error = ""
-    temporary = repo.root.parent / "tmp"  # DVC leaves clones there of repositories that it imports from
+    temporary = (
+        repo.root.parent / "tmp"
+    )  # DVC leaves clones there of repositories that it imports from
     temporary.mkdir(exist_ok=True)
     environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
     for options in attempts:

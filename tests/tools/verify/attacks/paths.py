@@ -41,7 +41,7 @@ def data_without_end(target: Target) -> None:
     edit_prepare(target, source="folder", path="/dev/zero", stripes=None)
 
 
-@attack("prepare", tier="metrics")
+@attack("prepare", tier="metrics", status=UNCHECKED)
 def data_of_the_system(target: Target) -> None:
     """Raw data that are all files of the machine."""
     edit_prepare(target, source="folder", path="/", stripes=None)
