@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 SHARED = ("params", "compare")
-# Every pack has these beside the files of its kind's artifacts.
 _FILES_OF_EVIDENCE = {"machine.json", "tolerance.json"}
+# Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
 
 
@@ -114,8 +114,6 @@ def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> 
         repo: a clone.
         tasks: those of its params; None if these do not fit the schema of this project.
     """
-    from stages.kinds.params import RESERVED_NAMES
-
     try:
         names = list(tasks) if tasks is not None else declared_tasks(repo.root)
     except UserError as error:
@@ -190,6 +188,8 @@ def tasks_of(root: Path) -> "dict[str, Task]":
 
 def _surplus(root: Path, tasks: Collection[str]) -> Iterator[str]:
     """Yield what is beside the packs and the metrics, where a reader takes it for one of them."""
+    from stages.kinds.params import RESERVED_NAMES
+
     own_evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
     for name, own in (("evidence", own_evidence), ("metrics", {"metrics.json"})):
         folder = root / name
