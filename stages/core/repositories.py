@@ -259,7 +259,15 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
 def _refuse_outside_links(clone: Path) -> None:
     for folder, folders, files in os.walk(clone):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(clone.resolve()):
+            if not path.is_symlink():
+                continue
+            try:
+                is_inside = path.resolve().is_relative_to(clone.resolve())
+            except (OSError, RuntimeError):  # the latter by Python 3.11 and 3.12
+                raise UserError(
+                    f"{path.relative_to(clone)} is a symbolic link that leads in a circle"
+                ) from None
+            if not is_inside:
                 raise UserError(
                     f"{path.relative_to(clone)} is a symbolic link to a place outside the "
                     "repository; nothing of it is run"
