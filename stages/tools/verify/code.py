@@ -23,7 +23,7 @@ _STEERING = {
     "pyproject.toml",
 }
 _NOT_RUN = {"tests", "docs"}  # no stage imports or starts what is there
-_EXECUTABLE = "100755"
+_EXECUTABLE, _LINK = "100755", "120000"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ def is_code(path: str, mode: str = "") -> bool:
 
     Args:
         path: relative to the root.
-        mode: of git: "100755" for an executable file.
+        mode: of git: "100755" for an executable file, "120000" for a symbolic link.
     """
     parts = PurePosixPath(path).parts
     if parts[-1] in _STEERING or (parts[0] == ".dvc" and parts[-1] != ".gitignore"):
+        return True
+    if mode == _LINK:  # what is written to one place would change another
         return True
     if parts[0] in _NOT_RUN or parts[0].startswith("."):
         return False

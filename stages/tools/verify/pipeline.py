@@ -209,7 +209,8 @@ def check_reproductions(repo: LockedRepo) -> list[Finding]:
     paths = [FOLDER / name for name in names if name != PAGE and ".json" not in name]
     lines = [(Cause.SURPLUS, f"{path}: it is no statement", path.as_posix()) for path in paths]
     page = FOLDER / PAGE
-    if PAGE in names and (repo.root / page).read_text(errors="replace") != table(folder):
+    text = (repo.root / page).read_text(errors="replace") if PAGE in names else ""
+    if text != table(folder):
         line = f"{page}: it does not say what the statements beside it say"
         lines.append((Cause.PAGE, line, page.as_posix()))
     return [Finding.outside("compare", Disagreement(*line)) for line in lines]

@@ -39,6 +39,10 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
             f"evidence/reproductions has {statements} statements, not checked here: "
             "`evidence attestation check` checks who signed them"
         )
+    notes += [
+        f"{path.relative_to(repo.root)} is no output of a stage: its experiments are taken on trust"
+        for path in sorted(repo.root.glob("evidence/*/experiments.csv"))
+    ]
     if tasks is None:
         return notes
     try:
