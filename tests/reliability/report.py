@@ -16,18 +16,23 @@ from stages.core.machine import host_record
 RESULTS = ROOT / "tests/reliability/results.json"
 PAGE = ROOT / "docs/reliability.md"
 TITLES = {
-    "kills": "Kills",
+    "kills": "Kills of the pipeline",
+    "tools": "Kills of verify and of experiments",
     "params": "Mutated params",
     "data": "Mutated data",
     "circumstances": "Circumstances",
 }
 MEANINGS = {
     "kills": """
-SIGKILL at a random moment of a run (each second as likely as any other) of all tasks, with tiny params:
-of the command alone, of the process that does the work, or of the whole group. Then the run is finished
-with the same command; `dvc repro` after what `make repro` does to a damaged dvc.lock. All is well where
-dvc.lock, metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left
-after 20 seconds, and no temporary file after the next call.""",
+SIGKILL at a random moment of `dvc repro` over all tasks with tiny params (each second of the run as likely
+as any other): of the command alone, of the process that does the work, or of the whole group. Then the run
+is finished: `dvc repro`, after what `make repro` does to a damaged dvc.lock. All is well where dvc.lock,
+metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left after 20
+seconds, and no temporary file after the next run.""",
+    "tools": """
+The same with `evidence verify` (tiers metrics and predictions) and `evidence experiment`, in a small
+project: the same command, run again, must say the same, with no process or temporary file left, and the
+project as it was.""",
     "params": """
 params.yaml with lines, values, keys and bytes changed, deleted, doubled or swapped, in other encodings,
 with tags, aliases and bombs. All is well where the stage params accepts it, or rejects it in one

@@ -17,7 +17,8 @@ from reliability.circumstances import (
     try_file_system,
     try_two_at_once,
 )
-from reliability.kills import TARGETS, Project, Tools, kill_experiment, kill_pipeline, kill_verify
+from reliability.kills import TARGETS, Project, kill_pipeline
+from reliability.tool_kills import Tools, kill_experiment, kill_verify
 from reliability.trials import Running, Trial
 
 pytestmark = pytest.mark.xdist_group("chain")
