@@ -24,7 +24,9 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--folder", type=Path, help="to work in (default: a temporary one)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of kills, at most")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="after which no other case begins"
+    )
     parser.add_argument("--no-record", action="store_true", help="only print")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(
@@ -32,7 +34,7 @@ def main() -> None:
     ) as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         if arguments.part == "circumstances":
-            result = summarise(try_circumstances(folder), None)
+            result = summarise(try_circumstances(folder, arguments.minutes), None)
         else:
             count, seed = arguments.count or COUNTS[arguments.part], arguments.seed
             trials = {

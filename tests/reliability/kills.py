@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from getpass import getuser
 from itertools import cycle
 from pathlib import Path
@@ -65,7 +66,7 @@ class Project:
         copy_project(folder)
         change_params(folder, tiny)
         for name in {*TASKS} - {*tasks}:
-            change_params(folder, lambda params, name=name: params["tasks"].pop(name))
+            change_params(folder, partial(_remove_task, name))
             shutil.rmtree(folder / "evidence" / name)
             (folder / f"data/review/{name}.md").unlink()
         (folder / "dvc.lock").unlink()  # its stages then lie in the order in which they run
@@ -108,6 +109,10 @@ class Project:
         changes = difference(self.digests, file_digests(self.folder))
         left = ", ".join(name for name in leftovers(self.scratch) if name not in CACHES)
         return [*filter(None, [changes, left and f"left in the temporary folder: {left}"])]
+
+
+def _remove_task(name: str, params: dict[str, Any]) -> None:
+    params["tasks"].pop(name)
 
 
 def stages_from(stage: str) -> list[str]:
