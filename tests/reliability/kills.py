@@ -4,6 +4,7 @@ import math
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ TARGETS = ("command", "child", "group")
 RESTORE = ("python", "-m", "stages.tools.restore_lock")
 REPRO = ("dvc", "repro")
 CACHES = {f"torchinductor_{getuser()}"}  # torch keeps it among temporary files, undisturbed as well
+_SECONDS_TO_WRITE = 0.03  # of dvc.lock, about
 RUN_CACHE = Path(".dvc/cache/runs")
 _STARTED = re.compile(r"^Running stage '([\w@]+)':")
 
@@ -129,10 +131,27 @@ def kill_pipeline(project: Project, draw: random.Random, target: str) -> Trial:
     running = Running(project.folder, REPRO, project.scratch)
     running.wait_for(f"Running stage '{moment.stage}'")
     running.sleep(moment.offset)
-    victim = running.kill(target)
-    seconds = running.end_of_processes()
     case = f"{moment.stage}, {moment.offset:.2f} s after its start, {len(stages)} stages to run"
-    problems = [] if seconds is not None else ["processes were left"]
+    return _finish(project, running, running.kill(target), case)
+
+
+def kill_while_writing(project: Project, draw: random.Random) -> Trial:
+    """Kill `dvc repro` while it writes dvc.lock, finish it, and compare."""
+    stage = project.moment(draw).stage
+    project.make_stale([stage])
+    lock = project.folder / "dvc.lock"
+    size = lock.stat().st_size
+    running = Running(project.folder, REPRO, project.scratch)
+    while lock.stat().st_size == size and running.process.poll() is None:
+        time.sleep(0.0005)
+    running.sleep(draw.uniform(0, _SECONDS_TO_WRITE))
+    victim = running.kill("group")
+    return _finish(project, running, f"{victim}, while it wrote dvc.lock", stage)
+
+
+def _finish(project: Project, running: Running, victim: str, case: str) -> Trial:
+    """Finish a run that was killed, and compare."""
+    problems = [] if running.end_of_processes() is not None else ["processes were left"]
     restored = restore_lock(project.folder) + delete_damaged_table(project.folder)
     status, output = run_to_end(project.folder, REPRO, project.scratch)
     if status:
@@ -156,6 +175,23 @@ def with_copy(project: Project, kill: Callable[[], Trial]) -> Callable[[], Trial
         return trial
 
     return kill_and_mend
+
+
+def run_kills_while_writing(
+    folder: Path, count: int, seed: int, minutes: float = math.inf
+) -> Iterator[Trial]:
+    """Yield kills of the workshop's pipeline while DVC writes dvc.lock.
+
+    Args:
+        folder: for the project.
+        count: of kills.
+        seed: of when.
+        minutes: after which no other kill begins.
+    """
+    draw = random.Random(seed)
+    project = Project.build(folder / "workshop", ("workshop",))
+    kill = with_copy(project, lambda: kill_while_writing(project, draw))
+    yield from spread(count, lambda _: kill(), minutes)
 
 
 def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) -> Iterator[Trial]:

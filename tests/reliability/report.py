@@ -17,6 +17,7 @@ RESULTS = ROOT / "tests/reliability/results.json"
 PAGE = ROOT / "docs/reliability.md"
 TITLES = {
     "kills": "Kills of the pipeline",
+    "lock": "Kills while dvc.lock is written",
     "tools": "Kills of verify and of experiments",
     "params": "Mutated params",
     "data": "Mutated data",
@@ -29,6 +30,9 @@ as any other): of the command alone, of the process that does the work, or of th
 is finished: `dvc repro`, after what `make repro` does to a damaged dvc.lock. All is well where dvc.lock,
 metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left after 20
 seconds, and no temporary file after the next run.""",
+    "lock": """
+The same in a small project, in the instants in which DVC writes dvc.lock, which random moments seldom
+hit.""",
     "tools": """
 The same with `evidence verify` (tiers metrics and predictions) and `evidence experiment`, in a small
 project: the same command, run again, must say the same, with no process or temporary file left, and the
