@@ -112,21 +112,23 @@ def kill_experiment(tools: Tools, draw: random.Random, target: str) -> Trial:
     problems = [] if seconds is not None else ["processes were left"]
     make_old(scratch)
     make_old(folder / EXPERIMENT_FOLDERS)
-    path = folder / LOG
-    committed = run(folder, "git", "status", "--porcelain", "--", str(LOG)).stdout
-    if not committed:  # the log has no row of it yet
+    outcome = "same log"
+    if b"failed: " in (folder / LOG).read_bytes():  # evidence experiment itself went on
+        outcome = "logged as a failed experiment"
+    elif not run(folder, "git", "status", "--porcelain", "--", str(LOG)).stdout:
         status, output = run_to_end(folder, EXPERIMENT, scratch)
         if status:
             problems.append(f"evidence experiment: {output.splitlines()[-1]}")
-    if not path.exists() or path.read_bytes() != log:
-        problems.append(f"another log: {path.read_text() if path.exists() else 'none'}")
+    text = (folder / LOG).read_bytes()
+    if outcome == "same log" and text != log:
+        problems.append(f"another log: {text.decode()}")
     left = [name for name in leftovers(folder / EXPERIMENT_FOLDERS) if name.startswith("tmp")]
     if left:
         problems.append(f"left in {EXPERIMENT_FOLDERS}: {', '.join(left)}")
     tools.forget_experiments()
     problems += tools.project.problems()
     case = f"{second:.1f} of {length:.1f} s"
-    return Trial(f"`evidence experiment`: {victim}", "same log", "; ".join(problems), case)
+    return Trial(f"`evidence experiment`: {victim}", outcome, "; ".join(problems), case)
 
 
 def run_tool_kills(
