@@ -58,6 +58,7 @@ writes this page from what happened. `make test-all` runs a few cases of each pa
 def summarise(trials: Iterable[Trial], seed: int | None) -> dict[str, Any]:
     """Return counts by row and outcome, every problem, and on which machine the trials ran."""
     start = time.monotonic()
+    commit = run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip()
     done = list(trials)
     counts = Counter((trial.row, trial.outcome) for trial in done if not trial.problem)
     failures = Counter(trial.row for trial in done if trial.problem)
@@ -76,7 +77,7 @@ def summarise(trials: Iterable[Trial], seed: int | None) -> dict[str, Any]:
         "count": len(done),
         "seed": seed,
         "seconds": round(time.monotonic() - start),
-        "commit": run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip(),
+        "commit": commit,
         "machine": host_record(),
         "rows": sorted(rows, key=lambda row: str(row["row"])),
         "problems": [
