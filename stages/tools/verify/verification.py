@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stages.tools.verify.rerun import Storage
 
 CHEAP_TIERS = ("hashes", "metrics")
+_UNPACKED = "archive"  # beside the clone: the repository of an archive
 _CHEAP_SECONDS = 900  # for the cheap tiers together
 Approval = Callable[[str], bool]
 Inspect = Callable[[Path, Report], None]
@@ -105,7 +106,7 @@ def _unpacked(source: str, folder: Path) -> str:
         return source
     from stages.tools.archive.unpack import unpack
 
-    repository, _ = unpack(Path(source), folder / "archive")
+    repository, _ = unpack(Path(source), folder / _UNPACKED)
     return str(repository)
 
 
