@@ -140,6 +140,9 @@ def test_the_commands_of_its_readme_restore_it_without_this_project(
         file.extractall(tmp_path)
     text = (tmp_path / "README.md").read_text()
     (script,) = (block for block in COMMANDS.findall(text) if "git init" in block)
+    assert text.count("\n```") == 6
+    assert "\n\n```\n" not in text.replace("\n\n```sh\n", "")
+    assert text.endswith("dataset\\_note.json has its hash)\n")
     printed = run(tmp_path, "sh", "-ec", script).stdout.split()
     repository, tree = tmp_path / "repository", printed[0]
     assert printed == [tree, "tree", tree, head(archived / "toy")]
