@@ -39,6 +39,7 @@ _SHORT_HASH = r"[0-9a-f]{4,63}"
 _MOST_FILES = 200_000
 _MOST_BYTES = 20 * 2**30
 _LONGEST_LISTING = 32 * 2**20  # bytes of all paths; `run_command` returns more than that
+_DEEPEST = 100  # folders of a path; Python's own functions walk through folders by calling themselves
 _SUFFIX = re.compile(r"[\^~@:]")
 
 
@@ -227,7 +228,7 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
     """Check how much a commit would write, before anything of it is written.
 
     Raises:
-        UserError: it has too many files, or too large ones.
+        UserError: it has too many files, too large ones, or too deep folders.
     """
     command = ("git", *_PLAIN, "ls-tree", "-r", "-l", "-z", commit)
     with subprocess.Popen(
@@ -246,6 +247,9 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
             f"the revision has more than {min(len(entries), _MOST_FILES):,} files, or too long paths; "
             "it is not checked out"
         )
+    deepest = max((entry.count(b"/") for entry in entries), default=0)
+    if deepest > _DEEPEST:
+        raise UserError(f"the revision has files in {deepest} nested folders; it is not checked out")
     sizes = (entry.partition(b"\t")[0].split()[3] for entry in entries)
     total = sum(int(size) for size in sizes if size.isdigit())
     if total > _MOST_BYTES:
@@ -255,7 +259,15 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
 def _refuse_outside_links(clone: Path) -> None:
     for folder, folders, files in os.walk(clone):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(clone.resolve()):
+            if not path.is_symlink():
+                continue
+            try:
+                is_inside = path.resolve().is_relative_to(clone.resolve())
+            except (OSError, RuntimeError):  # the latter by Python 3.11 and 3.12
+                raise UserError(
+                    f"{path.relative_to(clone)} is a symbolic link that leads in a circle"
+                ) from None
+            if not is_inside:
                 raise UserError(
                     f"{path.relative_to(clone)} is a symbolic link to a place outside the "
                     "repository; nothing of it is run"

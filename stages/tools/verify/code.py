@@ -1,5 +1,6 @@
 """Which files of a revision can run or steer what runs, and which of them differ from trusted ones."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _STEERING = {
     "pyproject.toml",
 }
 _NOT_RUN = {"tests", "docs"}  # no stage imports or starts what is there
-_EXECUTABLE = "100755"
+_EXECUTABLE, _LINK = "100755", "120000"
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ def is_code(path: str, mode: str = "") -> bool:
 
     Args:
         path: relative to the root.
-        mode: of git: "100755" for an executable file.
+        mode: of git: "100755" for an executable file, "120000" for a symbolic link.
     """
     parts = PurePosixPath(path).parts
-    if path == PATH or parts[-1] in _STEERING:
+    if parts[-1] in _STEERING or (parts[0] == ".dvc" and parts[-1] != ".gitignore"):
+        return True
+    if mode == _LINK:  # what is written to one place would change another
         return True
     if parts[0] in _NOT_RUN or parts[0].startswith("."):
         return False
@@ -75,7 +78,7 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
     """Return which code of a clone differs from the trusted one, by path.
 
     Args:
-        root: the clone.
+        root: the clone, with the data that DVC fetches.
         base: a commit of the same repository whose code is trusted; "" for the project that verifies.
     """
     files = code_files(root)
@@ -89,6 +92,7 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
         required = _own_code() if has_stages else set()
         same = {path for path in known if _same_content(root, path)}
     differences = {path: "differs" if path in known else "added" for path in files.keys() - same}
+    differences |= dict.fromkeys(_fetched_code(root) - files.keys(), "added")
     differences |= dict.fromkeys(required - files.keys(), "missing")
     if base or PATH not in files:
         return _sorted(differences)
@@ -97,6 +101,17 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
     if split_config(config)[1] == split_config(own)[1]:
         differences.pop(PATH, None)  # where data are kept is each repository's own
     return _sorted(differences)
+
+
+def _fetched_code(root: Path) -> set[str]:
+    """Return the files in a clone that can run, also those that DVC has fetched and git does not have."""
+    paths = set()
+    for folder, folders, files in os.walk(root):
+        if Path(folder) == root:
+            folders[:] = [name for name in folders if name not in {".git", ".dvc"}]
+        place = Path(folder).relative_to(root)
+        paths |= {(place / name).as_posix() for name in files if name != ".git"}
+    return {path for path in paths if is_code(path)}
 
 
 def _sorted(differences: Mapping[str, str]) -> list[CodeDifference]:
@@ -132,7 +147,7 @@ def delete_code(root: Path) -> None:
     dvc.yaml and DVC's configuration stay; DVC has read them.
     """
     for path in code_files(root):
-        if not path.endswith(("dvc.yaml", ".dvcignore", PATH)):
+        if not path.endswith(("dvc.yaml", ".dvcignore")) and not path.startswith(".dvc/"):
             (root / path).unlink(missing_ok=True)
 
 

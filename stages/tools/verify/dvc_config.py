@@ -5,6 +5,8 @@ import re
 PATH = ".dvc/config"
 _REMOTE = re.compile(r"""\[\s*['"]?remote\b""")
 _DEFAULT = re.compile(r"remote\s*=")
+# Settings that name a file: credentials of this machine, or a configuration that names a program to run.
+_FILE = re.compile(r"(configpath|credentialpath|keyfile|\w+_path|\w+_file|ssl_verify)\s*=")
 
 
 def split_config(text: str) -> tuple[list[str], list[str]]:
@@ -14,8 +16,8 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         text: of .dvc/config.
 
     Returns:
-        The sections of remotes as they are, and after them `[core]` with the default one; each other
-        setting with its section, sorted.
+        The sections of remotes without settings that name files, and after them `[core]` with the default
+        one; each other setting with its section, sorted.
     """
     remotes, default, others = [], [], []
     section = ""
@@ -25,7 +27,8 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
             if _REMOTE.match(line):
                 remotes.append(line)
         elif _REMOTE.match(section):
-            remotes.append(line)
+            if not _FILE.match(line):
+                remotes.append(line)
         elif _DEFAULT.match(line):
             default.append(line)
         else:

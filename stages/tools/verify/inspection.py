@@ -141,6 +141,7 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
     inspection.remarks = remarks(repo, tasks)
     if pipeline.is_of_this_project(repo):
         findings += [*pipeline.check_commands(repo), *pipeline.check_hash_kinds(repo)]
+        findings += pipeline.check_reproductions(repo)
         findings += pipeline.check_completeness(repo, tasks)
     inspection.tiers["hashes"] = findings
     inspection.seconds["hashes"] = time.perf_counter() - start

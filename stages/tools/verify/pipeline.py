@@ -1,6 +1,6 @@
 """Which stages of a repository are those of this project's pipeline, and whether it is all there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 SHARED = ("params", "compare")
+_FILES_OF_EVIDENCE = {"machine.json", "tolerance.json"}
 # Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
 
@@ -113,8 +114,6 @@ def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> 
         repo: a clone.
         tasks: those of its params; None if these do not fit the schema of this project.
     """
-    from stages.kinds.params import RESERVED_NAMES
-
     try:
         names = list(tasks) if tasks is not None else declared_tasks(repo.root)
     except UserError as error:
@@ -135,7 +134,7 @@ def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> 
         lines += _missing_entries(repo, shared, "evidence is in git")
     lines += [
         ("compare", Disagreement(Cause.SURPLUS, f"{path}: no task of params.yaml writes it", path))
-        for path in _further_packs(repo.root, {*names, *RESERVED_NAMES})
+        for path in _surplus(repo.root, names)
     ]
     return [Finding.outside(stage, disagreement) for stage, disagreement in lines]
 
@@ -187,10 +186,34 @@ def tasks_of(root: Path) -> "dict[str, Task]":
     return load_tasks(load_params(root / FILE))
 
 
-def _further_packs(root: Path, names: set[str]) -> list[str]:
-    folder = root / "evidence"
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [f"evidence/{path.name}" for path in entries if path.is_dir() and path.name not in names]
+def _surplus(root: Path, tasks: Collection[str]) -> Iterator[str]:
+    """Yield what is beside the packs and the metrics, where a reader takes it for one of them."""
+    from stages.kinds.params import RESERVED_NAMES
+
+    own_evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
+    for name, own in (("evidence", own_evidence), ("metrics", {"metrics.json"})):
+        folder = root / name
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name not in own and not path.name.startswith("."):
+                yield f"{name}/{path.name}"
+
+
+def check_reproductions(repo: LockedRepo) -> list[Finding]:
+    """Return what in evidence/reproductions does not follow from the statements there."""
+    from stages.tools.verify.attestation.reproductions import FOLDER, PAGE, table
+
+    folder = repo.root / FOLDER
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir())
+    paths = [FOLDER / name for name in names if name != PAGE and ".json" not in name]
+    lines = [(Cause.SURPLUS, f"{path}: it is no statement", path.as_posix()) for path in paths]
+    page = FOLDER / PAGE
+    text = (repo.root / page).read_text(errors="replace") if PAGE in names else ""
+    if text != table(folder):
+        line = f"{page}: it does not say what the statements beside it say"
+        lines.append((Cause.PAGE, line, page.as_posix()))
+    return [Finding.outside("compare", Disagreement(*line)) for line in lines]
 
 
 def foreign_stages(repo: LockedRepo) -> list[str]:

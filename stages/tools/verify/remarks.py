@@ -33,6 +33,16 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
     if not is_of_this_project(repo):
         return notes
     notes += [*foreign_stages(repo), *_stale_entries(repo)]
+    statements = len(list((repo.root / "evidence/reproductions").glob("*.json")))
+    if statements:
+        notes.append(
+            f"evidence/reproductions has {statements} statements, not checked here: "
+            "`evidence attestation check` checks who signed them"
+        )
+    notes += [
+        f"{path.relative_to(repo.root)} is no output of a stage: its experiments are taken on trust"
+        for path in sorted(repo.root.glob("evidence/*/experiments.csv"))
+    ]
     if tasks is None:
         return notes
     try:

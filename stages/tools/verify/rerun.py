@@ -111,9 +111,14 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
     else:
         attempts = [*([["--remote", _SOURCE]] if storage.cache else []), []]
     error = ""
+    temporary = (
+        repo.root.parent / "tmp"
+    )  # DVC leaves clones there of repositories that it imports from
+    temporary.mkdir(exist_ok=True)
+    environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
     for options in attempts:
         command = ("dvc", "pull", *options, *names)
-        result = run_command(repo.root, *command, extra_environment=ENVIRONMENT)
+        result = run_command(repo.root, *command, extra_environment=environment)
         if result.returncode == 0:
             return ""
         error = error or last_line(result.stderr).removeprefix("ERROR: ")

@@ -28,6 +28,8 @@ from stages.tools.verify.dvc_config import split_config
         ".dvcignore",
         ".gitattributes",
         ".dvc/config",
+        ".dvc/config.local",
+        ".dvc/tmp",
         "Makefile",
         "run.sh",
     ],
@@ -116,6 +118,7 @@ def test_line_ends_and_remotes_are_no_change(revision: Path) -> None:
 def test_only_remotes_are_kept_of_a_configuration() -> None:
     text = (
         "[core]\n    remote = far\n    site_cache_dir = /x\n['remote \"far\"']\n    url = s3://x\n"
+        "    configpath = ../credentials-of-a-program\n    keyfile=/x\n"
         "[cache]\n    dir = /x\n[state]\ndir = /x\n"
     )
     remotes, others = split_config(text)

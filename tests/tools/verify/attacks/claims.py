@@ -83,3 +83,31 @@ def confidence_lowered(target: Target) -> None:
         "params.yaml", lambda params: params["tasks"][TASK]["evaluate"].update(confidence=0.5)
     )
     target.relock()
+
+
+@attack("evidence/reproductions", tier="hashes")
+def reproduction_invented(target: Target) -> None:
+    """A statement of a reproduction that nobody has signed, without the page of statements."""
+    target.add("evidence/reproductions/0123456789ab-professor.json", '{"verdict": "bit for bit"}')
+
+
+@attack("evidence/reproductions/README.md", tier="hashes")
+def page_of_reproductions_edited(target: Target) -> None:
+    """A page that names reproductions for which there is no statement."""
+    target.replace(
+        "evidence/reproductions/README.md",
+        "None is recorded yet.",
+        "| v1 | a professor | bit for bit |",
+    )
+
+
+@attack("evidence/summary.html", tier="hashes")
+def page_beside_the_packs(target: Target) -> None:
+    """A page of the attacker's own, where packs are."""
+    target.add("evidence/summary.html", "<h1>accuracy 100%</h1>")
+
+
+@attack("metrics/final.json", tier="hashes")
+def metrics_beside_the_metrics(target: Target) -> None:
+    """Better metrics under another name."""
+    target.add("metrics/final.json", '{"accuracy": 1.0}')

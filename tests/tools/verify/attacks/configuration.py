@@ -17,27 +17,27 @@ def cache_elsewhere(target: Target) -> None:
     target.forge_metric()
 
 
-@attack(METRICS)
+@attack(".dvc/config.local")
 def local_settings_in_git(target: Target) -> None:
     """Settings that are meant for one machine."""
     target.add(".dvc/config.local", f"[cache]\n    dir = {target.canary}\n")
     target.forge_metric()
 
 
-@attack(".dvc/config.local", status=UNCHECKED)
+@attack(".dvc/config.local", status=OTHER_CODE)
 def local_settings_linked_to_git(target: Target) -> None:
     """The file that verify writes is a link to the settings of git."""
     target.link(".dvc/config.local", "../.git/config")
 
 
-@attack(".dvc/tmp", status=UNCHECKED)
+@attack(".dvc/tmp", status=OUTSIDE, quick=True)
 def temporary_folder_linked(target: Target) -> None:
     """The folder in which DVC writes its records is a link to code."""
     target.link(".dvc/tmp", "../stages")
     target.forge_metric()
 
 
-@attack("config", status=UNCHECKED)
+@attack(".dvc/config", status=OTHER_CODE)
 def settings_damaged(target: Target) -> None:
     """Settings that DVC cannot read."""
     target.path(".dvc/config").write_text("[core\nremote = \n")
@@ -82,22 +82,23 @@ def add_data(target: Target, path: str, content: bytes) -> None:
         "photos.dvc",
         f"outs:\n- md5: {name}\n  size: {len(content)}\n  hash: md5\n  path: {path}\n",
     )
-    target.forge_metric()
 
 
 @attack(METRICS, tier="metrics")
 def data_to_a_place_outside(target: Target) -> None:
     """Data whose path leads out of the clone."""
+    target.forge_metric()
     add_data(target, f"../../../{target.canary.name}", b"evil\n")
 
 
 @attack(METRICS, tier="metrics")
 def data_to_an_absolute_place(target: Target) -> None:
     """Data whose path is absolute."""
+    target.forge_metric()
     add_data(target, str(target.canary), b"evil\n")
 
 
-@attack("photos", tier="metrics", status=OUTSIDE)
+@attack("", tier="metrics", status=UNCHECKED)
 def data_in_the_settings_of_git(target: Target) -> None:
     """Data that are the clone's own settings of git, with a filter that runs a program."""
     target.add(".gitattributes", "* filter=evil\n")
@@ -108,7 +109,7 @@ def data_in_the_settings_of_git(target: Target) -> None:
     add_data(target, ".git/config", settings.encode())
 
 
-@attack("yaml", tier="metrics", status=OUTSIDE)
+@attack("yaml.py", tier="metrics", status=OTHER_CODE)
 def data_that_hide_a_library(target: Target) -> None:
     """Data that are a module in the root, which git does not track."""
     add_data(target, "yaml.py", target.python.encode())

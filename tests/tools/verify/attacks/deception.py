@@ -1,6 +1,6 @@
 """Names and texts that would say to a reader of the terminal, Markdown or page what verify does not say."""
 
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 from attacks.attack import (
@@ -18,51 +18,74 @@ from attacks.attack import (
 
 attack = family("words to deceive a reader")
 MACHINES = "evidence/machine.json"
-ODD = {
+LINES = {
     "a line end": f"x\n{FAKE}",
     "a return": f"x\r{FAKE}",
     "a line separator": f"x\N{LINE SEPARATOR}{FAKE}",
     "a form feed": f"x\f{FAKE}\v{FAKE}",
+}
+CONTROLS = {
     "an escape": f"\x1b[2J\x1b[1;1H\x1b[32m{FAKE}\x1b[8m",
     "a bell": "x\x07\x08\x7f",
     "a control of one byte": f"x\x9b2J{FAKE}",
+    "a link of the terminal": f"\x1b]8;;http://{HOST}/\x1b\\{FAKE}\x1b]8;;\x1b\\",
+}
+INVISIBLE = {
     "a change of direction": "x\N{RIGHT-TO-LEFT OVERRIDE}tib rof tib",
-    "no width": "pa\N{ZERO WIDTH SPACE}ck\N{ZERO WIDTH JOINER}@\N{SOFT HYPHEN}workshop\N{WORD JOINER}",
+    "no width": "pa\N{ZERO WIDTH SPACE}ck\N{ZERO WIDTH JOINER}\N{SOFT HYPHEN}workshop\N{WORD JOINER}",
     "tags without width": "x\N{TAG LATIN SMALL LETTER A}\N{TAG LATIN SMALL LETTER B}",
-    "a table": f"x | {FAKE} | bit for bit |\n| --- | --- |",
+}
+MARKUP = {
+    "a table": f"x | {FAKE} | bit for bit |",
     "markup": f"<script>alert(1)</script><img src='http://{HOST}/x' onerror='alert(1)'>",
     "a comment": f"--><h1>{FAKE}</h1><!--",
     "a link": f"[{FAKE}](http://{HOST}/)",
     "a picture": f"![x](http://{HOST}/x.png)",
-    "a block of code": f"```\n{FAKE}\n```",
+    "a block of code": f"``` {FAKE}",
     "an address": f"http://{HOST}/ www.{HOST}",
     "a mention": "@everyone #1 GH-1",
-    "a link of the terminal": f"\x1b]8;;http://{HOST}/\x1b\\{FAKE}\x1b]8;;\x1b\\",
-    "a formula": "$\\href{http://canary.example}{x}$",
+    "a formula": f"$\\href{{http://{HOST}}}{{x}}$",
 }
+ODD = LINES | CONTROLS | INVISIBLE | MARKUP
 ALL = " ".join(ODD.values())
-FILE_NAME = "".join(text.replace("/", "\N{DIVISION SLASH}") for text in list(ODD.values())[:10])
+FILE_NAME = "".join(text.replace("/", "\N{DIVISION SLASH}") for text in list(ODD.values())[:12])
 
 
-def name_a_stage(target: Target, name: str) -> None:
-    """Add a stage of this name, and forge a metric."""
-    target.edit_yaml(
-        "dvc.yaml",
-        lambda content: content["stages"].update({name: {"cmd": "true", "outs": ["x.txt"]}}),
-    )
+def name_stages(target: Target, names: Iterable[str]) -> None:
+    """Add stages of these names, and forge a metric."""
+    stages = {name: {"cmd": "true", "outs": [f"{number}.txt"]} for number, name in enumerate(names)}
+    target.edit_yaml("dvc.yaml", lambda content: content["stages"].update(stages))
     target.forge_metric()
 
 
-for _name, _text in ODD.items():
-    attack(METRICS, title=f"stage named with {_name}", quick=_name in {"a line end", "markup"})(
-        partial(name_a_stage, name=_text)
-    )
+@attack(METRICS, quick=True)
+def stages_named_with_line_ends(target: Target) -> None:
+    """Stages whose names would begin lines of their own."""
+    name_stages(target, LINES.values())
+
+
+@attack(METRICS)
+def stages_named_with_controls(target: Target) -> None:
+    """Stages whose names would steer a terminal."""
+    name_stages(target, CONTROLS.values())
+
+
+@attack(METRICS)
+def stages_named_with_invisible_characters(target: Target) -> None:
+    """Stages whose names a reader cannot tell from others."""
+    name_stages(target, INVISIBLE.values())
+
+
+@attack(METRICS)
+def stages_named_with_markup(target: Target) -> None:
+    """Stages whose names would be markup in Markdown and on the page."""
+    name_stages(target, MARKUP.values())
 
 
 @attack(METRICS)
 def stage_named_like_the_verdict(target: Target) -> None:
     """A stage whose name is what verify says of honest results."""
-    name_a_stage(target, "nothing disagrees")
+    name_stages(target, ["nothing disagrees", FAKE[:-4]])
 
 
 @attack(METRICS)

@@ -146,7 +146,7 @@ def files_too_many(target: Target) -> None:
     target.committed = True
 
 
-@attack("", status=UNCHECKED)
+@attack("nested folders")
 def folders_too_deep(target: Target) -> None:
     """Folders in folders, deeper than a program can follow by calling itself."""
     folder = target.path(f"{PACK}/data")

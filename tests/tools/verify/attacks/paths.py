@@ -15,7 +15,7 @@ def edit_prepare(target: Target, **changes: Any) -> None:
     )
 
 
-@attack("prepare", tier="metrics", quick=True)
+@attack("prepare", tier="metrics")
 def download_outside(target: Target) -> None:
     """A folder for downloads above the clone."""
     path = f"../../../{target.canary.name}"
@@ -41,7 +41,7 @@ def data_without_end(target: Target) -> None:
     edit_prepare(target, source="folder", path="/dev/zero", stripes=None)
 
 
-@attack("prepare", tier="metrics")
+@attack("prepare", tier="metrics", status=UNCHECKED)
 def data_of_the_system(target: Target) -> None:
     """Raw data that are all files of the machine."""
     edit_prepare(target, source="folder", path="/", stripes=None)
@@ -56,7 +56,7 @@ def weights_from_a_device(target: Target) -> None:
     )
 
 
-@attack("canary", status=UNCHECKED)
+@attack("canary", status=UNCHECKED, quick=True)
 def link_outside(target: Target) -> None:
     """A symbolic link to a file outside."""
     target.link("canary", str(target.canary))
@@ -88,14 +88,14 @@ def link_to_itself(target: Target) -> None:
     target.link("loop-b", "loop-a")
 
 
-@attack("data/prepare", status=UNCHECKED, tier="metrics")
+@attack("cannot be read", status=UNCHECKED, tier="metrics")
 def outputs_linked_into_the_pack(target: Target) -> None:
     """What prepare writes goes into the pack, through a link."""
     target.remove("data/prepare")
     target.link("data/prepare", "../evidence")
 
 
-@attack(PACK, status=UNCHECKED)
+@attack(PACK)
 def pack_linked_to_code(target: Target) -> None:
     """A pack that is a link to the folder of code."""
     target.link(PACK, "../stages")
@@ -121,7 +121,7 @@ def run_outside(target: Target) -> None:
     edit_stage(target, "evaluate", lambda stage: stage.update(wdir="../../.."))
 
 
-@attack("params.yaml", status=OUTSIDE)
+@attack("prepare@", status=UNCHECKED)
 def task_named_like_a_path(target: Target) -> None:
     """A task whose name leads out of every folder of tasks."""
     target.edit_yaml(

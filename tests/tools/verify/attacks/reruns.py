@@ -9,6 +9,7 @@ from support.forgery import forge_predictions
 from support.project import run
 
 from attacks.attack import METRICS, OTHER_CODE, OUTSIDE, TASK, UNCHECKED, Target, family
+from attacks.configuration import add_data
 from stages.core.files import read_arrays, read_json, write
 
 attack = family("run again", tier="predictions", seconds=300)
@@ -100,6 +101,12 @@ def foreign_code_goes_on(target: Target) -> None:
         f"'sleep 5; touch {target.canary}'], start_new_session=True)\n",
     )
     target.relock()
+
+
+@attack("yaml.py", status=UNCHECKED)
+def code_among_the_data(target: Target) -> None:
+    """A module in the root that DVC fetches, and that git does not have."""
+    add_data(target, "yaml.py", target.python.encode())
 
 
 @attack("spoil", tier="retrain", status=OUTSIDE)

@@ -197,7 +197,7 @@ def branch_named_like_the_tag(target: Target) -> None:
     target.revision = "v1"
 
 
-@attack("v1", status=UNCHECKED, quick=True)
+@attack("v1", status=UNCHECKED)
 def branch_named_like_the_tag_of_a_url(target: Target) -> None:
     """The same by an address."""
     branch_named_like_the_tag(target)
