@@ -168,7 +168,7 @@ def ignored_by_dvc_below(target: Target) -> None:
 @attack(".gitattributes")
 def bytes_changed_on_checkout(target: Target) -> None:
     """The work tree holds other bytes than git."""
-    target.add(".gitattributes", "*.py text eol=crlf\n*.csv working-tree-encoding=UTF-16LE\n")
+    target.add(".gitattributes", "*.py text eol=crlf\n*.csv ident\n")
 
 
 @attack("stages/train.py", status=OTHER_CODE)

@@ -121,7 +121,7 @@ def settings_that_run_programs(target: Target) -> None:
     target.git("config", "log.showSignature", "true")
 
 
-@attack("metrics", status=UNCHECKED)
+@attack(METRICS)
 def missing_object_from_elsewhere(target: Target) -> None:
     """A file that git would fetch when it is needed, through a program."""
     target.forge_metric()
