@@ -58,7 +58,7 @@ bench: $(READY) ## measure accuracy over other splits, and time; print a report
 	@evidence bench
 
 reliability: $(READY) ## kill the pipeline and feed it damaged files, an hour long; write docs/reliability.md
-	@for part in kills params data circumstances; do \
+	@for part in kills lock tools params data circumstances; do \
 	  PYTHONPATH=.:tests python -m reliability $$part || exit; \
 	done
 

@@ -53,3 +53,23 @@ def prepared(chain: Path, tmp_path: Path) -> Path:
     """Return a copy of that project, data and models included, that a test may change."""
     shutil.copytree(chain, tmp_path / "project", symlinks=True)
     return tmp_path / "project"
+
+
+@pytest.fixture(scope="session")
+def archived(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder with a small DVC repository, `toy`, and its archive. Not to be changed."""
+    from support.archives import make_archived
+
+    return make_once(tmp_path_factory, worker_id, "archived", make_archived)
+
+
+@pytest.fixture(scope="session")
+def archive(archived: Path) -> Path:
+    """Return the archive of that repository. Not to be changed."""
+    return archived / "toy.zip"
+
+
+@pytest.fixture
+def archived_toy(archived: Path, tmp_path: Path) -> Path:
+    """Return a copy of that repository that a test may change."""
+    return shutil.copytree(archived / "toy", tmp_path / "toy", symlinks=True)

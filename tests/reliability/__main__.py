@@ -8,20 +8,25 @@ from pathlib import Path
 
 from reliability.bad_input import mutated_data, mutated_params
 from reliability.circumstances import try_circumstances
-from reliability.kills import run_kills
+from reliability.kills import run_kills, run_kills_while_writing
 from reliability.report import record, summarise
+from reliability.tool_kills import run_tool_kills
 
-COUNTS = {"kills": 100, "params": 500, "data": 200}
+COUNTS = {"kills": 70, "lock": 10, "tools": 20, "params": 500, "data": 200}
 
 
 def main() -> None:
     """Run one part; record its results unless asked not to; exit with 1 where there is a problem."""
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
     parser.add_argument("part", choices=[*COUNTS, "circumstances"])
-    parser.add_argument("--count", type=int, help="of cases (kills 100, params 500, data 200)")
+    parser.add_argument(
+        "--count", type=int, help="of cases (kills 70, lock 10, tools 20, params 500, data 200)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--folder", type=Path, help="to work in (default: a temporary one)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of kills, at most")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="after which no other case begins"
+    )
     parser.add_argument("--no-record", action="store_true", help="only print")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(
@@ -29,11 +34,13 @@ def main() -> None:
     ) as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         if arguments.part == "circumstances":
-            result = summarise(try_circumstances(folder), None)
+            result = summarise(try_circumstances(folder, arguments.minutes), None)
         else:
             count, seed = arguments.count or COUNTS[arguments.part], arguments.seed
             trials = {
                 "kills": lambda: run_kills(folder, count, seed, arguments.minutes),
+                "lock": lambda: run_kills_while_writing(folder, count, seed, arguments.minutes),
+                "tools": lambda: run_tool_kills(folder, count, seed, arguments.minutes),
                 "params": lambda: mutated_params(folder, count, seed),
                 "data": lambda: mutated_data(folder, count, seed),
             }[arguments.part]()

@@ -1,21 +1,24 @@
 """The pipeline under unfriendly circumstances: it survives, or says in one line what is wrong."""
 
 import locale
+import math
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from support.project import run
 
 from reliability.kills import REPRO, RESTORE, Project
-from reliability.trials import Running, Trial, difference, file_digests, run_to_end
+from reliability.trials import Running, Trial, difference, file_digests, run_to_end, spread
 
 MEGABYTE = 2**20
-ROOM = (0.3, 1.0, 2.5, 5.0)  # MB that a full disk still has
-READ_ONLY = ("evidence", "data", "metrics", ".dvc", ".")
+ROOM = (0.3, 2.5)  # MB that a full disk still has
+_PLENTY = 500  # MB
+READ_ONLY = ("evidence", "data", ".")
 SURVIVED, REFUSED = "same bytes", "refused in a line, then the same bytes"
 _IDENTITY = (
     "GIT_AUTHOR_NAME",
@@ -82,7 +85,6 @@ def circumstances() -> list[Circumstance]:
     turkish = {"LC_ALL": "tr_TR.UTF-8"}
     return [
         Circumstance("no HOME", {"HOME": None}),
-        Circumstance("a HOME that does not exist", {"HOME": "/nowhere", "XDG_CACHE_HOME": None}),
         Circumstance("a TMPDIR that does not exist", {"TMPDIR": "/nowhere"}),
         Circumstance("locale C without UTF-8", ascii_only),
         Circumstance("locale tr_TR", turkish, reason=_no_locale("tr_TR.UTF-8")),
@@ -180,7 +182,7 @@ def try_two_at_once(project: Project, folder: Path) -> Trial:
 
 _IN_A_NAMESPACE = """
 mount -t tmpfs -o size={size} tmpfs "$1" && cp -a "$2/." "$1/" && cd "$1" || exit 99
-{before}
+{{ {before}; }} || exit 98
 dvc repro > "$3/first" 2>&1; echo $? > "$3/first.status"
 {after}
 {{ {finish}; }} > "$3/second" 2>&1; echo $? > "$3/second.status"
@@ -195,7 +197,7 @@ def try_file_system(
 
     Args:
         project: to copy.
-        folder: for its files.
+        folder: to make, for its files.
         name: the row of the table.
         lines: shell commands: "before" and "after" the run.
         room: MB that the file system has beyond the project.
@@ -225,57 +227,38 @@ def try_file_system(
     return Trial(name, outcome, problem, runs[0][1].splitlines()[-1] if runs[0][0] else "")
 
 
-def try_circumstances(folder: Path) -> Iterator[Trial]:
+def try_full_disk(project: Project, folder: Path, room: float) -> Trial:
+    """Run the pipeline where only some MB are left, then with more."""
+    lines = {"before": "true", "after": 'mount -o remount,size=1g "$1"'}
+    return try_file_system(
+        project, folder / f"full-{room}", f"a full disk: {room} MB left", lines, room
+    )
+
+
+def try_read_only(project: Project, folder: Path, name: str) -> Trial:
+    """Run the pipeline where a folder of the project cannot be written, then where it can."""
+    lines = {
+        "before": f"mount --bind {name} {name} && mount -o remount,ro,bind {name}",
+        "after": f'umount {name}; cd /; cd "$1"',
+    }
+    if name == ".":
+        lines = {"before": 'mount -o remount,ro "$1"', "after": 'mount -o remount,rw "$1"'}
+    place = folder / f"read-only{name.replace('.', '-')}"
+    return try_file_system(project, place, f"read-only: {name}", lines, _PLENTY)
+
+
+def try_circumstances(folder: Path, minutes: float = math.inf) -> Iterator[Trial]:
     """Yield how the pipeline of the workshop ends under each circumstance.
 
     Args:
         folder: for the projects.
+        minutes: after which no other one begins.
     """
     project = Project.build(folder / "workshop", ("workshop",))
-    yield from try_all(project, folder)
-
-
-def try_all(project: Project, folder: Path) -> Iterator[Trial]:
-    """Yield how a project ends under each circumstance."""
     trials = [
-        *(
-            lambda circumstance=circumstance: try_circumstance(project, circumstance, folder)
-            for circumstance in circumstances()
-        ),
-        lambda: try_two_at_once(project, folder),
+        partial(try_two_at_once, project, folder),
+        *(partial(try_full_disk, project, folder, room) for room in ROOM),
+        *(partial(try_read_only, project, folder, name) for name in READ_ONLY),
+        *(partial(try_circumstance, project, each, folder) for each in circumstances()),
     ]
-    for room in ROOM:
-        lines = {"before": "", "after": 'mount -o remount,size=1g "$1"'}
-        trials.append(
-            lambda lines=lines, room=room: try_file_system(
-                project, _made(folder / f"full-{room}"), "a full disk", lines, room
-            )
-        )
-    for name in READ_ONLY:
-        lines = {
-            "before": f"mount --bind {name} {name}; mount -o remount,ro,bind {name}; cd .",
-            "after": f'umount {name}; cd /; cd "$1"',
-        }
-        if name == ".":
-            lines = {"before": 'mount -o remount,ro "$1"', "after": 'mount -o remount,rw "$1"'}
-        trials.append(
-            lambda lines=lines, name=name: try_file_system(
-                project,
-                _made(folder / f"read-only{name.replace('.', '-')}"),
-                f"read-only: {name}",
-                lines,
-                500,
-            )
-        )
-    for number, trial in enumerate(trials):
-        result = trial()
-        print(
-            f"{number + 1}/{len(trials)}  {result.row}  {result.case}  {result.problem or result.outcome}",
-            flush=True,
-        )
-        yield result
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+    yield from spread(len(trials), lambda number: trials[number](), minutes)

@@ -1,18 +1,20 @@
-"""SIGKILL at random moments: of the pipeline, of verify and of experiments; then the run is finished."""
+"""SIGKILL at random moments of the pipeline, after each of which the run is finished."""
 
-import json
 import math
 import random
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from getpass import getuser
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from support.project import TASKS, change_params, commit, copy_project, run, tiny
+from support.project import TASKS, change_params, commit, copy_project, tiny
 
 from reliability.trials import (
     Running,
@@ -20,26 +22,19 @@ from reliability.trials import (
     difference,
     file_digests,
     leftovers,
-    make_old,
     run_to_end,
     spread,
 )
 from stages.core.task import STAGES
+from stages.tools.restore_lock import delete_damaged_table, restore_lock
 
 TARGETS = ("command", "child", "group")
 RESTORE = ("python", "-m", "stages.tools.restore_lock")
 REPRO = ("dvc", "repro")
-CHANGE = "train.learning_rate=0.015"
-EXPERIMENT = ("python", "-m", "stages.tools", "experiment", "workshop", CHANGE, "--why", "a test")
-EXPERIMENT_FOLDERS = Path(".dvc/tmp/exps/standalone")
-LOG = Path("evidence/workshop/experiments.csv")
-TIERS = ("metrics", "predictions")  # retrain runs stages as predictions does, and takes minutes
-CACHES = {
-    f"torchinductor_{getuser()}"
-}  # what torch keeps among temporary files, undisturbed as well
-_RUN_CACHE = Path(".dvc/cache/runs")
+CACHES = {f"torchinductor_{getuser()}"}  # torch keeps it among temporary files, undisturbed as well
+_SECONDS_TO_WRITE = 0.03  # of dvc.lock, about
+RUN_CACHE = Path(".dvc/cache/runs")
 _STARTED = re.compile(r"^Running stage '([\w@]+)':")
-SHARE_OF_TOOLS = 7  # of as many kills, one is of verify and one of an experiment
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Project:
         copy_project(folder)
         change_params(folder, tiny)
         for name in {*TASKS} - {*tasks}:
-            change_params(folder, lambda params, name=name: params["tasks"].pop(name))
+            change_params(folder, partial(_remove_task, name))
             shutil.rmtree(folder / "evidence" / name)
             (folder / f"data/review/{name}.md").unlink()
         (folder / "dvc.lock").unlink()  # its stages then lie in the order in which they run
@@ -96,7 +91,7 @@ class Project:
 
     def make_stale(self, stages: Sequence[str]) -> None:
         """Bring the project into the state in which these stages are to run."""
-        shutil.rmtree(self.folder / _RUN_CACHE, ignore_errors=True)  # their outputs are not known
+        shutil.rmtree(self.folder / RUN_CACHE, ignore_errors=True)  # their outputs are not known
         yaml = YAML()
         yaml.width = 1000
         lock: Any = yaml.load((self.folder / "dvc.lock").read_text())
@@ -118,6 +113,10 @@ class Project:
         return [*filter(None, [changes, left and f"left in the temporary folder: {left}"])]
 
 
+def _remove_task(name: str, params: dict[str, Any]) -> None:
+    params["tasks"].pop(name)
+
+
 def stages_from(stage: str) -> list[str]:
     """Return a stage and those of its task after it."""
     name, _, task = stage.partition("@")
@@ -132,157 +131,80 @@ def kill_pipeline(project: Project, draw: random.Random, target: str) -> Trial:
     running = Running(project.folder, REPRO, project.scratch)
     running.wait_for(f"Running stage '{moment.stage}'")
     running.sleep(moment.offset)
-    victim = running.kill(target)
-    seconds = running.end_of_processes()
     case = f"{moment.stage}, {moment.offset:.2f} s after its start, {len(stages)} stages to run"
-    problems = [] if seconds is not None else ["processes were left"]
-    _, restored = run_to_end(project.folder, RESTORE, project.scratch)
+    return _finish(project, running, running.kill(target), case)
+
+
+def kill_while_writing(project: Project, draw: random.Random) -> Trial:
+    """Kill `dvc repro` while it writes dvc.lock, finish it, and compare."""
+    stage = project.moment(draw).stage
+    project.make_stale([stage])
+    lock = project.folder / "dvc.lock"
+    size = lock.stat().st_size
+    running = Running(project.folder, REPRO, project.scratch)
+    while lock.stat().st_size == size and running.process.poll() is None:
+        time.sleep(0.0005)
+    running.sleep(draw.uniform(0, _SECONDS_TO_WRITE))
+    victim = running.kill("group")
+    return _finish(project, running, f"{victim}, while it wrote dvc.lock", stage)
+
+
+def _finish(project: Project, running: Running, victim: str, case: str) -> Trial:
+    """Finish a run that was killed, and compare."""
+    problems = [] if running.end_of_processes() is not None else ["processes were left"]
+    restored = restore_lock(project.folder) + delete_damaged_table(project.folder)
     status, output = run_to_end(project.folder, REPRO, project.scratch)
     if status:
         problems.append(f"dvc repro: {output.splitlines()[-1] if output else status}")
     problems += project.problems()
-    outcome = "same bytes, after dvc.lock was put back" if "dvc.lock" in restored else "same bytes"
+    outcome = "same bytes, after dvc.lock was put back" if restored else "same bytes"
     return Trial(f"`dvc repro`: {victim}", outcome, "; ".join(problems), case)
 
 
-@dataclass(frozen=True)
-class Tools:
-    """A small project for kills of verify and of experiments, with what undisturbed runs of these give.
+def with_copy(project: Project, kill: Callable[[], Trial]) -> Callable[[], Trial]:
+    """Return `kill`, after which the project is replaced by a copy of it where there was a problem."""
+    copy = project.folder.with_name(f"{project.folder.name}-copy")
+    shutil.copytree(project.folder, copy, symlinks=True)
 
-    Attributes:
-        project: with the task workshop alone.
-        reports: what verify says of each stage, by tier, and its seconds.
-        log: experiments.csv after one experiment, and its seconds.
-    """
+    def kill_and_mend() -> Trial:
+        trial = kill()
+        if trial.problem:
+            shutil.rmtree(project.folder)
+            shutil.copytree(copy, project.folder, symlinks=True)
+            shutil.rmtree(project.scratch, ignore_errors=True)
+        return trial
 
-    project: Project
-    reports: dict[str, tuple[Any, float]]
-    log: tuple[bytes, float]
-
-    @classmethod
-    def build(cls, folder: Path) -> "Tools":
-        """Build the project and run each tool once."""
-        project = Project.build(folder, ("workshop",))
-        reports = {}
-        for tier in TIERS:
-            running = Running(folder, verify(tier), project.scratch)
-            running.finish()
-            reports[tier] = (_verdicts(project), running.seconds())
-        running = Running(folder, EXPERIMENT, project.scratch)
-        status, output = running.finish()
-        if status:
-            raise RuntimeError(output)
-        tools = cls(project, reports, ((folder / LOG).read_bytes(), running.seconds()))
-        tools.forget_experiments()
-        return tools
-
-    def forget_experiments(self) -> None:
-        """Bring the project back to where no experiment has been run."""
-        folder = self.project.folder
-        references = run(folder, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout
-        for reference in references.split():
-            run(folder, "git", "update-ref", "-d", reference)
-        run(folder, "git", "checkout", "--quiet", "--", ".")
-        run(folder, "git", "clean", "-fdq")
-        shutil.rmtree(folder / _RUN_CACHE, ignore_errors=True)
+    return kill_and_mend
 
 
-def verify(tier: str) -> tuple[str, ...]:
-    """Return the command that verifies the last commit up to a tier, and writes its report."""
-    return ("python", "-m", "stages.tools", "verify", "--tier", tier, "--json", "../report.json")
-
-
-def _verdicts(project: Project) -> Any:
-    path = project.folder.parent / "report.json"
-    report = json.loads(path.read_text())
-    path.unlink()
-    return [report["verdict"], [(stage["stage"], stage["verdict"]) for stage in report["stages"]]]
-
-
-def kill_verify(tools: Tools, draw: random.Random, target: str) -> Trial:
-    """Kill `evidence verify` at a random moment, run it again, and compare."""
-    tier = draw.choice(TIERS)
-    verdicts, length = tools.reports[tier]
-    folder, scratch = tools.project.folder, tools.project.scratch
-    running = Running(folder, verify(tier), scratch)
-    second = draw.uniform(0, length)
-    running.sleep(second)
-    victim = running.kill(target)
-    seconds = running.end_of_processes()
-    (folder.parent / "report.json").unlink(missing_ok=True)
-    problems = [] if seconds is not None else ["processes were left"]
-    make_old(scratch)
-    _, output = run_to_end(folder, verify(tier), scratch)
-    try:
-        if _verdicts(tools.project) != verdicts:
-            problems.append("other verdicts")
-    except FileNotFoundError:
-        problems.append(f"no report: {output.splitlines()[-1]}")
-    problems += tools.project.problems()
-    case = f"tier {tier}, {second:.1f} of {length:.1f} s"
-    return Trial(f"`evidence verify`: {victim}", "same verdicts", "; ".join(problems), case)
-
-
-def kill_experiment(tools: Tools, draw: random.Random, target: str) -> Trial:
-    """Kill `evidence experiment` at a random moment, run it again, and compare."""
-    log, length = tools.log
-    folder, scratch = tools.project.folder, tools.project.scratch
-    running = Running(folder, EXPERIMENT, scratch)
-    second = draw.uniform(0, length)
-    running.sleep(second)
-    victim = running.kill(target)
-    seconds = running.end_of_processes()
-    problems = [] if seconds is not None else ["processes were left"]
-    make_old(scratch)
-    make_old(folder / EXPERIMENT_FOLDERS)
-    path = folder / LOG
-    committed = run(folder, "git", "status", "--porcelain", "--", str(LOG)).stdout
-    if not committed:  # the log has no row of it yet
-        status, output = run_to_end(folder, EXPERIMENT, scratch)
-        if status:
-            problems.append(f"evidence experiment: {output.splitlines()[-1]}")
-    if not path.exists() or path.read_bytes() != log:
-        problems.append(f"another log: {path.read_text() if path.exists() else 'none'}")
-    left = [name for name in leftovers(folder / EXPERIMENT_FOLDERS) if name.startswith("tmp")]
-    if left:
-        problems.append(f"left in {EXPERIMENT_FOLDERS}: {', '.join(left)}")
-    tools.forget_experiments()
-    problems += tools.project.problems()
-    case = f"{second:.1f} of {length:.1f} s"
-    return Trial(f"`evidence experiment`: {victim}", "same log", "; ".join(problems), case)
-
-
-def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) -> Iterator[Trial]:
-    """Yield `count` kills: of the pipeline, of verify and of experiments.
+def run_kills_while_writing(
+    folder: Path, count: int, seed: int, minutes: float = math.inf
+) -> Iterator[Trial]:
+    """Yield kills of the workshop's pipeline while DVC writes dvc.lock.
 
     Args:
-        folder: for the projects; after a kill with a problem they are built anew from copies.
+        folder: for the project.
         count: of kills.
-        seed: of what is killed, when, and which of its processes.
+        seed: of when.
         minutes: after which no other kill begins.
     """
     draw = random.Random(seed)
-    pipeline = Project.build(folder / "pipeline")
-    tools = Tools.build(folder / "tools")
-    copies = {
-        project.folder: folder / f"{project.folder.name}-copy"
-        for project in (pipeline, tools.project)
-    }
-    for original, copy in copies.items():
-        shutil.copytree(original, copy, symlinks=True)
+    project = Project.build(folder / "workshop", ("workshop",))
+    kill = with_copy(project, lambda: kill_while_writing(project, draw))
+    yield from spread(count, lambda _: kill(), minutes)
 
-    def kill(number: int) -> Trial:
-        target = TARGETS[number // SHARE_OF_TOOLS % len(TARGETS)]
-        if number % SHARE_OF_TOOLS == SHARE_OF_TOOLS - 1:
-            trial, original = kill_verify(tools, draw, target), tools.project.folder
-        elif number % SHARE_OF_TOOLS == SHARE_OF_TOOLS - 2:
-            trial, original = kill_experiment(tools, draw, target), tools.project.folder
-        else:
-            trial, original = kill_pipeline(pipeline, draw, target), pipeline.folder
-        if trial.problem:
-            shutil.rmtree(original)
-            shutil.copytree(copies[original], original, symlinks=True)
-            shutil.rmtree(original.parent / f"{original.name}-scratch", ignore_errors=True)
-        return trial
 
-    yield from spread(count, kill, minutes)
+def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) -> Iterator[Trial]:
+    """Yield kills of the pipeline of all tasks.
+
+    Args:
+        folder: for the project.
+        count: of kills.
+        seed: of when, and which of its processes.
+        minutes: after which no other kill begins.
+    """
+    draw = random.Random(seed)
+    project = Project.build(folder / "pipeline")
+    targets = cycle(TARGETS)
+    kill = with_copy(project, lambda: kill_pipeline(project, draw, next(targets)))
+    yield from spread(count, lambda _: kill(), minutes)

@@ -16,18 +16,27 @@ from stages.core.machine import host_record
 RESULTS = ROOT / "tests/reliability/results.json"
 PAGE = ROOT / "docs/reliability.md"
 TITLES = {
-    "kills": "Kills",
+    "kills": "Kills of the pipeline",
+    "lock": "Kills while dvc.lock is written",
+    "tools": "Kills of verify and of experiments",
     "params": "Mutated params",
     "data": "Mutated data",
     "circumstances": "Circumstances",
 }
 MEANINGS = {
     "kills": """
-SIGKILL at a random moment of a run (each second as likely as any other) of all tasks, with tiny params:
-of the command alone, of the process that does the work, or of the whole group. Then the run is finished
-with the same command; `dvc repro` after what `make repro` does to a damaged dvc.lock. All is well where
-dvc.lock, metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left
-after 20 seconds, and no temporary file after the next call.""",
+SIGKILL at a random moment of `dvc repro` over all tasks with tiny params (each second of the run as likely
+as any other): of the command alone, of the process that does the work, or of the whole group. Then the run
+is finished: `dvc repro`, after what `make repro` does to a damaged dvc.lock. All is well where dvc.lock,
+metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left after 20
+seconds, and no temporary file after the next run.""",
+    "lock": """
+The same in a small project, in the instants in which DVC writes dvc.lock, which random moments seldom
+hit.""",
+    "tools": """
+The same with `evidence verify` (tiers metrics and predictions) and `evidence experiment`, in a small
+project: the same command, run again, must say the same, with no process or temporary file left, and the
+project as it was.""",
     "params": """
 params.yaml with lines, values, keys and bytes changed, deleted, doubled or swapped, in other encodings,
 with tags, aliases and bombs. All is well where the stage params accepts it, or rejects it in one
@@ -49,6 +58,7 @@ writes this page from what happened. `make test-all` runs a few cases of each pa
 def summarise(trials: Iterable[Trial], seed: int | None) -> dict[str, Any]:
     """Return counts by row and outcome, every problem, and on which machine the trials ran."""
     start = time.monotonic()
+    commit = run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip()
     done = list(trials)
     counts = Counter((trial.row, trial.outcome) for trial in done if not trial.problem)
     failures = Counter(trial.row for trial in done if trial.problem)
@@ -67,7 +77,7 @@ def summarise(trials: Iterable[Trial], seed: int | None) -> dict[str, Any]:
         "count": len(done),
         "seed": seed,
         "seconds": round(time.monotonic() - start),
-        "commit": run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip(),
+        "commit": commit,
         "machine": host_record(),
         "rows": sorted(rows, key=lambda row: str(row["row"])),
         "problems": [

@@ -14,10 +14,11 @@ from reliability.bad_input import mutated_data, mutated_params
 from reliability.circumstances import (
     circumstances,
     try_circumstance,
-    try_file_system,
+    try_full_disk,
     try_two_at_once,
 )
-from reliability.kills import TARGETS, Project, Tools, kill_experiment, kill_pipeline, kill_verify
+from reliability.kills import TARGETS, Project, kill_pipeline
+from reliability.tool_kills import Tools, kill_experiment, kill_verify
 from reliability.trials import Running, Trial
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -83,8 +84,6 @@ def test_unfriendly_circumstances_are_survived_or_refused(tmp_path: Path) -> Non
         problems(try_circumstance(project, circumstance, tmp_path) for circumstance in chosen) == []
     )
     assert problems([try_two_at_once(project, tmp_path)]) == []
-    (tmp_path / "full").mkdir()
-    lines = {"before": "", "after": 'mount -o remount,size=1g "$1"'}
-    trial = try_file_system(project, tmp_path / "full", "a full disk", lines, 0.3)
+    trial = try_full_disk(project, tmp_path, 0.3)
     assert problems([trial]) == []
     assert "same bytes" in trial.outcome or "not tried" in trial.outcome

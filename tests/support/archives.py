@@ -7,6 +7,7 @@ import pytest
 from dvc.repo import Repo
 
 from stages.tools.archive.contents import Contents, collect
+from stages.tools.archive.members import write_archive
 from stages.tools.archive.revision import read_revision
 from support.project import ROOT, environment, run
 
@@ -97,3 +98,9 @@ def contents_of(project: Path, *, data: bool = True, packages: Path | None = Non
     """Return what an archive of HEAD holds."""
     revision = read_revision(project, "HEAD")
     return collect(revision, project / ".dvc/cache", data=data, packages=packages)
+
+
+def make_archived(folder: Path) -> None:
+    """Make the repository `toy` and the archive `toy.zip` in a folder."""
+    folder.mkdir()
+    write_archive(folder / "toy.zip", contents_of(make_project(folder / "toy")).members())

@@ -60,14 +60,14 @@ class Contents:
         """Return all members but the manifest."""
         payload = self.payload()
         documents = self._documents({member.name: member for member in payload})
-        described = [*payload, *documents]
-        crate = rocrate.crate(self.revision, described, self.tasks, self.outputs)
-        return [
-            *described,
-            Member(members.CRATE, to_json(crate)),
+        described = [
+            *payload,
+            *documents,
             Member(members.DESCRIPTION, to_json(self.description())),
             Member(members.README, self._readme().encode()),
         ]
+        crate = rocrate.crate(self.revision, described, self.tasks, self.outputs)
+        return [*described, Member(members.CRATE, to_json(crate))]
 
     def _documents(self, payload: Mapping[str, Member]) -> list[Member]:
         documents = []
@@ -255,9 +255,9 @@ def _requirements(contents: Contents) -> str:
     hashes = wheels.requirement_hashes(contents.revision)
     if not hashes:
         return "not pinned by hash"
-    held = (
+    files = (
         f"; {len(contents.packages)} of their files are below wheels/" if contents.packages else ""
     )
     return (
-        f"{len({*hashes.values()})} packages, pinned by hash in {REPOSITORY}{wheels.FOLDER}{held}"
+        f"{len({*hashes.values()})} packages, pinned by hash in {REPOSITORY}{wheels.FOLDER}{files}"
     )

@@ -11,10 +11,10 @@ from typing import Any
 
 from stages.core.files import to_csv
 from stages.tools.archive.cached import CachedFile
+from stages.tools.archive.crate_graph import media_type
 from stages.tools.archive.forms import Form
 from stages.tools.archive.members import TASKS, Member
 from stages.tools.archive.revision import Revision
-from stages.tools.archive.rocrate import media_type
 from stages.tools.archive.task_evidence import TaskEvidence
 
 SAMPLES, RAW_FILES = "samples.csv", "raw_files.csv"

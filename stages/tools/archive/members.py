@@ -90,7 +90,9 @@ def name_problem(name: str) -> str:
         problem = "is no part of an archive"
     elif name.startswith(CACHE) and not _CACHE_OBJECT.fullmatch(name):
         problem = "is no object of a DVC cache"
-    elif name.startswith(tuple(f"{REPOSITORY}.dvc/{own}" for own in ("cache/", "tmp/", "config."))):
+    elif name.startswith(
+        tuple(f"{REPOSITORY}.dvc/{prefix}" for prefix in ("cache/", "tmp/", "config."))
+    ):
         problem = "is in a place of DVC's own that git should not hold"
     return problem
 

@@ -52,5 +52,5 @@ def wheel_members(folder: Path, hashes: Mapping[str, str]) -> list[Member]:
 
 def missing_packages(members: list[Member], hashes: Mapping[str, str]) -> list[str]:
     """Return the packages of requirements/ of which no file is among the members."""
-    held = {hashes[member.sha256] for member in members}
-    return sorted({*hashes.values()} - held)
+    packed = {hashes[member.sha256] for member in members}
+    return sorted({*hashes.values()} - packed)

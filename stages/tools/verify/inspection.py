@@ -14,18 +14,15 @@ from typing import Any
 
 from stages.core.errors import UserError, printable
 from stages.core.processes import TimeLimitError, last_line, run_command
-from stages.tools.verify.code import CODE, CodeDifference
+from stages.tools.verify.code import CodeDifference
 from stages.tools.verify.figures import FigureFile
+from stages.tools.verify.isolation import isolated_command
 from stages.tools.verify.sandbox import Limits, sandboxed
 from stages.tools.verify.verdicts import Finding, Verdict
 
 _MEMORY = 8 * 2**30  # bytes of private memory
 _KILLED = 128  # above this status: the number of a signal, added
 _MODULE = "stages.tools.verify.inspection"
-_START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; "
-    f"from {_MODULE} import main; main()"
-)
 
 
 @dataclass
@@ -88,7 +85,7 @@ def inspect_clone(
     """
     scratch = root.parent
     arguments = json.dumps([str(root), list(tiers), list(only), base])
-    command = (sys.executable, "-I", "-c", _START, str(CODE), arguments)
+    command = isolated_command(_MODULE, arguments)
     limits = Limits(_MEMORY, int(seconds) + 1)
     environment = {"HOME": str(scratch), "TMPDIR": str(scratch), "DVC_SITE_CACHE_DIR": str(scratch)}
     limit = f"reading this revision took more than {seconds:g} s or {_MEMORY >> 30} GB of memory"

@@ -17,11 +17,19 @@ from stages.tools.verify.sandbox import Limits, sandboxed
 
 _MEMORY = 16 * 2**30  # bytes of private memory
 _SECONDS = 3600
-_START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; "
-    "from stages.tools.verify.isolation import main; main()"
-)
 _PREFIX = "isolated"
+
+
+def isolated_command(module: str, *words: str) -> list[str]:
+    """Return the command that runs the function `main` of a module of this project in isolated mode.
+
+    The current folder, the user's packages and Python's variables are not on the path; this project is.
+    """
+    start = (
+        "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; "
+        f"from {module} import main; main()"
+    )
+    return [sys.executable, "-I", "-c", start, str(CODE), *words]
 
 
 def run_isolated(root: Path, module: str, function: str, **arguments: Any) -> Any:
@@ -41,7 +49,7 @@ def run_isolated(root: Path, module: str, function: str, **arguments: Any) -> An
         work.mkdir()
         values = {"folder": str(work), **arguments}
         request.write_text(json.dumps([module, function, values]), encoding="utf-8")
-        command = (sys.executable, "-I", "-c", _START, str(CODE), str(request), str(answer))
+        command = isolated_command("stages.tools.verify.isolation", str(request), str(answer))
         result = run_command(
             root,
             *sandboxed(command, [folder], Limits(_MEMORY)),

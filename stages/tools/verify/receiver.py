@@ -7,6 +7,7 @@ from typing import Any
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
+from stages.core.repositories import resolve_revision
 from stages.tools.verify import pull_request
 from stages.tools.verify.attestation import reproductions, signing, statement
 from stages.tools.verify.batch import options as batch
@@ -132,7 +133,7 @@ class Receiver:
 
         try:
             if report.tiers[-1].name in CHEAP_TIERS:  # no tier has fetched or made weights
-                storage = rerun.Storage(self.remote, rerun.local_cache(self.repository))
+                storage = rerun.Storage(self.remote, rerun.local_cache(report.origin))
                 rerun.fetch_weights(root, data.task, storage)
             scores = other_data.evaluate_other_data(data, root)
         except UserError as error:
@@ -171,14 +172,24 @@ class Receiver:
 
 
 def _source(repository: str, revision: str) -> tuple[str, str]:
-    """Return repository and revision; of a revision that is a file, the archive and its only commit."""
-    if not Path(revision).is_file():
+    """Return repository and revision; of a revision that is a file, the archive and its only commit.
+
+    Raises:
+        UserError: it is the name of a revision as well, or a repository is given beside the file.
+    """
+    if revision == "HEAD" or not Path(revision).is_file():
         return repository, revision
     if repository != ".":
         raise UserError(
             f"{revision} is a file: an archive is a repository of its own, without --repo"
         )
-    return revision, "HEAD"
+    try:
+        resolve_revision(Path(repository), revision)
+    except UserError:
+        return revision, "HEAD"
+    raise UserError(
+        f"{revision!r} is a file and a revision; give ./{revision} for the file, or the full ref"
+    )
 
 
 def _subject(arguments: argparse.Namespace) -> tuple[str, str, str]:

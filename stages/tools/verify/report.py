@@ -51,6 +51,7 @@ class Report:
         coverage: how many of the figures on the pages were computed again.
         unprotected: what this system does not offer to confine the code that ran.
         conditions: what the receiver asked for beside, and whether it holds.
+        origin: the path or URL of the git repository; of an archive the one into which it is unpacked.
     """
 
     repository: str
@@ -66,6 +67,7 @@ class Report:
     coverage: Coverage = field(default_factory=Coverage)
     unprotected: list[str] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
+    origin: str = ""
 
     def stages(self) -> list[Finding]:
         """Return one finding for each stage, over all tiers."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stages.tools.verify.rerun import Storage
 
 CHEAP_TIERS = ("hashes", "metrics")
+_UNPACKED = "archive"  # beside the clone: the repository of an archive
 _CHEAP_SECONDS = 900  # for the cheap tiers together
 Approval = Callable[[str], bool]
 Inspect = Callable[[Path, Report], None]
@@ -85,7 +86,7 @@ def verify(
             _pull_sources(root, storage)
         inspection = inspect_clone(root, tiers, only, trusted, limit)
         report = _report(source, commit, last, root, inspection)
-        report.name, report.base = revision, base
+        report.name, report.base, report.origin = revision, base, origin
         report.notes += _notes(origin, commit, root)
         report.tiers[0].seconds = (
             time.perf_counter() - start - sum(tier.seconds for tier in report.tiers[1:])
@@ -105,7 +106,7 @@ def _unpacked(source: str, folder: Path) -> str:
         return source
     from stages.tools.archive.unpack import unpack
 
-    repository, _ = unpack(Path(source), folder / "archive")
+    repository, _ = unpack(Path(source), folder / _UNPACKED)
     return str(repository)
 
 

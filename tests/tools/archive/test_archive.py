@@ -76,10 +76,12 @@ def unpacked(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_commit_gives_the_same_bytes(
-    original: Path, archive: Path, tmp_path: Path
+    archived: Path, archive: Path, tmp_path: Path
 ) -> None:
     """In another place, at another time, with other times of files and another order of folders."""
-    shutil.copytree(original, tmp_path / "elsewhere", symlinks=True, copy_function=shutil.copy)
+    shutil.copytree(
+        archived / "toy", tmp_path / "elsewhere", symlinks=True, copy_function=shutil.copy
+    )
     again = make_archive(tmp_path / "elsewhere", tmp_path / "again.zip")
     assert again.read_bytes() == archive.read_bytes()
 
@@ -99,11 +101,11 @@ def test_any_program_can_read_and_check_it(archive: Path, tmp_path: Path) -> Non
     run(tmp_path, "sha256sum", "--check", "--quiet", "--strict", "manifest-sha256.txt")
 
 
-def test_unpacking_gives_the_very_same_commit(original: Path, unpacked: Path) -> None:
-    assert head(unpacked) == head(original)
+def test_unpacking_gives_the_very_same_commit(archived: Path, unpacked: Path) -> None:
+    assert head(unpacked) == head(archived / "toy")
     assert run(unpacked, "git", "log", "--format=%B").stdout.startswith("f\u00fcnf\n\nwith a body")
     listing = ("git", "ls-tree", "-r", "--full-tree", "HEAD")
-    assert run(unpacked, *listing).stdout == run(original, *listing).stdout
+    assert run(unpacked, *listing).stdout == run(archived / "toy", *listing).stdout
     run(unpacked, "git", "fsck", "--strict")
     assert run(unpacked, "git", "status", "--porcelain").stdout == ""
 
@@ -132,7 +134,7 @@ def test_dvc_has_data_and_weights_again(archive: Path, tmp_path: Path) -> None:
 
 
 def test_the_commands_of_its_readme_restore_it_without_this_project(
-    archive: Path, original: Path, tmp_path: Path
+    archive: Path, archived: Path, tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path)
@@ -140,19 +142,19 @@ def test_the_commands_of_its_readme_restore_it_without_this_project(
     (script,) = (block for block in COMMANDS.findall(text) if "git init" in block)
     printed = run(tmp_path, "sh", "-ec", script).stdout.split()
     repository, tree = tmp_path / "repository", printed[0]
-    assert printed == [tree, "tree", tree, head(original)]
-    assert head(repository) == head(original)
+    assert printed == [tree, "tree", tree, head(archived / "toy")]
+    assert head(repository) == head(archived / "toy")
     assert run(repository, "git", "status", "--porcelain", "-uno").stdout == ""
     run(repository, "dvc", "checkout", "--quiet", "train@image")
     assert (repository / "data/train/image/weights-0.safetensors").exists()
 
 
 def test_the_command_says_what_it_holds_and_what_is_open(
-    toy: Path, tmp_path: Path, terminal: Terminal
+    archived_toy: Path, tmp_path: Path, terminal: Terminal
 ) -> None:
-    (toy / "README.md").write_text("changed")
+    (archived_toy / "README.md").write_text("changed")
     out = tmp_path / "toy.zip"
-    output, errors = terminal.run(toy, "archive", "--out", str(out))
+    output, errors = terminal.run(archived_toy, "archive", "--out", str(out))
     assert f"sha256 {sha256(out)}  {out}" in output
     assert (
         "image: 1 files of weights; the prepared samples; the raw data come from its source"
@@ -167,16 +169,18 @@ def test_the_command_says_what_it_holds_and_what_is_open(
     )
     assert "1 uncommitted changes are not in it" in errors
     output, _ = terminal.run(tmp_path, "unpack", "toy.zip", "unpacked")
-    assert output == f"unpacked/repository: commit {head(toy)}\n"
+    assert output == f"unpacked/repository: commit {head(archived_toy)}\n"
     assert (tmp_path / "unpacked/repository/README.md").read_text() == FILES["README.md"]
 
 
 def test_an_existing_file_or_folder_is_left_alone(
-    toy: Path, archive: Path, tmp_path: Path, terminal: Terminal
+    archived_toy: Path, archive: Path, tmp_path: Path, terminal: Terminal
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert "notes.txt exists" in terminal.refused(toy, "archive", "--out", "../notes.txt")
-    assert "existing folder" in terminal.refused(toy, "archive", "--out", "nowhere/toy.zip")
+    assert "notes.txt exists" in terminal.refused(archived_toy, "archive", "--out", "../notes.txt")
+    assert "existing folder" in terminal.refused(
+        archived_toy, "archive", "--out", "nowhere/toy.zip"
+    )
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
@@ -186,10 +190,10 @@ def test_an_existing_file_or_folder_is_left_alone(
     )
 
 
-def test_without_data_hashes_and_origin_stay(original: Path, tmp_path: Path) -> None:
-    path = make_archive(original, tmp_path / "toy.zip", data=False)
+def test_without_data_hashes_and_origin_stay(archived: Path, tmp_path: Path) -> None:
+    path = make_archive(archived / "toy", tmp_path / "toy.zip", data=False)
     repository, commit_ = unpack(path, tmp_path / "toy")
-    assert commit_ == head(original)
+    assert commit_ == head(archived / "toy")
     folder = repository / ".dvc/cache/files/md5"
     contents = {file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert b"weights of image" in contents
@@ -200,59 +204,61 @@ def test_without_data_hashes_and_origin_stay(original: Path, tmp_path: Path) -> 
     assert '"raw_sha256": "' in description
 
 
-def test_weights_that_are_not_in_the_cache_are_named(toy: Path) -> None:
-    cache_object(toy, "weights of sentiment").unlink()
+def test_weights_that_are_not_in_the_cache_are_named(archived_toy: Path) -> None:
+    cache_object(archived_toy, "weights of sentiment").unlink()
     with pytest.raises(
         UserError, match=r"data/train/sentiment .* is not in DVC's cache; .*`dvc pull train@"
     ):
-        contents_of(toy)
+        contents_of(archived_toy)
 
 
-def test_data_that_are_not_in_the_cache_are_named(toy: Path) -> None:
-    cache_object(toy, "a photo").unlink()
+def test_data_that_are_not_in_the_cache_are_named(archived_toy: Path) -> None:
+    cache_object(archived_toy, "a photo").unlink()
     with pytest.raises(UserError, match=r"photos \(photos\.dvc\) is not in DVC's cache"):
-        contents_of(toy)
-    assert contents_of(toy, data=False).members()
+        contents_of(archived_toy)
+    assert contents_of(archived_toy, data=False).members()
 
 
-def test_a_damaged_object_of_the_cache_is_named(toy: Path) -> None:
-    rewrite(cache_object(toy, "weights of image"), b"weights of another")
+def test_a_damaged_object_of_the_cache_is_named(archived_toy: Path) -> None:
+    rewrite(cache_object(archived_toy, "weights of image"), b"weights of another")
     with pytest.raises(UserError, match="damaged in DVC's cache"):
-        contents_of(toy)
+        contents_of(archived_toy)
 
 
-def test_wheels_are_those_of_the_requirements(toy: Path, tmp_path: Path) -> None:
+def test_wheels_are_those_of_the_requirements(archived_toy: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (wheels / "small-1.0-py3-none-any.whl").write_bytes(b"a wheel")
     with pytest.raises(UserError, match="no package in requirements/ has its SHA-256"):
-        contents_of(toy, packages=wheels)
+        contents_of(archived_toy, packages=wheels)
     digest = hashlib.sha256(b"a wheel").hexdigest()
-    with (toy / "requirements/base.txt").open("a") as file:
+    with (archived_toy / "requirements/base.txt").open("a") as file:
         file.write(f"small[extra]==1.0 ; python_version > '3' \\\n    --hash=sha256:{digest}\n")
-    commit(toy, "a package")
-    contents = contents_of(toy, packages=wheels)
+    commit(archived_toy, "a package")
+    contents = contents_of(archived_toy, packages=wheels)
     assert "1 packages of requirements/ have no wheel here: numpy" in contents.notes
     names = {member.name for member in contents.members()}
     assert "wheels/small-1.0-py3-none-any.whl" in names
     (wheels / "folder").mkdir()
     with pytest.raises(UserError, match="nothing else"):
-        contents_of(toy, packages=wheels)
+        contents_of(archived_toy, packages=wheels)
 
 
 @pytest.mark.parametrize(
     "target", ["../outside", "/etc/passwd", "a/../../outside", "..", "", "a\\b"]
 )
 def test_links_out_of_the_repository_are_refused(
-    toy: Path, target: str, terminal: Terminal
+    archived_toy: Path, target: str, terminal: Terminal
 ) -> None:
     with pytest.raises(UserError, match="symbolic link to a place outside"):
         check_link("link", target.encode())
     if target not in {"", "a\\b"}:
-        (toy / "link").symlink_to(target)
-        commit(toy, "a link")
-        assert "link is a symbolic link" in terminal.refused(toy, "archive", "--out", "toy.zip")
-        assert not (toy / "toy.zip").exists()
+        (archived_toy / "link").symlink_to(target)
+        commit(archived_toy, "a link")
+        assert "link is a symbolic link" in terminal.refused(
+            archived_toy, "archive", "--out", "toy.zip"
+        )
+        assert not (archived_toy / "toy.zip").exists()
 
 
 @pytest.mark.parametrize("target", ["../README.md", "../../x", "here", "./x/y", ".."])
@@ -260,11 +266,13 @@ def test_links_within_the_repository_are_kept(target: str) -> None:
     check_link("a/b/link", target.encode())
 
 
-def test_names_that_not_every_system_can_hold_are_refused(toy: Path, terminal: Terminal) -> None:
-    (toy / "back\\slash.txt").write_text("")
-    commit(toy, "a name")
-    assert "backslash" in terminal.refused(toy, "archive", "--out", "../toy.zip")
-    assert not (toy.parent / "toy.zip").exists()
+def test_names_that_not_every_system_can_hold_are_refused(
+    archived_toy: Path, terminal: Terminal
+) -> None:
+    (archived_toy / "back\\slash.txt").write_text("")
+    commit(archived_toy, "a name")
+    assert "backslash" in terminal.refused(archived_toy, "archive", "--out", "../toy.zip")
+    assert not (archived_toy.parent / "toy.zip").exists()
 
 
 def test_a_repository_without_dvc_is_refused(tmp_path: Path, terminal: Terminal) -> None:
@@ -274,14 +282,14 @@ def test_a_repository_without_dvc_is_refused(tmp_path: Path, terminal: Terminal)
     assert "no revision 'v9'" in terminal.refused(tmp_path, "archive", "v9", "--out", "x.zip")
 
 
-def test_a_repository_without_tasks_can_be_archived(toy: Path, tmp_path: Path) -> None:
+def test_a_repository_without_tasks_can_be_archived(archived_toy: Path, tmp_path: Path) -> None:
     """Any DVC repository: the commit and the data that DVC tracks."""
-    shutil.rmtree(toy / "evidence")
-    (toy / "params.yaml").unlink()
-    commit(toy, "no tasks")
-    path = make_archive(toy, tmp_path / "toy.zip")
+    shutil.rmtree(archived_toy / "evidence")
+    (archived_toy / "params.yaml").unlink()
+    commit(archived_toy, "no tasks")
+    path = make_archive(archived_toy, tmp_path / "toy.zip")
     repository, commit_ = unpack(path, tmp_path / "unpacked")
-    assert commit_ == head(toy) == head(repository)
+    assert commit_ == head(archived_toy) == head(repository)
     assert not (tmp_path / "unpacked/tasks").exists()
     assert "another photo" in {
         file.read_text() for file in (repository / ".dvc/cache").rglob("*") if file.is_file()

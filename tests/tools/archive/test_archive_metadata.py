@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 from support.archives import TASKS, contents_of
-from support.project import ROOT, commit, run
+from support.project import ROOT, change_params, commit, run
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml
+from stages.tools.archive.crate_graph import media_type
 from stages.tools.archive.forms import ITEMS, OPEN
-from stages.tools.archive.rocrate import media_type
 
 Entity = dict[str, Any]
 each_task = pytest.mark.parametrize("task", TASKS)
@@ -70,7 +70,7 @@ def test_every_reference_of_the_crate_leads_to_an_entity(graph: dict[str, Entity
 def test_every_file_of_the_archive_is_in_the_crate_with_its_hash(
     graph: dict[str, Entity], files: dict[str, bytes]
 ) -> None:
-    about = {"ro-crate-metadata.json", "manifest-sha256.txt", "archive.json", "README.md"}
+    about = {"ro-crate-metadata.json", "manifest-sha256.txt"}
     described = {name: entity for name, entity in graph.items() if "File" in types(entity)}
     names = {
         name.replace("%20", " ").replace("%C3%A9", "\u00e9").replace("%26", "&")
@@ -84,7 +84,7 @@ def test_every_file_of_the_archive_is_in_the_crate_with_its_hash(
     assert {*references(graph["./"]["hasPart"])} == described.keys()
 
 
-def test_the_crate_declares_its_profiles(graph: dict[str, Entity], original: Path) -> None:
+def test_the_crate_declares_its_profiles(graph: dict[str, Entity], archived: Path) -> None:
     root, descriptor = graph["./"], graph["ro-crate-metadata.json"]
     assert descriptor["about"] == {"@id": "./"}
     assert references(descriptor["conformsTo"]) >= {"https://w3id.org/ro/crate/1.1"}
@@ -94,7 +94,7 @@ def test_the_crate_declares_its_profiles(graph: dict[str, Entity], original: Pat
     workflow = graph[root["mainEntity"]["@id"]]
     assert {"File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"} == types(workflow)
     assert root["name"] == "Toy pipeline"
-    assert root["identifier"] == run(original, "git", "rev-parse", "HEAD").stdout.strip()
+    assert root["identifier"] == run(archived / "toy", "git", "rev-parse", "HEAD").stdout.strip()
     assert graph[root["author"]["@id"]]["name"] == "A Tester"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", root["datePublished"])
 
@@ -166,6 +166,22 @@ def test_media_types_do_not_depend_on_the_system() -> None:
     assert media_type("x.unknown") == media_type("Makefile") == "application/octet-stream"
 
 
+def test_a_repository_without_a_pipeline_has_no_workflow(archived_toy: Path) -> None:
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
+        (archived_toy / name).unlink()
+    commit(archived_toy, "data only")
+    (crate,) = [
+        item
+        for item in contents_of(archived_toy).members()
+        if item.name.endswith("crate-metadata.json")
+    ]
+    assert isinstance(crate.content, bytes)
+    graph = {entity["@id"]: entity for entity in json.loads(crate.content)["@graph"]}
+    assert "mainEntity" not in graph["./"]
+    assert not of_type(graph, "ComputationalWorkflow")
+    assert graph["ro-crate-metadata.json"]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+
+
 # --- Croissant
 @pytest.fixture(scope="module")
 def croissants(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -228,6 +244,43 @@ def test_the_table_of_raw_files_holds_their_hashes(files: dict[str, bytes]) -> N
     }
 
 
+@each_task
+def test_mlcroissant_accepts_the_metadata_and_reads_the_samples(
+    task: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    dataset = mlcroissant.Dataset(jsonld=str(tmp_path / f"tasks/{task}/croissant.json"))
+    records = [*dataset.records(record_set="samples")]
+    assert [record["samples/id"] for record in records] == [b"a", b"b"]
+    assert [record["samples/label"] for record in records] == [0, 1]
+
+
+def test_data_that_dvc_tracks_are_described_by_their_place_in_the_cache(archived_toy: Path) -> None:
+    change_params(
+        archived_toy,
+        lambda params: params["tasks"]["image"]["prepare"].update(source="folder", path="photos/"),
+    )
+    commit(archived_toy, "a folder that DVC tracks")
+    contents = contents_of(archived_toy)
+    members = {member.name: member for member in contents.members()}
+    content = members["tasks/image/raw_files.csv"].content
+    assert isinstance(content, bytes)
+    rows = [*csv.DictReader(content.decode().splitlines())]
+    assert [row["path"] for row in rows] == ["photos/one.txt", "photos/two words.txt"]
+    for row in rows:
+        assert members[row["member"]].sha256 == row["sha256"]
+    assert contents.description()["tasks"]["image"]["raw_data_in_archive"] is True
+    assert not any("image:" in note for note in contents.left_out())
+    without = contents_of(archived_toy, data=False)
+    assert without.description()["tasks"]["image"]["raw_data_in_archive"] is False
+    assert any(
+        note.startswith("image: no data; the raw data are left out") for note in without.left_out()
+    )
+
+
 # --- checklists and model card
 def test_reforms_has_its_32_items_and_neurips_its_16_questions() -> None:
     modules = {
@@ -278,11 +331,11 @@ def reforms(text: str) -> dict[str, str]:
     }
 
 
-def test_answers_are_those_of_the_evidence(files: dict[str, bytes], original: Path) -> None:
+def test_answers_are_those_of_the_evidence(files: dict[str, bytes], archived: Path) -> None:
     answers = reforms(files["tasks/image/REFORMS.md"].decode())
     note = json.loads((ROOT / "evidence/image/data/dataset_note.json").read_text())
     record = json.loads((ROOT / "evidence/image/record.json").read_text())
-    head = run(original, "git", "rev-parse", "HEAD").stdout.strip()
+    head = run(archived / "toy", "git", "rev-parse", "HEAD").stdout.strip()
     assert note["raw_sha256"] in answers["2a"]
     assert answers["2b"].startswith(f"Commit {head}")
     assert "1 packages, pinned by hash" in answers["2b"]
@@ -295,27 +348,27 @@ def test_answers_are_those_of_the_evidence(files: dict[str, bytes], original: Pa
     assert OPEN in answers["3a"]
 
 
-def test_an_item_without_its_evidence_is_open(toy: Path) -> None:
+def test_an_item_without_its_evidence_is_open(archived_toy: Path) -> None:
     """Nothing is invented: without the dataset note and the record nothing is said of them."""
-    (toy / "evidence/image/data/dataset_note.json").unlink()
-    (toy / "evidence/machine.json").write_text("[]")
-    commit(toy, "no note")
-    form = contents_of(toy).forms["image"]["REFORMS"]
+    (archived_toy / "evidence/image/data/dataset_note.json").unlink()
+    (archived_toy / "evidence/machine.json").write_text("[]")
+    commit(archived_toy, "no note")
+    form = contents_of(archived_toy).forms["image"]["REFORMS"]
     items = {item.id: item for item in form.items}
     for name in ("2a", "2c", "3a", "3d", "3e", "4a", "5c", "6b", "8a"):
         assert items[name].answer == ""
         assert items[name].is_open
 
 
-def test_people_answer_in_a_file_of_their_own(toy: Path) -> None:
-    answers = toy / "data/review/image-answers.md"
+def test_people_answer_in_a_file_of_their_own(archived_toy: Path) -> None:
+    answers = archived_toy / "data/review/image-answers.md"
     answers.parent.mkdir(parents=True)
     answers.write_text(
         "# Answers\n\n## REFORMS 1a\n\nDigits *written* by hand.\n\n## Model card primary uses\n\n"
         "<!-- later -->\n\n## Data set creator\n\nE. Alpaydin and C. Kaynak\n"
     )
-    commit(toy, "answers")
-    contents = contents_of(toy)
+    commit(archived_toy, "answers")
+    contents = contents_of(archived_toy)
     forms = {
         name: {item.id: item for item in form.items}
         for name, form in contents.forms["image"].items()
@@ -328,20 +381,20 @@ def test_people_answer_in_a_file_of_their_own(toy: Path) -> None:
     assert isinstance(croissant, bytes)
     assert json.loads(croissant)["creator"]["name"] == "E. Alpaydin and C. Kaynak"
     answers.write_text("## REFORMS 1aa\n\nwrong\n")
-    commit(toy, "wrong")
+    commit(archived_toy, "wrong")
     with pytest.raises(UserError, match=r"no form has the item 'REFORMS 1aa'; .* 'REFORMS 1a'"):
-        contents_of(toy)
+        contents_of(archived_toy)
 
 
-def test_text_of_the_data_cannot_pose_as_markdown(toy: Path) -> None:
-    path = toy / "evidence/image/data/dataset_note.json"
+def test_text_of_the_data_cannot_pose_as_markdown(archived_toy: Path) -> None:
+    path = archived_toy / "evidence/image/data/dataset_note.json"
     note = json.loads(path.read_text())
     note["origin"] = (
         "a\n\n## Fake heading\n\n<script>alert(1)</script> \x1b[2J [x](http://example.invalid)"
     )
     path.write_text(json.dumps(note))
-    commit(toy, "hostile")
-    members = {member.name: member for member in contents_of(toy).members()}
+    commit(archived_toy, "hostile")
+    members = {member.name: member for member in contents_of(archived_toy).members()}
     for name in ("REFORMS.md", "MODEL_CARD.md", "DATA_SET.md"):
         text = members[f"tasks/image/{name}"].content
         assert isinstance(text, bytes)

@@ -9,6 +9,7 @@ from support.forgery import outside
 from support.project import commit
 
 from stages.core.errors import UserError
+from stages.core.repositories import git
 from stages.tools.archive.members import write_archive
 from stages.tools.verify.command import run
 from stages.tools.verify.verdicts import Verdict
@@ -18,10 +19,10 @@ TASK = "workshop"
 
 
 @pytest.fixture(scope="module")
-def alone(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an archive of a finished project, which is gone."""
     folder = tmp_path_factory.mktemp("alone")
-    shutil.copytree(chain, folder / "project", symlinks=True)
+    shutil.copytree(small, folder / "project", symlinks=True)
     write_archive(folder / "result.zip", contents_of(folder / "project").members())
     shutil.rmtree(folder / "project")
     return folder / "result.zip"
@@ -68,3 +69,18 @@ def test_the_command_takes_an_archive_in_place_of_a_revision(
     (alone.parent / "notes.txt").write_text("no archive")
     with pytest.raises(UserError, match=r"notes\.txt is no archive"):
         run(parser.parse_args(["notes.txt"]))
+
+
+def test_a_name_of_a_file_and_of_a_revision_is_ambiguous(
+    archived_toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.tools.cli import make_parser
+
+    monkeypatch.chdir(archived_toy)
+    git(archived_toy, "tag", "result")
+    (archived_toy / "result").write_text("no archive")
+    parser = make_parser("verify")
+    with pytest.raises(UserError, match=r"give \./result for the file"):
+        run(parser.parse_args(["result"]))
+    with pytest.raises(UserError, match="is no archive"):
+        run(parser.parse_args(["./result"]))

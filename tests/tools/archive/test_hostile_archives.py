@@ -197,7 +197,7 @@ def test_an_archive_that_attacks_is_refused(name: str, archive: Path, tmp_path: 
 
 
 def test_a_link_out_of_the_repository_is_refused_even_if_the_commit_has_it(
-    toy: Path, tmp_path: Path
+    archived_toy: Path, tmp_path: Path
 ) -> None:
     """An honest commit with such a link cannot be archived; a forger writes the archive by hand."""
     from support.archives import contents_of
@@ -205,13 +205,13 @@ def test_a_link_out_of_the_repository_is_refused_even_if_the_commit_has_it(
     from stages.tools.archive import members, revision
 
     with pytest.MonkeyPatch.context() as patch:
-        (toy / "README.md").unlink()
-        (toy / "README.md").symlink_to("../../canary")
+        (archived_toy / "README.md").unlink()
+        (archived_toy / "README.md").symlink_to("../../canary")
         from support.project import commit
 
-        commit(toy, "a link")
+        commit(archived_toy, "a link")
         patch.setattr(revision, "check_link", lambda *_: None)
-        members.write_archive(tmp_path / "hostile.zip", contents_of(toy).members())
+        members.write_archive(tmp_path / "hostile.zip", contents_of(archived_toy).members())
     refuse(tmp_path / "hostile.zip", tmp_path / "folder", "symbolic link to a place outside")
 
 

@@ -37,6 +37,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "accuracy_high": 0.983749,
         "log_loss": 0.17,
         "rule": {"kept": True, "share": 0.5},
+        "huge": 10**400,
+        "long": "x" * 10_000,
         "improvement": improvement,
     }
     (folder / DATA / "metrics.json").write_text(json.dumps({"current": current}))
@@ -151,6 +153,8 @@ def test_an_interval_that_reaches_below_the_claim_is_named(repository: Path) -> 
         ("image verdict == 1", "verdict is 'better', which cannot be compared with 1"),
         ("image accuracy == high", "cannot be compared with 'high'"),
         ("image rule.kept == 1", "no metric 'rule.kept'"),
+        ("image huge >= 1", "no metric 'huge'"),
+        ("image long == x", "no metric 'long'"),
     ],
 )
 def test_what_no_figure_answers_is_not_checked(repository: Path, text: str, reason: str) -> None:

@@ -65,7 +65,7 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sentiment["evaluate"]["bucket_by"] = None
         sentiment["baseline"] |= {"keywords": None}
         params["tasks"]["workshop"]["evaluate"]["confidence"] = 0.8
-        params["tasks"]["workshop"]["train"]["seeds"] = [7, 8, 9]
+        params["tasks"]["workshop"]["train"]["seeds"] = [7, 8, 9, 10, 11, 12, 13]
 
     change_params(root, change)
     commit(root, "submitted")
@@ -119,14 +119,21 @@ def test_confidence_and_seeds_of_every_task_count(submission: Path, tmp_path: Pa
         "policy: workshop required_seeds": Outcome.FAILS,
     }
     reason = found["policy: workshop required_seeds"][1]
-    assert reason == "train.seeds are [7, 8, 9]; must be [0, 1, 2]"
+    assert reason == "train.seeds are [7, 8, 9, 10, 11, ...]; must be [0, 1, 2]"
     some = outcomes({**rules, "tasks": ["sentiment", "other"]}, submission, tmp_path)
     assert [outcome for outcome, _ in some.values()] == [
         *(Outcome.HOLDS, Outcome.UNCHECKED) * 2,
     ]
 
 
-@pytest.mark.parametrize("text", ["{", "tasks: 3", "", "tasks: {image: 3}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "tasks: 3", "", "tasks: {image: 3}"),
+        f"tasks: {{image: {{evaluate: {{confidence: {10**400}}}}}}}",
+        "tasks: {image: {evaluate: {confidence: true}}}",
+    ],
+)
 def test_damaged_params_of_a_submission_are_not_checked(
     submission: Path, tmp_path: Path, text: str
 ) -> None:

@@ -182,7 +182,8 @@ def subject_digests(root: Path, report: "Report") -> Digests:
     for folder in sorted((root / "data" / "train").glob("*")):
         if stored or f"train@{folder.name}" in bitwise:
             for path in sorted(folder.rglob(WEIGHTS)):
-                if path.is_file() and not path.is_symlink():
+                # A stage may have put a link to a file elsewhere in its place.
+                if path.is_file() and path.resolve().is_relative_to(root.resolve()):
                     digests[path.relative_to(root).as_posix()] = {"sha256": sha256(path)}
     return digests
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.files import to_json, write
 from stages.tools.verify.batch.results import (
     Result,
@@ -22,7 +22,13 @@ from stages.tools.verify.receiver import Receiver
 
 _PAGE_LIMIT_MB = 20
 _OF_ONE = ("attest", "record", "sign_key", "pr")  # options that are about one result
-_VALUES = ("tier", "remote", "tolerance", "base")  # options that each entry gets as they are
+_VALUES = (
+    "tier",
+    "remote",
+    "tolerance",
+    "base",
+    "seconds",
+)  # options that each entry gets as they are
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         {"words": _words(arguments), "digests": _digests(arguments)},
         jobs,
         receiver.policy.seconds if receiver.policy else None,
-        lambda line: print(f"verify: {line}", file=sys.stderr),
+        lambda line: print(f"verify: {printable(line)}", file=sys.stderr),
     )
     print(text_table(results))
     print(f"see: {folder}")
@@ -83,13 +89,12 @@ def _words(arguments: argparse.Namespace) -> list[str]:
         data = parse_other_data(text)
         words.append(f"--data={data.task}={data.path}")
     for name in _VALUES:
-        value = getattr(arguments, name, None)
-        if value not in (None, ""):
+        value = getattr(arguments, name)
+        if value not in {None, ""}:
             words.append(f"--{name}={value}")
     if arguments.policy:
         words.append(f"--policy={arguments.policy.absolute()}")
-    if getattr(arguments, "yes", False):
-        words.append("--yes")
+    words += [f"--{name}" for name in ("yes", "network") if getattr(arguments, name)]
     return [*words, *(["--only", *arguments.only] if arguments.only else [])]
 
 

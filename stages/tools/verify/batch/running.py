@@ -93,6 +93,8 @@ def _commit(entry: Entry, folder: Path) -> str:
             request = parse_url(entry.pr)
             return _remote_commit(request.repository, request.ref)
         source = _source(entry, folder)
+        if Path(source).is_file():  # an archive
+            return digest_of(Path(source))
         if Path(source).is_dir():
             return resolve_revision(Path(source), entry.revision)
         return _remote_commit(source, entry.revision)
@@ -117,7 +119,7 @@ def _remote_commit(url: str, revision: str) -> str:
 def _source(entry: Entry, folder: Path) -> str:
     """Return the repository of an entry; a path as an absolute one."""
     path = folder / str(entry.repository)
-    return str(path.resolve()) if path.is_dir() else str(entry.repository)
+    return str(path.resolve()) if path.exists() else str(entry.repository)
 
 
 def _command(

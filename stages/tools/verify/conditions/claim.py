@@ -34,6 +34,7 @@ _SOURCES = {
     "predictions": "recomputed from the stored weights",
     "retrain": "recomputed by training again",
 }
+_MAX_LENGTH = 100  # characters of a figure that is a word
 _RERUN_TIERS = ("predictions", "retrain")
 _ON_WHICH_METRICS_REST = ("prepare", "check", "baseline", "train", "evaluate")
 _DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -115,9 +116,17 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_figure(value: Any) -> bool:
-    if isinstance(value, float):
+    return (isinstance(value, str) and len(value) <= _MAX_LENGTH) or is_number(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of a stranger's file is a finite number, and no truth value."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
         return math.isfinite(value)
-    return isinstance(value, int | str) and not isinstance(value, bool)
+    except OverflowError:
+        return False
 
 
 def check_claims(claims: Sequence[Claim], root: Path, report: "Report") -> list[Condition]:
@@ -217,7 +226,7 @@ def interval_words(claim: Claim, ends: Sequence[Any], confidence: str) -> str:
         confidence: "95% ", or "" where it is unknown.
     """
     low, high = ends
-    if not all(isinstance(end, int | float) for end in ends):
+    if not all(map(is_number, ends)):
         return ""
     words = f"{confidence}interval {low:g} to {high:g}"
     if claim.operator != "==" and not (claim.is_met(low) and claim.is_met(high)):

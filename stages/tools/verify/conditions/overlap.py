@@ -94,10 +94,13 @@ def measure_overlap(
         near_duplicate: the threshold.
         text: the column of the text.
     """
-    from stages.kinds.params import load_tasks, select_task
+    from stages.core.runtime import pin_threads
+    from stages.kinds.params import load_params, load_tasks, select_task
     from stages.kinds.registry import KINDS
 
-    task = select_task(load_tasks(), task_name)
+    params = load_params()
+    pin_threads(params.runtime)  # before numpy is imported
+    task = select_task(load_tasks(params), task_name)
     modality = KINDS[task.kind].modality
     packed = Path(folder) / "test" / PACKED[modality]
     dataset = prepare_again(task, Path(folder) / "prepared")

@@ -14,7 +14,7 @@ from pydantic import Field
 from stages.core.errors import UserError
 from stages.core.params import parse_yaml, read_yaml, validate
 from stages.core.schema import Name, Names, Section, Seeds, Share, ZeroToOne
-from stages.tools.verify.conditions.claim import Claim, parse_claim
+from stages.tools.verify.conditions.claim import Claim, is_number, parse_claim
 from stages.tools.verify.conditions.condition import Condition, Outcome
 from stages.tools.verify.conditions.overlap import find_overlap
 from stages.tools.verify.verdicts_of_reruns import Committed
@@ -185,7 +185,7 @@ def _param(tasks: dict[str, Any], task: str, section: str, name: str) -> Any:
 
 def _check_confidence(least: float, task: str, tasks: dict[str, Any]) -> Condition:
     name, value = f"policy: {task} min_confidence", _param(tasks, task, "evaluate", "confidence")
-    if not isinstance(value, int | float):
+    if not is_number(value):
         return Condition(name, Outcome.UNCHECKED, _absent(task, "evaluate.confidence"))
     outcome = Outcome.HOLDS if value >= least else Outcome.FAILS
     return Condition(name, outcome, f"evaluate.confidence is {value:g}; must be at least {least:g}")
@@ -193,10 +193,11 @@ def _check_confidence(least: float, task: str, tasks: dict[str, Any]) -> Conditi
 
 def _check_seeds(required: Sequence[int], task: str, tasks: dict[str, Any]) -> Condition:
     name, value = f"policy: {task} required_seeds", _param(tasks, task, "train", "seeds")
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(map(is_number, value)):
         return Condition(name, Outcome.UNCHECKED, _absent(task, "train.seeds"))
     outcome = Outcome.HOLDS if value == list(required) else Outcome.FAILS
-    return Condition(name, outcome, f"train.seeds are {value}; must be {list(required)}")
+    given = f"{str(value[:_LISTED])[:-1]}, ...]" if len(value) > _LISTED else str(value)
+    return Condition(name, outcome, f"train.seeds are {given}; must be {list(required)}")
 
 
 def _absent(task: str, key: str) -> str:
