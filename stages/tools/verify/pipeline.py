@@ -166,7 +166,7 @@ def _missing_entries(
 def _missing_files(
     root: Path, name: str, tasks: "Mapping[str, Task] | None"
 ) -> Iterator[Disagreement]:
-    """Yield the files that a pack must have and has not: pages, its kind's artifacts, pictures of the page."""
+    """Yield the files that a pack must have and has not: pages, artifacts of its kind, pictures."""
     paths = [Path("evidence", name, page) for page in _PAGES]
     if tasks is not None:
         task = tasks[name]
