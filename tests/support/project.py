@@ -76,6 +76,10 @@ def copy_project(where: Path) -> Path:
 def keep_task(where: Path, name: str) -> None:
     """Remove every other task from a project, with its results, and the folders that no stage reads."""
     others = read_params(where)["tasks"].keys() - {name}
+
+    def remove(params: dict[str, Any]) -> None:
+        params["tasks"] = {name: params["tasks"][name]}
+
     for task in others:
         for pattern in (f"data/*/{task}", f"data/review/{task}.md", f"plots/*/{task}.csv"):
             for path in where.glob(pattern):
@@ -83,7 +87,7 @@ def keep_task(where: Path, name: str) -> None:
         shutil.rmtree(where / "evidence" / task)
     for folder in ("tests", "docs", ".dvc/cache"):
         shutil.rmtree(where / folder, ignore_errors=True)
-    change_params(where, lambda params: [params["tasks"].pop(task) for task in others])
+    change_params(where, remove)
     for file, section in (("evidence/machine.json", None), ("evidence/tolerance.json", "tasks")):
         content = json.loads((where / file).read_text())
         for task in others:
