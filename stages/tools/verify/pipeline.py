@@ -166,12 +166,15 @@ def _missing_entries(
 def _missing_files(
     root: Path, name: str, tasks: "Mapping[str, Task] | None"
 ) -> Iterator[Disagreement]:
-    """Yield the files that a pack must have and has not: pages, artifacts of its kind, pictures."""
+    """Yield the files that a pack must have and has not: pages, artifacts of its kind, plots, pictures."""
+    from stages.kinds.registry import KINDS
+
     paths = [Path("evidence", name, page) for page in _PAGES]
     if tasks is not None:
         task = tasks[name]
         artifacts = task.module("artifacts").artifacts(task)
         paths += [artifact.pack_path(task) for artifact in artifacts]
+        paths += [Path("plots", plot, f"{name}.csv") for plot in KINDS[task.kind].plots]
     if (root / paths[0]).is_file():
         text = (root / paths[0]).read_text(encoding="utf-8", errors="replace")
         paths += [paths[0].parent / picture for picture in sorted(set(_PICTURE.findall(text)))]

@@ -38,7 +38,7 @@ def packed_metric_locked(target: Target) -> None:
     target.relock()
 
 
-@attack("metrics.json")
+@attack("finite")
 def metric_not_a_number(target: Target) -> None:
     """A figure that compares as equal to nothing and less than nothing."""
     target.edit_json(
@@ -47,7 +47,7 @@ def metric_not_a_number(target: Target) -> None:
     target.relock()
 
 
-@attack("metrics.json")
+@attack("finite")
 def metric_infinite(target: Target) -> None:
     """A figure without end."""
     target.edit_json(
