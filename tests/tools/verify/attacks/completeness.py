@@ -126,7 +126,7 @@ def plotted_table_removed(target: Target) -> None:
     target.relock_results()
 
 
-@attack("harder", status=UNCHECKED)
+@attack("harder")
 def task_without_results(target: Target) -> None:
     """A task that has params and no results: it failed, or was never run."""
     target.edit_yaml(
