@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ def copy_project(where: Path) -> Path:
     return where
 
 
+def _remove_tasks(params: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        del params["tasks"][name]
+
+
 def keep_task(where: Path, name: str) -> None:
     """Remove every other task from a project, with its results, and the folders that no stage reads."""
     others = read_params(where)["tasks"].keys() - {name}
@@ -87,7 +92,11 @@ def keep_task(where: Path, name: str) -> None:
         shutil.rmtree(where / "evidence" / task)
     for folder in ("tests", "docs", ".dvc/cache"):
         shutil.rmtree(where / folder, ignore_errors=True)
+<<<<<<< HEAD
     change_params(where, remove)
+=======
+    change_params(where, lambda params: _remove_tasks(params, others))
+>>>>>>> main
     for file, section in (("evidence/machine.json", None), ("evidence/tolerance.json", "tasks")):
         content = json.loads((where / file).read_text())
         for task in others:

@@ -112,7 +112,7 @@ def baseline_shown_as_result(target: Target) -> None:
     target.relock_results()
 
 
-@attack(PREDICTIONS)
+@attack("accuracy")
 def labels_copied_into_predictions(target: Target) -> None:
     """Predictions that are all right."""
 
