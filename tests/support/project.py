@@ -81,10 +81,6 @@ def _remove_tasks(params: dict[str, Any], names: Iterable[str]) -> None:
 def keep_task(where: Path, name: str) -> None:
     """Remove every other task from a project, with its results, and the folders that no stage reads."""
     others = read_params(where)["tasks"].keys() - {name}
-
-    def remove(params: dict[str, Any]) -> None:
-        params["tasks"] = {name: params["tasks"][name]}
-
     for task in others:
         for pattern in (f"data/*/{task}", f"data/review/{task}.md", f"plots/*/{task}.csv"):
             for path in where.glob(pattern):
@@ -92,11 +88,7 @@ def keep_task(where: Path, name: str) -> None:
         shutil.rmtree(where / "evidence" / task)
     for folder in ("tests", "docs", ".dvc/cache"):
         shutil.rmtree(where / folder, ignore_errors=True)
-<<<<<<< HEAD
-    change_params(where, remove)
-=======
     change_params(where, lambda params: _remove_tasks(params, others))
->>>>>>> main
     for file, section in (("evidence/machine.json", None), ("evidence/tolerance.json", "tasks")):
         content = json.loads((where / file).read_text())
         for task in others:
