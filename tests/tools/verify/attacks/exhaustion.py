@@ -57,27 +57,27 @@ def lock_too_deep(target: Target) -> None:
     target.append("dvc.lock", f"deep: {'[' * 20_000}{']' * 20_000}\n")
 
 
-@attack("params.yaml")
+@attack("nested too deeply")
 def params_too_deep(target: Target) -> None:
     """Lists in lists, which a program reads by calling itself."""
     target.append("params.yaml", f"deep: {'[' * 20_000}{']' * 20_000}\n")
 
 
-@attack("metrics", tier="metrics", status=OUTSIDE)
+@attack("nested too deeply", tier="metrics")
 def metrics_too_deep(target: Target) -> None:
     """The same in the metrics of the pack."""
     target.path(f"{DATA}/metrics.json").write_text("[" * 200_000)
-    target.relock()
+    target.relock_results()
 
 
-@attack("metrics", tier="metrics", status=OUTSIDE)
+@attack("digits", tier="metrics")
 def number_too_long(target: Target) -> None:
     """A number of a million digits."""
     target.replace(f"{DATA}/metrics.json", '"n": ', f'"n": {"9" * 1_000_000}')
-    target.relock()
+    target.relock_results()
 
 
-@attack("params.yaml", status=OUTSIDE)
+@attack("digits")
 def number_too_long_in_params(target: Target) -> None:
     """The same in params.yaml, which DVC reads."""
     target.replace("params.yaml", "epochs: 4", f"epochs: {'9' * 100_000}")
@@ -87,7 +87,7 @@ def number_too_long_in_params(target: Target) -> None:
 def line_too_long(target: Target) -> None:
     """A cell of 30 MB."""
     target.replace(f"{DATA}/predictions.csv", "cluster-", "c" * 30_000_000)
-    target.relock()
+    target.relock_results()
 
 
 @attack("predictions.csv", tier="metrics", status=OUTSIDE)
@@ -96,7 +96,7 @@ def columns_too_many(target: Target) -> None:
     path = target.path(f"{DATA}/predictions.csv")
     head, rest = path.read_text().split("\n", 1)
     path.write_text(f"{head}{',x' * 200_000}\n{rest}")
-    target.relock()
+    target.relock_results()
 
 
 @attack("params.yaml")
