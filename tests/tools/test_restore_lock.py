@@ -128,7 +128,7 @@ def test_every_truncation_is_either_damage_or_a_lock_that_dvc_takes() -> None:
 def test_dvc_takes_the_lock_that_was_put_back(prepared: Path) -> None:
     lock = (prepared / LOCK).read_bytes()
     (prepared / LOCK).write_bytes(lock[: lock.index(b"      hash:", len(lock) // 2) + 8])
-    assert "validation failed" in run(prepared, "dvc", "repro", status=255).stderr
+    assert "dvc.lock' is invalid" in run(prepared, "dvc", "repro", status=255).stderr
     done = run(prepared, *COMMAND)
     assert done.stderr.count("\n") == 1
     assert "Running stage" not in run(prepared, "dvc", "repro").stdout
