@@ -117,4 +117,9 @@ def record(
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
     results[part] = result
     results_file.write_bytes(to_json(results))
-    page_file.write_text(page(results), encoding="utf-8")
+    write_page(results_file, page_file)
+
+
+def write_page(results_file: Path = RESULTS, page_file: Path = PAGE) -> None:
+    """Write the page from the results."""
+    page_file.write_text(page(json.loads(results_file.read_text())), encoding="utf-8")
