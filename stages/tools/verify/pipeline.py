@@ -198,11 +198,11 @@ def _surplus(root: Path, tasks: Collection[str]) -> Iterator[str]:
     """Yield what is beside the packs and the metrics, where a reader takes it for one of them."""
     from stages.kinds.params import RESERVED_NAMES
 
-    own_evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
-    for name, own in (("evidence", own_evidence), ("metrics", {"metrics.json"})):
+    evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
+    for name, expected in (("evidence", evidence), ("metrics", {"metrics.json"})):
         folder = root / name
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.name not in own and not path.name.startswith("."):
+            if path.name not in expected and not path.name.startswith("."):
                 yield f"{name}/{path.name}"
 
 
@@ -226,9 +226,9 @@ def check_reproductions(repo: LockedRepo) -> list[Finding]:
 
 def foreign_stages(repo: LockedRepo) -> list[str]:
     """Return in words the stages with a command that are not of this project's pipeline."""
-    own = pipeline_stages(repo)
+    pipeline = pipeline_stages(repo)
     return [
         f"{name} is no stage of this pipeline: it runs {stage.cmd!r}"
         for name, stage in repo.stages.items()
-        if stage.cmd and name not in own
+        if stage.cmd and name not in pipeline
     ]

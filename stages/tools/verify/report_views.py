@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import printable
 from stages.tools.verify.machines import Machines
-from stages.tools.verify.report import Report, some
+from stages.tools.verify.report import Report, list_names
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
     from stages.report.document import Document, Table
 
-_SHOWN = 5  # disagreements of a stage on a terminal
+_DISAGREEMENTS_OF_STAGE = 5  # disagreements of a stage on a terminal
 _FOREIGN = (Verdict.SAME, Verdict.TOLERANCE)
 
 
@@ -39,7 +39,7 @@ def document(report: Report) -> "Document":
         for tier, finding in report.with_verdict(*_FOREIGN)
     ]
     unchecked = [
-        (printable(some(stages)), printable(reason))
+        (printable(list_names(stages)), printable(reason))
         for reason, stages in report.unchecked().items()
     ]
     code = [(item.change, printable(item.path)) for item in report.code]
@@ -127,10 +127,10 @@ def table(report: Report) -> str:
         for tier, finding in report.with_verdict(*_FOREIGN)
     ]
     lines += [
-        f"not checked, {printable(some(names))}: {printable(reason)}"
+        f"not checked, {printable(list_names(names))}: {printable(reason)}"
         for reason, names in report.unchecked().items()
     ]
-    lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_SHOWN]]
+    lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_FILES]]
     lines += [
         f"{printable(item.name)}: {item.outcome}: {printable(item.reason)}"
         for item in report.conditions
@@ -141,7 +141,7 @@ def table(report: Report) -> str:
     return "\n".join([*lines, "", *map(printable, report.summary())])
 
 
-_CODE_SHOWN = 20
+_CODE_FILES = 20
 
 
 def _disagreement_lines(report: Report) -> list[str]:
@@ -152,16 +152,16 @@ def _disagreement_lines(report: Report) -> list[str]:
     groups: dict[tuple[str, str], list[Finding]] = {}
     for tier, finding in report.with_verdict(Verdict.OUTSIDE):
         groups.setdefault((tier, finding.reason), []).append(finding)
-    shown: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     lines, left_out = [], 0
     for (tier, _), findings in groups.items():
         first = findings[0]
         key = (tier, first.stage)
-        shown[key] = shown.get(key, 0) + 1
-        if shown[key] > _SHOWN:
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] > _DISAGREEMENTS_OF_STAGE:
             left_out += 1
             continue
-        stages = printable(some(dict.fromkeys(finding.stage for finding in findings)))
+        stages = printable(list_names(dict.fromkeys(finding.stage for finding in findings)))
         lines.append(f"{tier}, {stages}: {printable(first.reason)}")
         details = first.disagreement.details() if first.disagreement else {}
         lines += [f"    {name:<10}  {printable(text)}" for name, text in details.items()]
