@@ -77,6 +77,14 @@ class Report:
                 by_stage.setdefault(finding.stage, []).append(finding)
         return [summarise(findings) for findings in by_stage.values()]
 
+    def run_again(self) -> set[str]:
+        """Return the names of the stages that were run again and agree."""
+        return {finding.stage for finding in self.stages() if finding.verdict in RERUN}
+
+    def seconds(self) -> float:
+        """Return the seconds of all tiers."""
+        return sum(tier.seconds for tier in self.tiers)
+
     def with_verdict(self, *verdicts: Verdict) -> list[tuple[str, Finding]]:
         """Return the findings with a reason and one of these verdicts, each with the name of its tier."""
         return [

@@ -17,7 +17,6 @@ from stages.tools.verify import machines, sandbox
 from stages.tools.verify.figures import coverage
 from stages.tools.verify.inspection import Inspection, inspect_clone
 from stages.tools.verify.report import TIERS, Report, Tier
-from stages.tools.verify.verdicts import RERUN
 
 if TYPE_CHECKING:
     from stages.tools.verify.rerun import Storage
@@ -82,12 +81,10 @@ def verify(
         report = _report(_public_name(source), commit, last, root, inspection)
         report.name, report.base, report.origin = revision, base, origin
         report.notes += _notes(origin, commit, root)
-        later = sum(tier.seconds for tier in report.tiers[1:])
-        report.tiers[0].seconds = time.perf_counter() - start - later  # with the clone
+        report.tiers[0].seconds += time.perf_counter() - start - report.seconds()  # of the clone
         if last not in CHEAP_TIERS:
             _run_again(report, root, storage, only, tolerance, seconds, network, approve, progress)
-        run_again = {finding.stage for finding in report.stages() if finding.verdict in RERUN}
-        report.coverage = coverage(inspection.figures, run_again)
+        report.coverage = coverage(inspection.figures, report.run_again())
         if inspect:
             inspect(root, report)
         return report
