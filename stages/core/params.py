@@ -2,7 +2,6 @@
 
 import difflib
 import types
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -42,7 +41,7 @@ def parse_yaml(text: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        _check_size(YAML(typ="safe").parse(text))
+        check_size(text)
         return YAML(typ="safe").load(text)
     except RecursionError:
         raise ValueError("nested too deeply to be params") from None
@@ -51,14 +50,22 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"not YAML: {reason}") from None
 
 
-def _check_size(events: Iterable[Any]) -> None:
-    """Check the number of nodes that a parsed YAML text has once its aliases are replaced.
+def check_size(text: str, limit: int = _MAX_NODES) -> None:
+    """Check the number of nodes that a YAML text has once its aliases are replaced.
 
     Nothing is built: a few lines of aliases of aliases can stand for more values than fit in memory.
 
+    Args:
+        text: of the file.
+        limit: the largest number of nodes.
+
     Raises:
-        ValueError: there are too many, or an alias lies within what it stands for.
+        ValueError: there are more, or an alias lies within what it stands for.
+        YAMLError: it is not YAML.
     """
+    from ruamel.yaml import YAML
+
+    events: Any = YAML(typ="safe").parse(text)
     sizes: dict[str | None, int | None] = {}  # by anchor; None until its node has ended
     unfinished: list[tuple[str | None, int]] = [(None, 0)]
     size: int | None
@@ -82,8 +89,8 @@ def _check_size(events: Iterable[Any]) -> None:
         if name != "AliasEvent":
             sizes[anchor] = size
         above, total = unfinished.pop()
-        if total + size > _MAX_NODES:
-            raise ValueError(f"more than {_MAX_NODES:,} values once its aliases are replaced")
+        if total + size > limit:
+            raise ValueError(f"more than {limit:,} values once its aliases are replaced")
         unfinished.append((above, total + size))
 
 

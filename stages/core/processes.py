@@ -97,14 +97,7 @@ def run_commands(
 
     Of a long output only the end is returned.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
-        "PYTHONPATH": "",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "DVC_NO_ANALYTICS": "1",
-        **(extra_environment or {}),
-    }
+    environment = command_environment(extra_environment)
     results = []
     with ExitStack() as running:
         # Files instead of pipes: no command waits for its reader, whatever it prints.
@@ -116,15 +109,15 @@ def run_commands(
             for _ in commands
         ]
         processes = [
-            running.enter_context(_start(folder, command, environment, *files))
+            running.enter_context(start(folder, command, environment, *files))
             for (folder, command), files in zip(commands, outputs, strict=True)
         ]
         for process in processes:
-            running.enter_context(_guarded(process))
+            running.enter_context(guarded(process))
         try:
             for process, files in zip(processes, outputs, strict=True):
                 process.wait(seconds)
-                texts = (_end_of(file) for file in files)
+                texts = (end_of(file) for file in files)
                 results.append(
                     subprocess.CompletedProcess(process.args, process.returncode, *texts)
                 )
@@ -138,23 +131,41 @@ def run_commands(
     return results
 
 
+def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables with which commands run: this environment's programs, none of git's."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_NO_ANALYTICS": "1",
+        **(extra or {}),
+    }
+
+
 class TimeLimitError(UserError):
     """A command ran longer than it may."""
 
 
-def _end_of(file: IO[bytes]) -> str:
+def end_of(file: IO[bytes]) -> str:
+    """Return the end of what a command has written into a file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _OUTPUT_LIMIT))
     return file.read().decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _start(
+def start(
     folder: Path,
     command: Sequence[str],
     environment: Mapping[str, str],
     output: IO[bytes],
     errors: IO[bytes],
 ) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, without input, as `run_command` does.
+
+    Raises:
+        UserError: there is no such command.
+    """
     try:
         return subprocess.Popen(
             command,
@@ -172,7 +183,7 @@ def _start(
 
 
 @contextmanager
-def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Let a shell kill the process and its children when this process is killed: its input ends then."""
     with subprocess.Popen(
         ("sh", "-c", f"read -r line; kill -s KILL -- -{process.pid}"),

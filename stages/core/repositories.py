@@ -6,11 +6,12 @@ and transports stay unused, and nothing is written to a repository that is only 
 
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.core.processes import run_command
+from stages.core.processes import command_environment, run_command
 
 # The bytes as committed, no hooks, and nothing written to the repository that is read.
 _PLAIN = (
@@ -34,6 +35,11 @@ ENVIRONMENT = {
 }
 _FULL_HASH = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _SHORT_HASH = r"[0-9a-f]{4,63}"
+# What a checkout may hold: a few objects of git can stand for billions of files.
+_MOST_FILES = 200_000
+_MOST_BYTES = 20 * 2**30
+_LONGEST_LISTING = 32 * 2**20  # bytes of all paths; `run_command` returns more than that
+_DEEPEST = 100  # folders of a path; Python's own functions walk through folders by calling themselves
 _SUFFIX = re.compile(r"[\^~@:]")
 
 
@@ -57,6 +63,30 @@ def git(folder: Path, *command: str, extra_environment: Mapping[str, str] | None
         name = next((part for part in command if not part.startswith("-")), command[0])
         raise UserError(f"git {name}: {reason}")
     return result.stdout.strip()
+
+
+def read_blob(folder: Path, commit: str, path: str) -> bytes:
+    """Return the bytes of a file of a commit.
+
+    Args:
+        folder: in which git runs.
+        commit: that has the file.
+        path: of the file, relative to the repository's root.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    result = subprocess.run(
+        ("git", *_PLAIN, "cat-file", "blob", f"{commit}:{path}"),
+        cwd=folder,
+        env=command_environment(ENVIRONMENT),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if result.returncode:
+        raise UserError(f"{path} is not in {commit}")
+    return result.stdout
 
 
 def clone_revision(source: str, revision: str, clone: Path) -> str:
@@ -92,6 +122,7 @@ def clone_revision(source: str, revision: str, clone: Path) -> str:
         raise UserError(
             f"{source}: no such folder, and no URL; give the path or URL of a git repository"
         )
+    _refuse_endless_tree(clone, commit)
     git(clone, "checkout", "--quiet", "--detach", commit)
     _refuse_outside_links(clone)
     return commit
@@ -193,10 +224,50 @@ def count_changes(repository: Path, clone: Path) -> int:
     return sum(len(lines.split("\n")) for lines in (changed, new) if lines)
 
 
+def _refuse_endless_tree(clone: Path, commit: str) -> None:
+    """Check how much a commit would write, before anything of it is written.
+
+    Raises:
+        UserError: it has too many files, too large ones, or too deep folders.
+    """
+    command = ("git", *_PLAIN, "ls-tree", "-r", "-l", "-z", commit)
+    with subprocess.Popen(
+        command,
+        cwd=clone,
+        env=command_environment(ENVIRONMENT),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        listing = process.stdout.read(_LONGEST_LISTING + 1) if process.stdout else b""
+        process.kill()
+    entries = listing.split(b"\0")[:-1]
+    if len(listing) > _LONGEST_LISTING or len(entries) > _MOST_FILES:
+        raise UserError(
+            f"the revision has more than {min(len(entries), _MOST_FILES):,} files, or too long paths; "
+            "it is not checked out"
+        )
+    deepest = max((entry.count(b"/") for entry in entries), default=0)
+    if deepest > _DEEPEST:
+        raise UserError(f"the revision has files in {deepest} nested folders; it is not checked out")
+    sizes = (entry.partition(b"\t")[0].split()[3] for entry in entries)
+    total = sum(int(size) for size in sizes if size.isdigit())
+    if total > _MOST_BYTES:
+        raise UserError(f"the files of the revision have {total >> 30} GB; it is not checked out")
+
+
 def _refuse_outside_links(clone: Path) -> None:
     for folder, folders, files in os.walk(clone):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(clone.resolve()):
+            if not path.is_symlink():
+                continue
+            try:
+                is_inside = path.resolve().is_relative_to(clone.resolve())
+            except (OSError, RuntimeError):  # the latter by Python 3.11 and 3.12
+                raise UserError(
+                    f"{path.relative_to(clone)} is a symbolic link that leads in a circle"
+                ) from None
+            if not is_inside:
                 raise UserError(
                     f"{path.relative_to(clone)} is a symbolic link to a place outside the "
                     "repository; nothing of it is run"

@@ -52,6 +52,7 @@ class Kind:
         small_params: params with which a task of this kind runs through all its stages in seconds.
         can_sample: whether the kind has a module `sample`, for `evidence sample`.
         can_propose: whether it has a module `propose` and two templates, for `evidence new`.
+        can_score_other_data: whether it has a module `other_data`, for `evidence verify --data`.
         has_walkthrough: whether it has a module `walkthrough`, for `evidence walkthrough`.
     """
 
@@ -65,4 +66,5 @@ class Kind:
     small_params: Mapping[str, Any] = field(default_factory=dict)
     can_sample: bool = False
     can_propose: bool = False
+    can_score_other_data: bool = False
     has_walkthrough: bool = False

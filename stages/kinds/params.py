@@ -16,6 +16,7 @@ from stages.kinds.registry import KINDS
 
 FILE = Path("params.yaml")
 TASK_NAME = r"^[a-z][a-z0-9_]{0,39}$"
+RESERVED_NAMES = {"reproductions"}  # folders of evidence/ that no task writes
 
 TaskName = Annotated[str, Field(pattern=TASK_NAME)]
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class Params(Section):
     tasks: Annotated[
         dict[TaskName, Annotated[TaskParams, Field(discriminator="kind")]], Field(min_length=1)
     ]
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        for name in RESERVED_NAMES & self.tasks.keys():
+            raise ValueError(f"tasks.{name}: evidence/{name} is no task's; give it another name")
+        return self
 
     @model_validator(mode="after")
     def _batches_divide_among_devices(self) -> Self:

@@ -29,6 +29,19 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A line that leads to another file of the repository.
+
+    Attributes:
+        text: of the line.
+        target: the file's path, relative to the page.
+    """
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of formatted cells; `numeric` holds the indices of the columns to align right."""
 
@@ -90,7 +103,7 @@ class Quotes:
     quotes: Sequence[Quote]
 
 
-Block = Text | Facts | Command | Table | Figure | Gallery | Quotes
+Block = Text | Facts | Command | Link | Table | Figure | Gallery | Quotes
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import base64
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from stages.core.control_characters import escape_controls
 from stages.core.errors import UserError, printable
@@ -18,6 +19,7 @@ from stages.report.document import (
     Facts,
     Figure,
     Gallery,
+    Link,
     Quote,
     Quotes,
     Table,
@@ -73,6 +75,8 @@ def _block(block: Block) -> str:  # noqa: PLR0911 (a return for each type)
             return "\n".join(lines)
         case Command(text):
             return _code(text)
+        case Link(text, target):
+            return f"[{escape_markdown(text)}]({quote(target)})"
         case Table():
             return _table(block)
         case Figure(name, _, alt, caption):

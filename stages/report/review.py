@@ -23,11 +23,17 @@ def read_review(task: str) -> dict[str, str]:
         raise UserError(f"{path}: {error.strerror}; `git checkout -- {path}` restores it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    notes = parse_notes(text)
+    if not notes:
+        raise UserError(f"{path}: no heading; write each note below one, such as `## Quality`")
+    return notes
+
+
+def parse_notes(text: str) -> dict[str, str]:
+    """Return the note below each second-level heading of a Markdown text; comments are no part of it."""
     without_comments = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     parts = re.split(r"^##[ \t]+(.+?)[ \t]*$", without_comments, flags=re.MULTILINE)
     notes: dict[str, str] = {}
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
         notes[heading] = " ".join([*notes.get(heading, "").split(), *body.split()])
-    if not notes:
-        raise UserError(f"{path}: no heading; write each note below one, such as `## Quality`")
     return notes

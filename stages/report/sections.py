@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.machine import FILE as MACHINE_FILE
 from stages.core.task import run_name
 from stages.report.classes import split_table
-from stages.report.document import Block, Command, Facts, Section, Table, Text
+from stages.report.document import Block, Command, Facts, Link, Section, Table, Text
 from stages.report.formatting import make_table, table_rows
 from stages.report.review import FOLDER, read_review
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stages.report.stage_outputs import StageOutputs
 
+REPRODUCTIONS = "../reproductions/README.md"  # seen from a pack
 QUESTIONS = {
     "baseline": "What simple method did this beat?",
     "metric": "What number proves it?",
@@ -33,6 +34,7 @@ def overview_section(outputs: "StageOutputs", answers: Mapping[str, str]) -> Sec
             Facts([(QUESTIONS[key], answer) for key, answer in answers.items()]),
             Text("Reproduce the result:"),
             Command(outputs.run_command),
+            Link("Who has reproduced results of this repository", REPRODUCTIONS),
         ],
     )
 

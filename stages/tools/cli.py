@@ -81,7 +81,32 @@ COMMANDS = {
     "verify": Command(
         "verify.command",
         "check a committed result from a clean clone",
-        ("evidence verify HEAD --tier predictions",),
+        (
+            "evidence verify HEAD --tier predictions",
+            "evidence verify --claim 'image accuracy >= 0.95' --attest result.json",
+            "evidence verify --batch submissions.csv --policy policy.yaml --markdown results.md",
+        ),
+    ),
+    "attestation": Command(
+        "verify.attestation.command",
+        "check a signed statement of a verification, or list those that are kept",
+        (
+            "evidence attestation check result.json --signers allowed_signers",
+            "evidence attestation table",
+        ),
+    ),
+    "archive": Command(
+        "archive.command",
+        "write a committed result to one file that outlives its host",
+        (
+            "evidence archive --out result.zip",
+            "evidence archive v1.2 --no-data --out result.zip",
+        ),
+    ),
+    "unpack": Command(
+        "archive.unpack_command",
+        "turn an archive into a repository with its DVC cache",
+        ("evidence unpack result.zip result/",),
     ),
     "tolerance": Command(
         "measure_tolerance",

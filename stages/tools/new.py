@@ -178,13 +178,15 @@ def _params_path(path: str, name: str) -> str:
 
 
 def _check_name(name: str, tasks: Collection[str]) -> None:
-    from stages.kinds.params import FILE, TASK_NAME
+    from stages.kinds.params import FILE, RESERVED_NAMES, TASK_NAME
 
     if not re.fullmatch(TASK_NAME, name):
         raise UserError(
             f"given name {name!r}; must begin with a lower-case letter, and have lower-case letters, "
             "digits and underscores only, at most 40 in all"
         )
+    if name in RESERVED_NAMES:
+        raise UserError(f"given name {name!r}; evidence/{name} is no task's: give another name")
     if name in tasks:
         raise UserError(f"{FILE}: tasks.{name} exists already; give another name")
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from stages.report.document import (
     Facts,
     Figure,
     Gallery,
+    Link,
     Quote,
     Quotes,
     Section,
@@ -337,6 +339,22 @@ def test_the_document_as_data_has_the_same_text_without_its_pictures(text: str) 
     assert blocks["Gallery"] == {"caption": text, "cards": [card]}
     quote = {"title": text, "words": [[text, 1.0], [text, -0.3], [text, 0.0]], "lines": [text]}
     assert blocks["Quotes"] == {"caption": text, "quotes": [quote]}
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "plain words"])
+def test_a_link_leads_to_its_file_whatever_its_text_says(text: str) -> None:
+    target = "../a folder/x(1)&<.md"
+    block = Document("t", "v", "s", [Section("a", "b", [Link(text, target)])])
+    tokens = [
+        child for token in PARSER.parse(render_markdown(block)) for child in token.children or []
+    ]
+    links = [unquote(str(token.attrs["href"])) for token in tokens if token.type == "link_open"]
+    assert links == [target]
+    page = Page(render_page(block, 1.0))
+    assert [unquote(link) for link in page.attributes("href") if "#" not in link] == [target]
+    assert to_data(block)["sections"][0]["blocks"] == [
+        {"kind": "Link", "text": text, "target": target}
+    ]
 
 
 def test_words_are_highlighted_by_their_weight() -> None:

@@ -1,10 +1,11 @@
 """Copies of the project, in which tests run what a user would run."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,18 @@ def environment() -> dict[str, str]:
     return {**inherited, **USER, "PATH": path}
 
 
-def run(where: Path, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command in `where`; its exit status must be `status`."""
+def run(
+    where: Path, *command: str, status: int = 0, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in `where` with a text as its input; its exit status must be `status`."""
     done = subprocess.run(
-        command, cwd=where, env=environment(), capture_output=True, text=True, check=False
+        command,
+        cwd=where,
+        env=environment(),
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
@@ -62,6 +71,37 @@ def copy_project(where: Path) -> Path:
     run(where, "git", "init", "--quiet", "--initial-branch", "main")
     commit(where, "as it stands")
     return where
+
+
+def _remove_tasks(params: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        del params["tasks"][name]
+
+
+def keep_task(where: Path, name: str) -> None:
+    """Remove every other task from a project, with its results, and the folders that no stage reads."""
+    others = read_params(where)["tasks"].keys() - {name}
+    for task in others:
+        for pattern in (f"data/*/{task}", f"data/review/{task}.md", f"plots/*/{task}.csv"):
+            for path in where.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(where / "evidence" / task)
+    for folder in ("tests", "docs", ".dvc/cache"):
+        shutil.rmtree(where / folder, ignore_errors=True)
+    change_params(where, lambda params: _remove_tasks(params, others))
+    for file, section in (("evidence/machine.json", None), ("evidence/tolerance.json", "tasks")):
+        content = json.loads((where / file).read_text())
+        for task in others:
+            (content[section] if section else content).pop(task, None)
+        (where / file).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    yaml = YAML()
+    lock = yaml.load((where / "dvc.lock").read_text())
+    for stage in [stage for stage in lock["stages"] if stage.rpartition("@")[2] in others]:
+        del lock["stages"][stage]
+    with (where / "dvc.lock").open("w") as target:
+        yaml.dump(lock, target)
+    run(where, "dvc", "repro", "--quiet")
+    run(where, "dvc", "commit", "--quiet", "--force")
 
 
 def new_project(where: Path) -> Path:

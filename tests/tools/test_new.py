@@ -190,6 +190,7 @@ def test_a_path_outside_the_repository_is_written_in_full(
     [
         (["image", "photos"], "params.yaml: tasks.image exists already"),
         (["Photos", "photos"], "given name 'Photos'; must begin with a lower-case letter"),
+        (["reproductions", "photos"], "evidence/reproductions is no task's: give another name"),
         (["notes", "pipe.csv"], "given path 'pipe.csv'; must be a regular file or a folder"),
         (["photos", "nowhere"], "given path 'nowhere'; no such file or folder"),
         (["photos", "photos", "--kind", "video"], "--kind: given 'video'; must be one of image_c"),

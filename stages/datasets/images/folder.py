@@ -29,15 +29,22 @@ _LABEL_RULES = {
 }
 
 
-def folder_source(task: "Task") -> ImageSource:
+def folder_source(
+    task: "Task", choice: LayoutChoice | None = None, grey_bits: int | None = None
+) -> ImageSource:
     """Return the image files of the folder `prepare.path`; a file that cannot be read has no pixels.
+
+    Args:
+        task: its params of the stage prepare apply.
+        choice: how the layout is chosen; None: by the params.
+        grey_bits: by which 16-bit grey files are scaled; None: by those that they use.
 
     Raises:
         UserError: it is not a folder in a known layout, or while the images are read a file changes.
     """
     params: PrepareImages = task.params.prepare
     root = Path(params.path)
-    choice = LayoutChoice(
+    choice = choice or LayoutChoice(
         f"{task.key('prepare.path')} ({params.path!r})",
         task.key("prepare.layout"),
         task.key("prepare.labels"),
@@ -57,9 +64,9 @@ def folder_source(task: "Task") -> ImageSource:
     # Test data do not decide how 16-bit files are scaled.
     depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
     note = _note(contents, params)
-    samples = _read_files(root, files, params, depth, note.remarks)
+    samples = _read_files(root, files, params, grey_bits or depth, note.remarks)
     samples = progress(samples, "reading images", len(files))
-    return ImageSource(samples, note, contents.layout, depth)
+    return ImageSource(samples, note, contents.layout, None if grey_bits else depth)
 
 
 def _table_state(root: Path, params: "PrepareImages") -> tuple[int, int] | None:
@@ -118,7 +125,7 @@ def _read_files(
     root: Path,
     files: list[ImageFile],
     params: "PrepareImages",
-    depth: GreyDepth,
+    depth: GreyDepth | int,
     remarks: list[str],
 ) -> Iterator[ImageSample]:
     """Yield the samples; after the last one, `remarks` gets a sentence on files of several frames."""

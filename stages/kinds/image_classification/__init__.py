@@ -13,5 +13,6 @@ KIND = Kind(
     bench=BenchRuns(6, CLASSIFICATION_COLUMNS, "gain"),
     small_params={"train": {"epochs": 6, "seeds": [0]}},
     can_propose=True,
+    can_score_other_data=True,
     has_walkthrough=True,
 )

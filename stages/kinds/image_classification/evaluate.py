@@ -1,5 +1,6 @@
 """Evaluate image classifiers: the predictions of each seed's model for the test images."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.runtime import torch_device
@@ -8,6 +9,7 @@ from stages.datasets.images.packed import open_packed
 from stages.evaluation.classifier import (
     ClassifierEvaluation,
     EmbedSplit,
+    LoadModel,
     PredictFeatures,
     evaluate_classifier,
 )
@@ -20,10 +22,15 @@ if TYPE_CHECKING:
 
 def evaluate(task: "Task") -> ClassifierEvaluation:
     """Return the predictions of all models for the test images, beside the baseline's."""
-    images = open_packed(task.folder("prepare") / "images.npy")
+    return evaluate_classifier(task, model_loader(task, task.folder("prepare")))
+
+
+def model_loader(task: "Task", folder: Path) -> LoadModel:
+    """Return how the models of a task are loaded to predict the images packed in a folder."""
+    images = open_packed(folder / "images.npy")
     device = torch_device(task.runtime)
 
     def load_run(fold: "Task", dataset: Dataset, seed: int) -> tuple[EmbedSplit, PredictFeatures]:
         return predictors(load(fold, dataset, seed), images, dataset.rows, device)
 
-    return evaluate_classifier(task, load_run)
+    return load_run

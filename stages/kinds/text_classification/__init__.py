@@ -21,4 +21,5 @@ KIND = Kind(
         }
     },
     can_propose=True,
+    can_score_other_data=True,
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from stages.evaluation import comparison
 from stages.evaluation.classifier import (
     ClassifierEvaluation,
     EmbedSplit,
+    LoadModel,
     PredictFeatures,
     evaluate_classifier,
 )
@@ -43,12 +45,24 @@ _LARGEST_SET, _SHARED_WORDS = 8, 1 / 3  # of a contrast set
 
 def evaluate(task: "Task") -> ClassifierEvaluation:
     """Return the predictions of all models for the test texts, beside the baseline's."""
+    dataset = read_dataset(task)
+    texts = PackedTexts(task.folder("prepare") / "texts.bin")
+    load_run = model_loader(task, task.folder("prepare"))
+    evaluation = evaluate_classifier(task, load_run, compute_metrics)
+    buckets = text_buckets(task, dataset, texts.at(dataset.rows("test")))
+    if buckets is None:  # a failure case is in the bucket of its two classes
+        return evaluation
+    predictions = evaluation.predictions.predictions.assign(bucket=buckets)
+    return replace(evaluation, predictions=replace(evaluation.predictions, predictions=predictions))
+
+
+def model_loader(task: "Task", folder: Path) -> LoadModel:
+    """Return how the models of a task are loaded to predict the texts packed in a folder."""
     # torch, which `evidence verify` does without when it recomputes the metrics
     from stages.kinds.text_classification.model import load, predict_batches
     from stages.training.weights import head_probabilities
 
-    dataset = read_dataset(task)
-    texts = PackedTexts(task.folder("prepare") / "texts.bin")
+    texts = PackedTexts(folder / "texts.bin")
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
 
     def load_run(fold: "Task", dataset: Dataset, seed: int) -> tuple[EmbedSplit, PredictFeatures]:
@@ -59,12 +73,7 @@ def evaluate(task: "Task") -> ClassifierEvaluation:
 
         return embed, lambda features: head_probabilities(model.head, features)
 
-    evaluation = evaluate_classifier(task, load_run, compute_metrics)
-    buckets = text_buckets(task, dataset, texts.at(dataset.rows("test")))
-    if buckets is None:  # a failure case is in the bucket of its two classes
-        return evaluation
-    predictions = evaluation.predictions.predictions.assign(bucket=buckets)
-    return replace(evaluation, predictions=replace(evaluation.predictions, predictions=predictions))
+    return load_run
 
 
 def compute_metrics(

@@ -1,11 +1,13 @@
 """Which files of a revision can run or steer what runs, and which of them differ from trusted ones."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stages.core.repositories import git
+from stages.tools.verify.dvc_config import PATH, split_config
 
 CODE = Path(__file__).resolve().parents[3]  # the project that verifies
 # Compiled and interpreted code, and files that Python executes when it starts.
@@ -20,11 +22,8 @@ _STEERING = {
     "Makefile",
     "pyproject.toml",
 }
-_CONFIG = ".dvc/config"
-_REMOTE = re.compile(r"""\s*\[\s*['"]?remote\b""")
-_SECTION = re.compile(r"\s*\[")
 _NOT_RUN = {"tests", "docs"}  # no stage imports or starts what is there
-_EXECUTABLE = "100755"
+_EXECUTABLE, _LINK = "100755", "120000"
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,12 @@ def is_code(path: str, mode: str = "") -> bool:
 
     Args:
         path: relative to the root.
-        mode: of git: "100755" for an executable file.
+        mode: of git: "100755" for an executable file, "120000" for a symbolic link.
     """
     parts = PurePosixPath(path).parts
-    if path == _CONFIG or parts[-1] in _STEERING:
+    if parts[-1] in _STEERING or (parts[0] == ".dvc" and parts[-1] != ".gitignore"):
+        return True
+    if mode == _LINK:  # what is written to one place would change another
         return True
     if parts[0] in _NOT_RUN or parts[0].startswith("."):
         return False
@@ -77,7 +78,7 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
     """Return which code of a clone differs from the trusted one, by path.
 
     Args:
-        root: the clone.
+        root: the clone, with the data that DVC fetches.
         base: a commit of the same repository whose code is trusted; "" for the project that verifies.
     """
     files = code_files(root)
@@ -91,13 +92,26 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
         required = _own_code() if has_stages else set()
         same = {path for path in known if _same_content(root, path)}
     differences = {path: "differs" if path in known else "added" for path in files.keys() - same}
+    differences |= dict.fromkeys(_fetched_code(root) - files.keys(), "added")
     differences |= dict.fromkeys(required - files.keys(), "missing")
-    if base or _CONFIG not in files:
+    if base or PATH not in files:
         return _sorted(differences)
-    config = git(root, "show", f"HEAD:{_CONFIG}")  # verify replaces the file
-    if _without_remotes(config) == _own_config():
-        differences.pop(_CONFIG, None)  # where data are kept is each repository's own
+    config = git(root, "show", f"HEAD:{PATH}")  # verify replaces the file
+    own = (CODE / PATH).read_text(encoding="utf-8") if (CODE / PATH).is_file() else ""
+    if split_config(config)[1] == split_config(own)[1]:
+        differences.pop(PATH, None)  # where data are kept is each repository's own
     return _sorted(differences)
+
+
+def _fetched_code(root: Path) -> set[str]:
+    """Return the files in a clone that can run, also those that DVC has fetched and git does not have."""
+    paths = set()
+    for folder, folders, files in os.walk(root):
+        if Path(folder) == root:
+            folders[:] = [name for name in folders if name not in {".git", ".dvc"}]
+        place = Path(folder).relative_to(root)
+        paths |= {(place / name).as_posix() for name in files if name != ".git"}
+    return {path for path in paths if is_code(path)}
 
 
 def _sorted(differences: Mapping[str, str]) -> list[CodeDifference]:
@@ -111,7 +125,7 @@ def _own_code() -> set[str]:
         for path in (CODE / "stages").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    steering = {name for name in (*_STEERING, _CONFIG) if (CODE / name).is_file()}
+    steering = {name for name in (*_STEERING, PATH) if (CODE / name).is_file()}
     return stages | steering | {path.name for path in CODE.glob("*.py")}
 
 
@@ -127,29 +141,13 @@ def _same_content(root: Path, path: str) -> bool:
     return lines[0] == lines[1]
 
 
-def _own_config() -> list[str]:
-    path = CODE / _CONFIG
-    return _without_remotes(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def _without_remotes(config: str) -> list[str]:
-    """Return the settings of a DVC configuration but those of remotes, one each."""
-    settings, section, is_remote = [], "", False
-    for line in filter(None, map(str.strip, config.splitlines())):
-        if _SECTION.match(line):
-            section, is_remote = line, _REMOTE.match(line) is not None
-        elif not is_remote and not re.match(r"remote\s*=", line):
-            settings.append(f"{section} {''.join(line.split())}")
-    return sorted(settings)
-
-
 def delete_code(root: Path) -> None:
     """Delete the code of a clone, so that nothing of it can be imported, and its bytecode.
 
     dvc.yaml and DVC's configuration stay; DVC has read them.
     """
     for path in code_files(root):
-        if not path.endswith(("dvc.yaml", ".dvcignore", _CONFIG)):
+        if not path.endswith(("dvc.yaml", ".dvcignore")) and not path.startswith(".dvc/"):
             (root / path).unlink(missing_ok=True)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from stages.core.errors import UserError, printable
 from stages.core.files import to_json, write
+from stages.tools.verify import receiver
+from stages.tools.verify.conditions.policy import time_limit
 from stages.tools.verify.report import TIERS, Report
 from stages.tools.verify.report_views import document, table
 from stages.tools.verify.verification import verify
@@ -27,12 +29,17 @@ _PAGE_LIMIT_MB = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "revision", nargs="?", default="HEAD", help="full hash, tag or branch (default: HEAD)"
+        "revision",
+        nargs="?",
+        default="HEAD",
+        help="full hash, tag or branch (default: HEAD); or a file of `evidence archive`",
     )
     parser.add_argument(
         "--repo", default=".", help="path or URL of a git repository with DVC (default: .)"
     )
-    parser.add_argument("--tier", choices=TIERS, default=TIERS[-1], help="the last one to run")
+    parser.add_argument(
+        "--tier", choices=TIERS, help=f"the last one to run (default: {TIERS[-1]}, or the policy's)"
+    )
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="stages, or tasks (image)"
     )
@@ -60,10 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{form}", type=Path, metavar="FILE", help=f"write the report as {form}"
         )
+    receiver.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print the table and write the reports; return the exit status."""
+    if arguments.batch:
+        from stages.tools.verify.batch import command
+
+        return command.run(arguments)
     if not 0 <= arguments.tolerance < math.inf:
         raise UserError(f"--tolerance: given {arguments.tolerance:g}; must be a number, 0 or more")
     if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
@@ -74,25 +86,31 @@ def run(arguments: argparse.Namespace) -> int:
     for form, path in paths.items():  # before minutes of work
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UserError(f"--{form}: given {path}; must be a file in an existing folder")
-    report = verify(
-        arguments.repo,
-        arguments.revision,
-        last=arguments.tier,
-        only=arguments.only,
-        remote=arguments.remote,
-        tolerance=arguments.tolerance,
-        base=arguments.base,
-        network=arguments.network,
-        seconds=arguments.seconds,
-        approve=lambda warning: _approve(warning, yes=arguments.yes),
-        progress=_say,
-    )
+    request = receiver.Receiver.read(arguments)
+    last = request.last_tier(arguments.tier)
+    with time_limit(request.policy.seconds if request.policy else None):
+        report = verify(
+            request.repository,
+            request.revision,
+            last=last,
+            only=arguments.only,
+            remote=arguments.remote,
+            tolerance=arguments.tolerance,
+            base=request.base,
+            network=arguments.network,
+            seconds=arguments.seconds,
+            approve=lambda warning: _approve(warning, yes=arguments.yes),
+            inspect=request.inspect,
+            progress=_say,
+        )
     print(table(report))
     for form, path in paths.items():
         try:
             write(path, _render(report, form))
         except OSError as error:
             raise UserError(f"--{form}: {path}: {error.strerror}") from None
+    for path in request.write(report, Path.cwd()):
+        print(f"see: {path}")
     return report.status()
 
 

@@ -12,20 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.processes import TimeLimitError, last_line, run_command
-from stages.tools.verify.code import CODE, CodeDifference
+from stages.tools.verify.code import CodeDifference
 from stages.tools.verify.figures import FigureFile
+from stages.tools.verify.isolation import isolated_command
 from stages.tools.verify.sandbox import Limits, sandboxed
-from stages.tools.verify.verdicts import Finding
+from stages.tools.verify.verdicts import Finding, Verdict
 
 _MEMORY = 8 * 2**30  # bytes of private memory
 _KILLED = 128  # above this status: the number of a signal, added
 _MODULE = "stages.tools.verify.inspection"
-_START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; "
-    f"from {_MODULE} import main; main()"
-)
 
 
 @dataclass
@@ -88,7 +85,7 @@ def inspect_clone(
     """
     scratch = root.parent
     arguments = json.dumps([str(root), list(tiers), list(only), base])
-    command = (sys.executable, "-I", "-c", _START, str(CODE), arguments)
+    command = isolated_command(_MODULE, arguments)
     limits = Limits(_MEMORY, int(seconds) + 1)
     environment = {"HOME": str(scratch), "TMPDIR": str(scratch), "DVC_SITE_CACHE_DIR": str(scratch)}
     limit = f"reading this revision took more than {seconds:g} s or {_MEMORY >> 30} GB of memory"
@@ -117,7 +114,7 @@ def main() -> None:
     try:
         print(_inspect(Path(root), tiers, only, base).to_json())
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         sys.exit(error.status)
     except RecursionError:
         print("its files are nested too deeply", file=sys.stderr)
@@ -125,18 +122,27 @@ def main() -> None:
 
 
 def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -> Inspection:
+    from stages.core import runtime
     from stages.tools.verify import code, lock, lock_checks, pipeline, recompute
     from stages.tools.verify.remarks import remarks
 
     start = time.perf_counter()
+    tasks, problem = None, ""
+    try:
+        tasks = pipeline.tasks_of(root)
+    except UserError as error:
+        problem = f"the params do not fit this verifier: {error}"
+    else:
+        runtime.pin_threads(next(iter(tasks.values())).runtime)  # before numpy is imported
     repo = lock.LockedRepo.read(root, only)
     inspection = Inspection(code=code.code_differences(root, base))
-    is_own = pipeline.is_of_this_project(repo)
     inspection.tasks = pipeline.verifiable_tasks(repo)
-    inspection.remarks = remarks(repo)
     findings = lock_checks.check_lock(repo)
-    if is_own:
-        findings += [*pipeline.check_commands(repo), *pipeline.check_completeness(repo)]
+    inspection.remarks = remarks(repo, tasks)
+    if pipeline.is_of_this_project(repo):
+        findings += [*pipeline.check_commands(repo), *pipeline.check_hash_kinds(repo)]
+        findings += pipeline.check_reproductions(repo)
+        findings += pipeline.check_completeness(repo, tasks)
     inspection.tiers["hashes"] = findings
     inspection.seconds["hashes"] = time.perf_counter() - start
     if "metrics" in tiers and inspection.tasks:
@@ -144,7 +150,12 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
         # Of a base, only the differences from it are known, not those from this project.
         same_code = not (code.code_differences(root) if base else inspection.code)
         code.delete_code(root)
-        findings, inspection.figures = recompute.recompute_metrics(repo, same_code=same_code)
+        if tasks is None:
+            findings = [Finding(name, Verdict.UNCHECKED, problem) for name in repo.stages]
+        else:
+            findings, inspection.figures = recompute.recompute_metrics(
+                repo, tasks, same_code=same_code
+            )
         inspection.tiers["metrics"] = findings
         inspection.seconds["metrics"] = time.perf_counter() - start
     elif not inspection.tasks:

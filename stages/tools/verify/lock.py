@@ -2,14 +2,15 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.core.params import parse_yaml
+from stages.core.params import check_size
 from stages.tools.verify.line_ends import differs_in_line_ends
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 LOCK = "dvc.lock"
+_NEW_FORMAT = re.compile(r"^(schema|stages):", re.MULTILINE)
+_MAX_NODES = 5_000_000  # of a YAML file; a dvc.lock has some twenty for each file of a stage
 _MAX_CAUSES = 4  # of an error, that a message repeats
 # DVC's hash of a folder without files, which git cannot hold: the plots that no task has.
 EMPTY_FOLDER = f"{hashlib.md5(b'[]', usedforsecurity=False).hexdigest()}.dir"
@@ -59,6 +62,7 @@ class LockedRepo:
         from dvc.repo import Repo
 
         _refuse_old_formats(root)
+        _refuse_bombs(root)
         try:
             # Hashes that other processes have recorded are not used: each hash is computed.
             with site_cache(root.parent / "dvc"):
@@ -186,7 +190,31 @@ def _reason(error: Exception, root: Path) -> str:
         error = error.__cause__  # type: ignore[assignment]
         texts.append(str(error))
     text = ": ".join(dict.fromkeys(text for text in texts if text))
-    return text.replace(f"{root}/", "").replace(str(root), ".")
+    text = text.partition("To suppress this check")[0]  # a hint for programmers
+    return (
+        text.replace(f"{root}/", "")
+        .replace(f"./{os.path.relpath(root)}/", "")
+        .replace(str(root), ".")
+    )
+
+
+def _refuse_bombs(root: Path) -> None:
+    """Check that no YAML file that DVC may read stands for more values than fit in memory.
+
+    Raises:
+        UserError: one does.
+    """
+    from ruamel.yaml.error import YAMLError
+
+    for path in sorted(root.rglob("*")):
+        is_yaml = path.suffix in {".yaml", ".yml", ".dvc"} or path.name == LOCK
+        if not is_yaml or not path.is_file():
+            continue
+        with suppress(YAMLError):  # which DVC reports, if it reads the file
+            try:
+                check_size(path.read_text(encoding="utf-8", errors="replace"), _MAX_NODES)
+            except ValueError as error:
+                raise UserError(f"{path.relative_to(root)}: {error}") from None
 
 
 def _refuse_old_formats(root: Path) -> None:
@@ -199,16 +227,9 @@ def _refuse_old_formats(root: Path) -> None:
     for path in root.rglob("Dvcfile"):
         raise UserError(f"{path.relative_to(root)} is a stage file of DVC 0; {hint}")
     for path in root.rglob(LOCK):
-        content = _read_yaml(path)
-        if isinstance(content, dict) and content and not {"schema", "stages"} & content.keys():
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if text.strip() not in {"", "{}"} and not _NEW_FORMAT.search(text):
             raise UserError(f"{path.relative_to(root)} has the format of DVC 1; {hint}")
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # damaged in another way, which DVC's own reader reports
-        return None
 
 
 def _read_lock(path: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.stage import Stage
 
+_FILE_HASHES = {"md5", "md5-dos2unix"}  # the latter by releases of DVC before 3
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -158,8 +160,15 @@ def _changed_files(repo: LockedRepo, items: "Sequence[Output]", verb: str) -> It
             continue
         path = repo.relative_path(item)
         refuse_special_files(Path(item.fs_path))
+        if item.hash_info.name not in _FILE_HASHES:
+            line = (
+                f"{path}: {LOCK} {verb} {item.hash_info.name}, which DVC does not compute of files"
+            )
+            yield Disagreement(Cause.LOCK, line, path)
+            continue
         actual = item.get_hash()
         if actual == item.hash_info:
+            yield from _changed_size(repo, item)
             continue
         if differs_in_line_ends(Path(item.fs_path), item.hash_info):
             yield SameText(path)
@@ -172,6 +181,23 @@ def _changed_files(repo: LockedRepo, items: "Sequence[Output]", verb: str) -> It
                 f"has {actual.value}"
             )
             yield Disagreement(cause, line, path, str(item.hash_info.value), str(actual.value))
+
+
+def _changed_size(repo: LockedRepo, item: "Output") -> Iterator[Disagreement]:
+    """Yield that the size or number of files in dvc.lock is not that of the file or folder."""
+    folder, ignore = Path(item.fs_path), repo.dvc.dvcignore
+    files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+    sizes = [
+        path.stat().st_size
+        for path in files
+        if path.is_file() and not ignore.is_ignored_file(str(path))
+    ]
+    for name, actual in (("size", sum(sizes)), ("nfiles", len(sizes))):
+        locked = getattr(item.meta, name, None)
+        if locked is not None and locked != actual:
+            path = repo.relative_path(item)
+            line = f"{path}: {LOCK} has {name} {locked}, in git it is {actual}"
+            yield Disagreement(Cause.LOCK, line, path, str(locked), str(actual))
 
 
 def _lost_files(item: "Output") -> str:

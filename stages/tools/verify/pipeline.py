@@ -1,6 +1,6 @@
 """Which stages of a repository are those of this project's pipeline, and whether it is all there."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 SHARED = ("params", "compare")
+_FILES_OF_EVIDENCE = {"machine.json", "tolerance.json"}
 # Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
-# Folders of evidence/ that no task writes.
-_FURTHER_EVIDENCE = {"reproductions"}
 
 
 def verifiable_tasks(repo: LockedRepo) -> list[str]:
@@ -75,6 +74,22 @@ def command_disagreement(repo: LockedRepo, name: str) -> str:
     return ""
 
 
+def check_hash_kinds(repo: LockedRepo) -> list[Finding]:
+    """Return which files of this project's pipeline have a hash that is not compared with later ones.
+
+    Releases of DVC before 3 hash text in another way. This project has never used one, and between such
+    a hash and a newer one a chain of inputs and outputs would break unseen.
+    """
+    findings = []
+    for name in sorted(pipeline_stages(repo)):
+        entry = repo.entry(repo.stages[name]) or {}
+        for item in [*(entry.get("deps") or []), *(entry.get("outs") or [])]:
+            if "md5" in item and item.get("hash") != "md5":
+                line = f"{item['path']}: {LOCK} has its hash of an older release of DVC"
+                findings.append(Finding.outside(name, Disagreement(Cause.LOCK, line, LOCK)))
+    return findings
+
+
 def declared_tasks(root: Path) -> list[str]:
     """Return the names under `tasks:` in the params.yaml of a clone.
 
@@ -90,13 +105,17 @@ def declared_tasks(root: Path) -> list[str]:
     return [str(name) for name in tasks]
 
 
-def check_completeness(repo: LockedRepo) -> list[Finding]:
+def check_completeness(repo: LockedRepo, tasks: "Mapping[str, Task] | None") -> list[Finding]:
     """Return what a revision of this project lacks: stages, entries in dvc.lock, files of packs.
 
     A task that has never been run, without an entry and without a pack, lacks nothing yet.
+
+    Args:
+        repo: a clone.
+        tasks: those of its params; None if these do not fit the schema of this project.
     """
     try:
-        names = declared_tasks(repo.root)
+        names = list(tasks) if tasks is not None else declared_tasks(repo.root)
     except UserError as error:
         disagreement = Disagreement(Cause.MISSING, str(error), "params.yaml")
         return [Finding.outside("params", disagreement)]
@@ -108,14 +127,14 @@ def check_completeness(repo: LockedRepo) -> list[Finding]:
         has_run = task in packs or any(_has_entry(repo, stage) for stage in stages)
         if has_run:
             lines += _missing_entries(repo, stages, f"evidence/{task} is in git")
-            lines += [(f"pack@{task}", item) for item in _missing_files(repo.root, task)]
+            lines += [(f"pack@{task}", item) for item in _missing_files(repo.root, task, tasks)]
     shared = [name for name in SHARED if name == "params" or packs]
     lines += _missing_stages(repo, shared, "the pipeline has tasks")
     if packs:
         lines += _missing_entries(repo, shared, "evidence is in git")
     lines += [
         ("compare", Disagreement(Cause.SURPLUS, f"{path}: no task of params.yaml writes it", path))
-        for path in _further_packs(repo.root, {*names, *_FURTHER_EVIDENCE})
+        for path in _surplus(repo.root, names)
     ]
     return [Finding.outside(stage, disagreement) for stage, disagreement in lines]
 
@@ -142,24 +161,18 @@ def _missing_entries(
             yield name, Disagreement(Cause.MISSING, line, LOCK)
 
 
-def _missing_files(root: Path, task: str) -> Iterator[Disagreement]:
-    for path in expected_files(root, task):
+def _missing_files(
+    root: Path, name: str, tasks: "Mapping[str, Task] | None"
+) -> Iterator[Disagreement]:
+    """Yield the files that a pack must have and has not: its pages, and its kind's artifacts."""
+    paths = [Path("evidence", name, page) for page in _PAGES]
+    if tasks is not None:
+        task = tasks[name]
+        artifacts = task.module("artifacts").artifacts(task)
+        paths += [artifact.pack_path(task) for artifact in artifacts]
+    for path in paths:
         if not (root / path).is_file():
             yield Disagreement(Cause.MISSING, f"{path}: is missing", path.as_posix())
-
-
-def expected_files(root: Path, task: str) -> list[Path]:
-    """Return files that the pack of a task must have, relative to the root.
-
-    Those of its kind's artifacts and the pages; without valid params only the latter.
-    """
-    pages = [Path("evidence", task, name) for name in _PAGES]
-    try:
-        loaded = tasks_of(root)[task]
-    except UserError:
-        return pages
-    artifacts = loaded.module("artifacts").artifacts(loaded)
-    return [*pages, *(artifact.pack_path(loaded) for artifact in artifacts)]
 
 
 def tasks_of(root: Path) -> "dict[str, Task]":
@@ -173,10 +186,34 @@ def tasks_of(root: Path) -> "dict[str, Task]":
     return load_tasks(load_params(root / FILE))
 
 
-def _further_packs(root: Path, names: set[str]) -> list[str]:
-    folder = root / "evidence"
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [f"evidence/{path.name}" for path in entries if path.is_dir() and path.name not in names]
+def _surplus(root: Path, tasks: Collection[str]) -> Iterator[str]:
+    """Yield what is beside the packs and the metrics, where a reader takes it for one of them."""
+    from stages.kinds.params import RESERVED_NAMES
+
+    own_evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
+    for name, own in (("evidence", own_evidence), ("metrics", {"metrics.json"})):
+        folder = root / name
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name not in own and not path.name.startswith("."):
+                yield f"{name}/{path.name}"
+
+
+def check_reproductions(repo: LockedRepo) -> list[Finding]:
+    """Return what in evidence/reproductions does not follow from the statements there."""
+    from stages.tools.verify.attestation.reproductions import FOLDER, PAGE, table
+
+    folder = repo.root / FOLDER
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir())
+    paths = [FOLDER / name for name in names if name != PAGE and ".json" not in name]
+    lines = [(Cause.SURPLUS, f"{path}: it is no statement", path.as_posix()) for path in paths]
+    page = FOLDER / PAGE
+    text = (repo.root / page).read_text(errors="replace") if PAGE in names else ""
+    if text != table(folder):
+        line = f"{page}: it does not say what the statements beside it say"
+        lines.append((Cause.PAGE, line, page.as_posix()))
+    return [Finding.outside("compare", Disagreement(*line)) for line in lines]
 
 
 def foreign_stages(repo: LockedRepo) -> list[str]:

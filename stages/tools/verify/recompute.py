@@ -5,7 +5,7 @@ The code of this project computes them; nothing of the revision's is imported or
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from stages.tools.verify.pack_checks import (
     check_evaluation,
     check_pack,
 )
-from stages.tools.verify.pipeline import command_disagreement, requested_tasks, tasks_of
+from stages.tools.verify.pipeline import command_disagreement, requested_tasks
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -31,28 +31,20 @@ DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
 
 
 def recompute_metrics(
-    repo: LockedRepo, *, same_code: bool
+    repo: LockedRepo, tasks: "Mapping[str, Task]", *, same_code: bool
 ) -> tuple[list[Finding], list[FigureFile]]:
     """Return for each stage of the requested tasks whether what is in git follows from its sources.
 
     Args:
         repo: a clone, whose folder data/prepare is written. Its code may have been deleted.
+        tasks: those of its params.
         same_code: whether the revision has the code of this project. If not, its own code may give what
             this project's does not: such results are not checked instead of outside.
 
     Returns:
         The findings, and the files of figures of the tasks whose data could be prepared.
     """
-    from stages.core import runtime
-    from stages.kinds.params import load_params
-
     with contextlib.chdir(repo.root):
-        try:
-            tasks = tasks_of(repo.root)
-        except UserError as error:
-            reason = f"the params do not fit this verifier: {error}"
-            return [Finding(name, Verdict.UNCHECKED, reason) for name in repo.stages], []
-        runtime.pin_threads(load_params().runtime)
         findings, figures = _recompute_tasks(repo, tasks)
     if not same_code:
         findings = [_excused(finding) for finding in findings]
@@ -60,7 +52,7 @@ def recompute_metrics(
 
 
 def _recompute_tasks(
-    repo: LockedRepo, tasks: "dict[str, Task]"
+    repo: LockedRepo, tasks: "Mapping[str, Task]"
 ) -> tuple[list[Finding], list[FigureFile]]:
     findings: list[Finding] = []
     figures: list[FigureFile] = []

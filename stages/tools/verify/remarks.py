@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.tools.verify.code import CODE
+from stages.tools.verify.lock import LOCK
 from stages.tools.verify.pipeline import foreign_stages, is_of_this_project, tasks_of
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ _SHOWN = 60  # characters of a value
 _STANDARDS = ("baseline", "evaluate")
 
 
-def remarks(repo: "LockedRepo") -> list[str]:
-    """Return in words what was chosen otherwise than by default, and what the pipeline does not have."""
+def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]:
+    """Return in words what was chosen otherwise than by default, and what the pipeline does not have.
+
+    Args:
+        repo: a clone.
+        tasks: those of its params; None if these do not fit the schema of this project.
+    """
     notes = [
         f"{name} is frozen: `dvc repro` does not run it"
         for name, stage in repo.stages.items()
@@ -26,10 +32,18 @@ def remarks(repo: "LockedRepo") -> list[str]:
     ]
     if not is_of_this_project(repo):
         return notes
-    notes += foreign_stages(repo)
-    try:
-        tasks = tasks_of(repo.root)
-    except UserError:
+    notes += [*foreign_stages(repo), *_stale_entries(repo)]
+    statements = len(list((repo.root / "evidence/reproductions").glob("*.json")))
+    if statements:
+        notes.append(
+            f"evidence/reproductions has {statements} statements, not checked here: "
+            "`evidence attestation check` checks who signed them"
+        )
+    notes += [
+        f"{path.relative_to(repo.root)} is no output of a stage: its experiments are taken on trust"
+        for path in sorted(repo.root.glob("evidence/*/experiments.csv"))
+    ]
+    if tasks is None:
         return notes
     try:
         own = tasks_of(CODE)
@@ -38,6 +52,13 @@ def remarks(repo: "LockedRepo") -> list[str]:
     for task in tasks.values():
         notes += _task_remarks(task, own.get(task.name))
     return notes
+
+
+def _stale_entries(repo: "LockedRepo") -> Iterator[str]:
+    """Yield the entries of the root's dvc.lock for stages that dvc.yaml does not have."""
+    for name in repo.locks.get(repo.root / LOCK, {}):
+        if name not in repo.stages:
+            yield f"{LOCK} has an entry of {name}, which dvc.yaml does not have"
 
 
 def _task_remarks(task: "Task", own: "Task | None") -> Iterator[str]:
@@ -72,6 +93,6 @@ def _differences(
     for key in sorted({*values, *usual}):
         pair = values.get(key), usual.get(key)
         if isinstance(pair[0], Mapping) and isinstance(pair[1], Mapping):
-            yield from _differences(*pair, f"{prefix}{key}.")
+            yield from _differences(pair[0], pair[1], f"{prefix}{key}.")
         elif pair[0] != pair[1]:
             yield f"{prefix}{key}", *pair

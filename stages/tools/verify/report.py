@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.core.errors import USER_ERROR_STATUS
 from stages.tools.verify.code import CodeDifference
+from stages.tools.verify.conditions.condition import Condition, Outcome, summarise_outcomes
 from stages.tools.verify.figures import Coverage
 from stages.tools.verify.machines import Machines
 from stages.tools.verify.verdicts import (
@@ -49,6 +50,8 @@ class Report:
         remarks: choices that no tier can check and a reader should look at.
         coverage: how many of the figures on the pages were computed again.
         unprotected: what this system does not offer to confine the code that ran.
+        conditions: what the receiver asked for beside, and whether it holds.
+        origin: the path or URL of the git repository; of an archive the one into which it is unpacked.
     """
 
     repository: str
@@ -63,6 +66,8 @@ class Report:
     remarks: list[str] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
     unprotected: list[str] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    origin: str = ""
 
     def stages(self) -> list[Finding]:
         """Return one finding for each stage, over all tiers."""
@@ -105,9 +110,18 @@ class Report:
     def status(self) -> int:
         """Return the exit status.
 
-        0: nothing disagrees. 1: something does. 2: something requested could not be checked. 3: nothing
-        disagrees, but the revision's code is not the trusted one.
+        0: nothing disagrees. 1: something does, or a condition does not hold. 2: something requested
+        could not be checked. 3: nothing disagrees, but the revision's code is not the trusted one.
         """
+        outcomes = {condition.outcome for condition in self.conditions}
+        if Outcome.FAILS in outcomes:
+            return OUTSIDE_STATUS
+        status = self._status_of_stages()
+        is_open = status != OUTSIDE_STATUS and not outcomes <= {Outcome.HOLDS}
+        return USER_ERROR_STATUS if is_open else status
+
+    def _status_of_stages(self) -> int:
+        """Return the exit status without the conditions."""
         if self.verdict() is Verdict.OUTSIDE:
             return OUTSIDE_STATUS
         if self._is_incomplete():
@@ -137,11 +151,15 @@ class Report:
             verdict: sum(finding.verdict is verdict for finding in stages) for verdict in Verdict
         }
         parts = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-        return f"{self._result(counts)} ({len(stages)} stages: {parts})"
+        line = f"{self._result(counts)} ({len(stages)} stages: {parts})"
+        if not self.conditions:
+            return line
+        outcomes = summarise_outcomes(condition.outcome for condition in self.conditions)
+        return f"{line}; conditions: {outcomes}"
 
     def _result(self, counts: dict[Verdict, int]) -> str:
         tiers = " and ".join(tier.name for tier in self.tiers)
-        status, rerun = self.status(), sum(counts[verdict] for verdict in RERUN)
+        status, rerun = self._status_of_stages(), sum(counts[verdict] for verdict in RERUN)
         if status == OUTSIDE_STATUS:
             return "outside: what is committed is not what its sources give"
         if status == USER_ERROR_STATUS:
@@ -204,6 +222,7 @@ class Report:
             "base": self.base,
             "code": [asdict(item) for item in self.code],
             "figures": asdict(self.coverage),
+            "conditions": [condition.data() for condition in self.conditions],
             "remarks": self.remarks,
             "notes": self.notes,
             "host": self.machines.host,

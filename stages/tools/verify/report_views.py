@@ -43,6 +43,10 @@ def document(report: Report) -> "Document":
         for reason, stages in report.unchecked().items()
     ]
     code = [(item.change, printable(item.path)) for item in report.code]
+    conditions = [
+        (printable(item.name), printable(f"{item.outcome}: {item.reason}"))
+        for item in report.conditions
+    ]
     remarks = [("remark", printable(remark)) for remark in report.remarks]
     notes = [("note", printable(note)) for note in report.notes]
     result = [
@@ -52,6 +56,7 @@ def document(report: Report) -> "Document":
     seconds = [[tier.name, f"{tier.seconds:.1f}"] for tier in report.tiers]
     facts = (
         ("result", "Result", result),
+        ("conditions", "What was asked for", conditions),
         ("outside", "What disagrees", outside),
         ("excused", "What differs and is excused", excused),
         ("unchecked", "Not checked", unchecked),
@@ -126,6 +131,10 @@ def table(report: Report) -> str:
         for reason, names in report.unchecked().items()
     ]
     lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_SHOWN]]
+    lines += [
+        f"{printable(item.name)}: {item.outcome}: {printable(item.reason)}"
+        for item in report.conditions
+    ]
     lines += [f"look at: {printable(remark)}" for remark in report.remarks]
     notes = [*report.notes, *_machine_lines(report.machines)]
     lines += [f"note: {printable(note)}" for note in notes]
@@ -136,17 +145,26 @@ _CODE_SHOWN = 20
 
 
 def _disagreement_lines(report: Report) -> list[str]:
-    """Return each disagreement with its parts; of many in one stage and tier, the first ones."""
+    """Return each disagreement with its parts, once for all stages that share it.
+
+    Of many in one stage and tier, only the first ones.
+    """
     groups: dict[tuple[str, str], list[Finding]] = {}
     for tier, finding in report.with_verdict(Verdict.OUTSIDE):
-        groups.setdefault((tier, finding.stage), []).append(finding)
-    lines = []
-    for (tier, stage), findings in groups.items():
-        for finding in findings[:_SHOWN]:
-            lines.append(f"{tier}, {printable(stage)}: {printable(finding.reason)}")
-            details = finding.disagreement.details() if finding.disagreement else {}
-            lines += [f"    {name:<10}  {printable(text)}" for name, text in details.items()]
-        further = len(findings) - _SHOWN
-        if further > 0:
-            lines.append(f"{tier}, {printable(stage)}: {further} more; --json FILE has them all")
+        groups.setdefault((tier, finding.reason), []).append(finding)
+    shown: dict[tuple[str, str], int] = {}
+    lines, left_out = [], 0
+    for (tier, _), findings in groups.items():
+        first = findings[0]
+        key = (tier, first.stage)
+        shown[key] = shown.get(key, 0) + 1
+        if shown[key] > _SHOWN:
+            left_out += 1
+            continue
+        stages = printable(some(dict.fromkeys(finding.stage for finding in findings)))
+        lines.append(f"{tier}, {stages}: {printable(first.reason)}")
+        details = first.disagreement.details() if first.disagreement else {}
+        lines += [f"    {name:<10}  {printable(text)}" for name, text in details.items()]
+    if left_out:
+        lines.append(f"{left_out} more disagreements; --json FILE has them all")
     return lines

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stages.core.errors import UserError
 from stages.core.processes import last_line, run_command
 from stages.core.repositories import ENVIRONMENT, git, git_in_clone
 from stages.tools.verify.code import delete_bytecode
+from stages.tools.verify.dvc_config import split_config
 from stages.tools.verify.lock import LockedRepo
 from stages.tools.verify.pipeline import pipeline_stages, requested_tasks, verifiable_tasks
 from stages.tools.verify.running import STAGES_GIT, Rerun, Runner
@@ -63,6 +65,7 @@ def configure_cache(root: Path, cache: str = "") -> None:
     _keep_remotes(root / ".dvc" / "config")
     folder = root.parent / "cache"
     lines = [
+        *("[core]", "    analytics = false", "    check_update = false"),
         *("[cache]", f"    dir = {folder}", "    type = reflink,copy", f"    local = {_CLONE}"),
         *(
             f"['remote \"{_CLONE}\"']",
@@ -71,28 +74,17 @@ def configure_cache(root: Path, cache: str = "") -> None:
     ]
     if cache:
         lines += [f"['remote \"{_SOURCE}\"']", f"    url = {cache}", "    verify = true"]
-    (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    local = root / ".dvc" / "config.local"
+    local.unlink(missing_ok=True)  # it may be a link
+    local.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _keep_remotes(path: Path) -> None:
     """Delete all settings of DVC but the remotes: others name places to write to."""
-    from configobj import ConfigObj, ConfigObjError
-
-    try:
-        settings = ConfigObj(str(path)) if path.is_file() else ConfigObj()
-    except ConfigObjError:
-        settings = ConfigObj()
-    remotes = {name: section for name, section in settings.items() if name.startswith("remote")}
-    kept = ConfigObj(remotes)
-    core = settings.get("core")
-    default = core.get("remote") if isinstance(core, dict) else None
-    kept["core"] = {
-        "analytics": "false",
-        "check_update": "false",
-        **({"remote": default} if isinstance(default, str) else {}),
-    }
-    with path.open("wb") as file:
-        kept.write(file)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines, _ = split_config(text)
+    path.unlink(missing_ok=True)
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def local_cache(source: str) -> str:
@@ -119,9 +111,14 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
     else:
         attempts = [*([["--remote", _SOURCE]] if storage.cache else []), []]
     error = ""
+    temporary = (
+        repo.root.parent / "tmp"
+    )  # DVC leaves clones there of repositories that it imports from
+    temporary.mkdir(exist_ok=True)
+    environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
     for options in attempts:
         command = ("dvc", "pull", *options, *names)
-        result = run_command(repo.root, *command, extra_environment=ENVIRONMENT)
+        result = run_command(repo.root, *command, extra_environment=environment)
         if result.returncode == 0:
             return ""
         error = error or last_line(result.stderr).removeprefix("ERROR: ")
@@ -183,6 +180,21 @@ def _fetch_weights(repo: LockedRepo, train: str, storage: Storage) -> str:
     if changed:
         return f"{changed[0]} that was fetched is not the one of dvc.lock"
     return (error or "they are in no cache or remote") if outputs.missing else ""
+
+
+def fetch_weights(root: Path, task: str, storage: Storage) -> None:
+    """Fetch the weights of a task into a clone, in which nothing of the revision has run.
+
+    Raises:
+        UserError: there is no such task, or its weights are nowhere.
+    """
+    repo = LockedRepo.read(root)
+    name = f"train@{task}"
+    problem = (
+        _fetch_weights(repo, name, storage) if name in repo.stages else f"there is no stage {name}"
+    )
+    if problem:
+        raise UserError(f"no weights: {problem}")
 
 
 def rerun_everything(

@@ -189,7 +189,7 @@ class Runner:
 
         The time of the last change of a file's properties is among them, which no program can set.
         """
-        state = {}
+        state: State = {}
         for file in files:
             if file.is_symlink() or file.is_file():
                 info = file.lstat()

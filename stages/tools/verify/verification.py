@@ -1,5 +1,6 @@
 """Verifying a revision: clone it, inspect it, run it again, report."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stages.tools.verify.rerun import Storage
 
 CHEAP_TIERS = ("hashes", "metrics")
+_UNPACKED = "archive"  # beside the clone: the repository of an archive
 _CHEAP_SECONDS = 900  # for the cheap tiers together
 Approval = Callable[[str], bool]
 Inspect = Callable[[Path, Report], None]
@@ -45,8 +47,9 @@ def verify(
     """Verify a revision in a clean clone, which is deleted afterwards.
 
     Args:
-        source: the path or URL of a git repository with DVC.
-        revision: a full hash, a tag or a branch.
+        source: the path or URL of a git repository with DVC, or an archive that `evidence archive` has
+            written.
+        revision: a full hash, a tag or a branch; of an archive HEAD.
         last: the last tier to run.
         only: stages or tasks (`image`) to report on; all by default.
         remote: the DVC remote to take weights and data from; "" for this machine's cache of `source`, or
@@ -67,12 +70,13 @@ def verify(
     start = time.perf_counter()
     with scratch_folder() as folder:
         root = folder / "clone"
-        commit = clone_revision(source, revision, root)
+        origin = _unpacked(source, folder)
+        commit = clone_revision(origin, revision, root)
         if not (root / ".dvc").is_dir():
             raise UserError("no DVC repository: the revision has no folder .dvc")
-        trusted = _resolve_base(source, base, root)
+        trusted = _resolve_base(origin, base, root)
         rerun.configure_cache(root)
-        cache = "" if remote or last == "hashes" else rerun.local_cache(source)
+        cache = "" if remote or last == "hashes" else rerun.local_cache(origin)
         storage = rerun.Storage(remote, cache)
         tiers = CHEAP_TIERS[: 1 + (last != "hashes")]
         progress(f"{' and '.join(tiers)}, without running code of the revision ...")
@@ -82,8 +86,8 @@ def verify(
             _pull_sources(root, storage)
         inspection = inspect_clone(root, tiers, only, trusted, limit)
         report = _report(source, commit, last, root, inspection)
-        report.name, report.base = revision, base
-        report.notes += _notes(source, commit, root)
+        report.name, report.base, report.origin = revision, base, origin
+        report.notes += _notes(origin, commit, root)
         report.tiers[0].seconds = (
             time.perf_counter() - start - sum(tier.seconds for tier in report.tiers[1:])
         )
@@ -94,6 +98,16 @@ def verify(
         if inspect:
             inspect(root, report)
         return report
+
+
+def _unpacked(source: str, folder: Path) -> str:
+    """Return a source as it is; of an archive the repository into which it is unpacked."""
+    if not Path(source).is_file():
+        return source
+    from stages.tools.archive.unpack import unpack
+
+    repository, _ = unpack(Path(source), folder / _UNPACKED)
+    return str(repository)
 
 
 def _report(source: str, commit: str, last: str, root: Path, inspection: Inspection) -> Report:
@@ -181,8 +195,10 @@ def _warning(report: Report) -> str:
 
 
 def _public_name(source: str) -> str:
-    """Return a URL as it is, and of a path the last part only: a report may be published."""
-    return Path(source).resolve().name if Path(source).is_dir() else source
+    """Return a URL without credentials, and of a path the last part only: a report may be published."""
+    if Path(source).exists():
+        return Path(source).resolve().name
+    return re.sub(r"(?<=://)[^/@]*@", "", source)
 
 
 def _read_tolerance(

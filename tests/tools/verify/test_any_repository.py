@@ -10,61 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
 from support.forgery import relock
 from support.project import ROOT, commit, environment, run
+from support.toy import FILES, PIPELINE, SCORE, make_project, reproduce, write_project
 
 from stages.core.errors import UserError
 from stages.tools.verify.report import Report
 from stages.tools.verify.verdicts import Verdict
 from stages.tools.verify.verification import verify
-
-COPY = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read().upper())\n"
-SCORE = (
-    "import json, yaml\n"
-    "params = yaml.safe_load(open('params.yaml'))\n"
-    "json.dump({'accuracy': params['right'] / 4, 'kind': 'toy'}, open('metrics.json', 'w'))\n"
-)
-PIPELINE = """
-stages:
-  upper:
-    cmd: python upper.py raw.txt upper.txt
-    deps: [upper.py, raw.txt]
-    outs: [upper.txt]
-  score:
-    cmd: python score.py
-    deps: [score.py, upper.txt]
-    params: [right]
-    metrics: [metrics.json: {cache: false}]
-"""
-FILES = {"upper.py": COPY, "score.py": SCORE, "raw.txt": "abc", "params.yaml": "right: 3\n"}
-
-
-def write_project(folder: Path, files: dict[str, str]) -> None:
-    """Make a DVC repository of these files."""
-    folder.mkdir()
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    Repo.init(str(folder)).close()
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def reproduce(folder: Path) -> None:
-    """Run the pipeline of a repository, as `dvc repro --all-pipelines` does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", environment()["PATH"])
-        patch.chdir(folder)
-        with Repo() as repo:
-            repo.reproduce(all_pipelines=True)
-
-
-def make_project(folder: Path, files: dict[str, str]) -> Path:
-    """Make a DVC repository of these files, run its pipeline, and commit the results."""
-    write_project(folder, files)
-    reproduce(folder)
-    commit(folder, "reproduced")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """Forged evidence: each forgery is committed as a forger would, and reported by a named tier."""
 
-import contextlib
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,20 +8,26 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
-from support.forgery import outside, relock, replace
+from support.forgery import (
+    claim_another_machine,
+    claim_wide_tolerance,
+    edit_json,
+    edit_lock,
+    edit_table,
+    forge_predictions,
+    outside,
+    relock,
+    replace,
+)
 from support.project import TASKS, commit, run
 
-from stages.core.files import read_arrays, read_json, to_json, write, write_all
+from stages.core.files import read_arrays, read_json, write
 from stages.core.repositories import clone_revision
 from stages.core.task import Task
 from stages.datasets.dataset import Dataset, read_dataset
-from stages.evaluation import comparison
-from stages.evaluation.classifier import ClassifierEvaluation
-from stages.evaluation.prediction_tables import tabulate_predictions
 from stages.kinds.params import load_params, load_tasks
 from stages.report.recompute import Recomputation
-from stages.tools.tolerance import FILE, Tolerance, flatten
+from stages.tools.tolerance import Tolerance
 from stages.tools.verify import lock, pack_checks, pipeline, recompute, rerun
 from stages.tools.verify.machines import Machines
 from stages.tools.verify.running import Runner
@@ -35,26 +38,6 @@ from stages.tools.verify.verification import verify
 TASK = "workshop"
 EVIDENCE = f"evidence/{TASK}"
 DATA = f"{EVIDENCE}/data"
-
-
-def edit_lock(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    yaml = YAML()
-    content = yaml.load((folder / "dvc.lock").read_text())
-    change(content["stages"])
-    with (folder / "dvc.lock").open("w") as file:
-        yaml.dump(content, file)
-
-
-def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
-def edit_table(path: Path, change: Callable[[pd.DataFrame], None]) -> None:
-    table = pd.read_csv(path, keep_default_na=False)
-    change(table)
-    table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def raise_accuracy(metrics: dict[str, Any]) -> None:
@@ -365,50 +348,6 @@ def test_without_the_weights_of_the_lock_predictions_are_not_checked(
         assert len(findings) == 7
 
 
-def forge_predictions(folder: Path) -> None:
-    """Evaluate a task with predictions that are nearly all right."""
-    with contextlib.chdir(folder):
-        task = load_tasks(load_params())[TASK]
-        dataset, baseline = read_dataset(task), task.folder("baseline")
-        evaluation = task.folder("evaluate")
-        right = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels("test")] * 0.9 + 0.03
-        probabilities = {}
-        for name in read_arrays(evaluation / "probabilities.safetensors"):
-            probabilities[name] = right.copy()
-            probabilities[name][:4] = np.roll(right[:4], 1, axis=1)  # less conspicuous than none
-        summary = read_json(baseline / "baseline.json")
-        artifacts = {
-            artifact.name: artifact for artifact in task.module("artifacts").artifacts(task)
-        }
-        validation = artifacts["validation_predictions"]
-        tables = tabulate_predictions(
-            dataset,
-            {int(name[5:]): array for name, array in probabilities.items()},
-            read_arrays(baseline / "test.safetensors"),
-            summary["strongest"],
-            validation.load(validation.path(task)),
-        )
-        log = artifacts["log"].load(artifacts["log"].path(task))
-        metrics = comparison.compute_metrics(task, dataset, tables, summary, log)
-        features = read_arrays(evaluation / "features.safetensors")
-        forged = ClassifierEvaluation(tables, probabilities, features, metrics)
-        write_all(evaluation, forged.files())
-
-
-def claim_another_machine(folder: Path, *tasks: str) -> None:
-    def change(records: dict[str, Any]) -> None:
-        for task in tasks:
-            records[task]["machine"]["processor"] = "another"
-
-    edit_json(folder / "evidence/machine.json", change)
-
-
-def claim_wide_tolerance(folder: Path, task: str) -> None:
-    metrics = flatten(json.loads((folder / f"evidence/{task}/data/metrics.json").read_text()))
-    wide = {key: {"tolerance": 1e6} for key in metrics}
-    write(folder / FILE, to_json({"tasks": {task: {"metrics": wide}}}))
-
-
 @pytest.fixture
 def forged(prepared: Path) -> Path:
     """Return a project with three forgeries, and all that follows from them made and locked.
@@ -416,7 +355,7 @@ def forged(prepared: Path) -> Path:
     The predictions of `workshop`, with the claim of another machine and a tolerance that allows
     anything; the weights of `image`; the baseline of `sentiment`.
     """
-    forge_predictions(prepared)
+    forge_predictions(prepared, TASK)
     folder = prepared / "data/train/image/fold-0"
     shutil.copy(folder / "weights-1.safetensors", folder / "weights-0.safetensors")
     folder = prepared / "data/baseline/sentiment"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from support.forgery import relock
 from support.project import commit
-from test_any_repository import edit, make_project, reproduce, verdicts, write_project
+from support.toy import make_project, reproduce, write_project
+from test_any_repository import edit, verdicts
 
 from stages.tools.verify.running import failure_reason
 from stages.tools.verify.verification import verify
@@ -129,7 +130,12 @@ def test_code_that_differs_is_not_run_without_approval(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "toy", {"dvc.yaml": pipeline})
     (tmp_path / "canary").unlink()
     reasons: list[str] = []
-    report = verify(str(folder), "HEAD", approve=lambda reason: bool(reasons.append(reason)))
+
+    def refuse(reason: str) -> bool:
+        reasons.append(reason)
+        return False
+
+    report = verify(str(folder), "HEAD", approve=refuse)
     assert report.status() == 2
     assert [tier.name for tier in report.tiers] == ["hashes"]
     assert "3 files differ from this verifier's" in reasons[0]

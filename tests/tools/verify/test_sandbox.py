@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,17 @@ needs_sandbox = pytest.mark.skipif(bool(MISSING), reason=f"this system: {'; '.jo
 
 
 def run_confined(
-    folder: Path, script: str, limits: Limits | None = None, **variables: str
+    folder: Path,
+    script: str,
+    limits: Limits | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         sandboxed([sys.executable, "-c", script], [folder], limits),
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **variables},
+        env={**os.environ, **(variables or {})},
     )
 
 
@@ -105,6 +109,6 @@ def test_limits_statuses_and_variables(tmp_path: Path) -> None:
     shown = run_confined(
         tmp_path,
         "import os; print([os.environ.get(n) for n in ('MY_API_KEY', 'GITHUB_TOKEN', 'PLAIN')])",
-        **variables,
+        variables=variables,
     )
     assert shown.stdout == "[None, None, 'kept']\n"

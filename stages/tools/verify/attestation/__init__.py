@@ -1,0 +1,1 @@
+"""A verification as a signed statement, and the statements that a repository keeps."""

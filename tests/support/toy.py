@@ -1,0 +1,56 @@
+"""Small DVC repositories that are not of this project: two stages, run in a second."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from support.project import commit, environment, run
+
+COPY = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read().upper())\n"
+SCORE = (
+    "import json, yaml\n"
+    "params = yaml.safe_load(open('params.yaml'))\n"
+    "json.dump({'accuracy': params['right'] / 4, 'kind': 'toy'}, open('metrics.json', 'w'))\n"
+)
+PIPELINE = """
+stages:
+  upper:
+    cmd: python upper.py raw.txt upper.txt
+    deps: [upper.py, raw.txt]
+    outs: [upper.txt]
+  score:
+    cmd: python score.py
+    deps: [score.py, upper.txt]
+    params: [right]
+    metrics: [metrics.json: {cache: false}]
+"""
+FILES = {"upper.py": COPY, "score.py": SCORE, "raw.txt": "abc", "params.yaml": "right: 3\n"}
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> None:
+    """Make a DVC repository of these files."""
+    folder.mkdir()
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    Repo.init(str(folder)).close()
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def reproduce(folder: Path) -> None:
+    """Run the pipeline of a repository, as `dvc repro --all-pipelines` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", environment()["PATH"])
+        patch.chdir(folder)
+        with Repo() as repo:
+            repo.reproduce(all_pipelines=True)
+
+
+def make_project(folder: Path, files: Mapping[str, str]) -> Path:
+    """Make a DVC repository of these files, run its pipeline, and commit the results."""
+    write_project(folder, files)
+    reproduce(folder)
+    commit(folder, "reproduced")
+    return folder
