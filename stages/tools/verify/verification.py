@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHEAP_TIERS = ("hashes", "metrics")
 _UNPACKED = "archive"  # beside the clone: the repository of an archive
-_CHEAP_SECONDS = 900  # for the cheap tiers together
+_CHEAP_SECONDS = 300  # for the cheap tiers together
 Approval = Callable[[str], bool]
 Inspect = Callable[[Path, Report], None]
 

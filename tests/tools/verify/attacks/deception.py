@@ -12,6 +12,7 @@ from attacks.attack import (
     OUTSIDE,
     PACK,
     TASK,
+    UNCHECKED,
     Target,
     family,
 )
@@ -88,7 +89,7 @@ def stage_named_like_the_verdict(target: Target) -> None:
     name_stages(target, ["nothing disagrees", FAKE[:-4]])
 
 
-@attack(METRICS)
+@attack("DVC cannot read", status=UNCHECKED)
 def loop_with_odd_keys(target: Target) -> None:
     """Stages whose names come from a loop."""
     target.edit_yaml(
@@ -156,7 +157,7 @@ def data_file_with_an_odd_name(target: Target) -> None:
     target.forge_metric()
 
 
-@attack("params.yaml", status=OUTSIDE)
+@attack("DVC cannot read", status=UNCHECKED)
 def task_with_an_odd_name(target: Target) -> None:
     """A task of params.yaml."""
     target.edit_yaml(

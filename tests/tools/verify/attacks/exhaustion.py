@@ -6,6 +6,7 @@ import zlib
 from attacks.attack import DATA, METRICS, OUTSIDE, PACK, TASK, UNCHECKED, Target, family
 
 attack = family("files without end", status=UNCHECKED)
+LIMIT = ["--seconds", "60"]
 _BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )
@@ -117,9 +118,10 @@ def tags_that_do_not_fit(target: Target) -> None:
     target.append("params.yaml", "other: [!!bool [1], !!int {a: 1}]\n")
 
 
-@attack("dvc.yaml")
+@attack("60 s")
 def stages_too_many(target: Target) -> None:
     """A matrix of a million stages."""
+    target.options += LIMIT
     numbers = list(range(100))
     target.edit_yaml(
         "dvc.yaml",
@@ -222,9 +224,10 @@ def pixels_too_many(target: Target) -> None:
     )
 
 
-@attack("prepare", tier="metrics", status=OUTSIDE, seconds=600)
+@attack("60 s", tier="metrics")
 def pattern_without_end(target: Target) -> None:
     """A regular expression that takes longer than the universe has lasted."""
+    target.options += LIMIT
     for name in ("a", "b"):
         for number in range(12):
             target.add(f"data/raw/photos/{name}/{'a' * 60}{number}!.png", png(16, 16))

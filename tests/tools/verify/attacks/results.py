@@ -220,7 +220,7 @@ def dataset_note_edited(target: Target) -> None:
     target.relock_results()
 
 
-@attack("data/raw/stripes")
+@attack("data/prepare")
 def raw_data_locked(target: Target) -> None:
     """Other raw data, with their hash in the lock of `prepare`, and no note of it."""
     target.edit_yaml(
