@@ -39,7 +39,9 @@ _SHORT_HASH = r"[0-9a-f]{4,63}"
 _MOST_FILES = 200_000
 _MOST_BYTES = 20 * 2**30
 _LONGEST_LISTING = 32 * 2**20  # bytes of all paths; `run_command` returns more than that
-_DEEPEST = 100  # folders of a path; Python's own functions walk through folders by calling themselves
+_DEEPEST = (
+    100  # folders of a path; Python's own functions walk through folders by calling themselves
+)
 _SUFFIX = re.compile(r"[\^~@:]")
 
 
@@ -249,7 +251,9 @@ def _refuse_endless_tree(clone: Path, commit: str) -> None:
         )
     deepest = max((entry.count(b"/") for entry in entries), default=0)
     if deepest > _DEEPEST:
-        raise UserError(f"the revision has files in {deepest} nested folders; it is not checked out")
+        raise UserError(
+            f"the revision has files in {deepest} nested folders; it is not checked out"
+        )
     sizes = (entry.partition(b"\t")[0].split()[3] for entry in entries)
     total = sum(int(size) for size in sizes if size.isdigit())
     if total > _MOST_BYTES:

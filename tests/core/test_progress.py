@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.project import ROOT, environment
 
+from stages.core import progress as progress_module
 from stages.core.progress import LINE_SECONDS, Lines, duration, progress
 
 
@@ -78,7 +79,10 @@ def test_every_item_comes_through_and_lines_are_rare(
     assert len(stream.getvalue().splitlines()) <= sum(steps) / LINE_SECONDS
 
 
-def test_short_work_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_short_work_prints_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "_LINES", Lines())  # of a process that has just started
     assert [*progress(range(1000), "title")] == [*range(1000)]
     assert capfd.readouterr() == ("", "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from reliability.bad_input import mutated_data, mutated_params
 from reliability.circumstances import try_circumstances
 from reliability.kills import run_kills, run_kills_while_writing
-from reliability.report import record, summarise
+from reliability.report import record, summarise, write_page
 from reliability.tool_kills import run_tool_kills
 
 COUNTS = {"kills": 70, "lock": 10, "tools": 20, "params": 500, "data": 200}
@@ -18,7 +18,7 @@ COUNTS = {"kills": 70, "lock": 10, "tools": 20, "params": 500, "data": 200}
 def main() -> None:
     """Run one part; record its results unless asked not to; exit with 1 where there is a problem."""
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
-    parser.add_argument("part", choices=[*COUNTS, "circumstances"])
+    parser.add_argument("part", choices=[*COUNTS, "circumstances", "page"])
     parser.add_argument(
         "--count", type=int, help="of cases (kills 70, lock 10, tools 20, params 500, data 200)"
     )
@@ -29,6 +29,9 @@ def main() -> None:
     )
     parser.add_argument("--no-record", action="store_true", help="only print")
     arguments = parser.parse_args()
+    if arguments.part == "page":
+        write_page()
+        return
     with tempfile.TemporaryDirectory(
         prefix="reliability-", ignore_cleanup_errors=True
     ) as temporary:

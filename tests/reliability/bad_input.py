@@ -153,7 +153,7 @@ def _in_a_process(
 
 def _through_dvc(project: Path, data: bytes, scratch: Path, before: dict[str, str]) -> str:
     (project / "params.yaml").write_bytes(data)
-    status, output = run_to_end(project, ("timeout", "120", "dvc", "repro", "params"), scratch)
+    status, output = run_to_end(project, ("timeout", "600", "dvc", "repro", "params"), scratch)
     if "Traceback" in output or status not in {0, 255}:
         return f"through dvc repro: exit status {status}: {output[-300:]}"
     if status == 0:  # DVC has noted the stage

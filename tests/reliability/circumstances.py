@@ -16,7 +16,7 @@ from reliability.kills import REPRO, RESTORE, Project
 from reliability.trials import Running, Trial, difference, file_digests, run_to_end, spread
 
 MEGABYTE = 2**20
-ROOM = (0.3, 2.5)  # MB that a full disk still has
+ROOM = (0.1, 0.3, 1.0)  # MB that a full disk still has
 _PLENTY = 500  # MB
 READ_ONLY = ("evidence", "data", ".")
 SURVIVED, REFUSED = "same bytes", "refused in a line, then the same bytes"

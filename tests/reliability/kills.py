@@ -152,7 +152,8 @@ def kill_while_writing(project: Project, draw: random.Random) -> Trial:
 def _finish(project: Project, running: Running, victim: str, case: str) -> Trial:
     """Finish a run that was killed, and compare."""
     problems = [] if running.end_of_processes() is not None else ["processes were left"]
-    restored = restore_lock(project.folder) + delete_damaged_table(project.folder)
+    restored = restore_lock(project.folder)
+    delete_damaged_table(project.folder)
     status, output = run_to_end(project.folder, REPRO, project.scratch)
     if status:
         problems.append(f"dvc repro: {output.splitlines()[-1] if output else status}")

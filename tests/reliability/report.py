@@ -31,8 +31,7 @@ is finished: `dvc repro`, after what `make repro` does to a damaged dvc.lock. Al
 metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left after 20
 seconds, and no temporary file after the next run.""",
     "lock": """
-The same in a small project, in the instants in which DVC writes dvc.lock, which random moments seldom
-hit.""",
+The same in a small project, in the instants in which DVC writes dvc.lock.""",
     "tools": """
 The same with `evidence verify` (tiers metrics and predictions) and `evidence experiment`, in a small
 project: the same command, run again, must say the same, with no process or temporary file left, and the
@@ -117,4 +116,9 @@ def record(
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
     results[part] = result
     results_file.write_bytes(to_json(results))
-    page_file.write_text(page(results), encoding="utf-8")
+    write_page(results_file, page_file)
+
+
+def write_page(results_file: Path = RESULTS, page_file: Path = PAGE) -> None:
+    """Write the page from the results."""
+    page_file.write_text(page(json.loads(results_file.read_text())), encoding="utf-8")

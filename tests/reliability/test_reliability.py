@@ -21,8 +21,6 @@ from reliability.kills import TARGETS, Project, kill_pipeline
 from reliability.tool_kills import Tools, kill_experiment, kill_verify
 from reliability.trials import Running, Trial
 
-pytestmark = pytest.mark.xdist_group("chain")
-
 SEED = 1  # the measurement has 0
 
 
@@ -58,6 +56,7 @@ def test_kills_end_in_the_same_bytes_and_leave_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("chain")
 def test_training_processes_end_with_a_killed_first_one(prepared: Path) -> None:
     def change(params: dict[str, Any]) -> None:
         params["runtime"].update(devices=2, threads=1)

@@ -107,10 +107,16 @@ def claim_wide_tolerance(folder: Path, task: str) -> None:
     write(folder / FILE, to_json({"tasks": {task: {"metrics": wide}}}))
 
 
-def relock(folder: Path) -> None:
-    """Write the hashes of all files as they are now into dvc.lock, as `dvc commit --force` does."""
+def relock(folder: Path, *stages: str) -> None:
+    """Write the hashes of files as they are now into dvc.lock, as `dvc commit --force` does.
+
+    Args:
+        folder: of the repository.
+        stages: whose files have changed; all by default, which takes seconds.
+    """
     with contextlib.chdir(folder), Repo() as repo:
-        repo.commit(force=True)
+        for stage in stages or [None]:
+            repo.commit(stage, force=True)
 
 
 def outside(report: Report, tier: str) -> dict[str, list[str]]:

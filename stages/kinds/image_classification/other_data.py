@@ -47,8 +47,8 @@ def pack(
         labels=prepare.labels,
         guess=True,
     )
-    other = replace(task, params=task.params.model_copy(update={"prepare": prepare}))
-    source = folder_source(other, choice, note["grey_bits"])
+    folder_task = replace(task, params=task.params.model_copy(update={"prepare": prepare}))
+    source = folder_source(folder_task, choice, note["grey_bits"])
     shape = (params.channels, params.size, params.size)
     packed = pack_images(source.samples, shape, folder / "images.npy")
     if params.group_pattern is not None:

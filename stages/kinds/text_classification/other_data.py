@@ -36,11 +36,11 @@ def pack(
     """
     tables = find_tables(path, option)
     header = set.intersection(*(set(table.header()) for table in tables))
-    own: Columns = task.params.prepare.columns
-    columns = own.model_copy(
+    declared: Columns = task.params.prepare.columns
+    columns = declared.model_copy(
         update={
-            "id": own.id if own.id in header else None,
-            "group": own.group if own.group in header else None,
+            "id": declared.id if declared.id in header else None,
+            "group": declared.group if declared.group in header else None,
             "split": None,
             "slices": [],
         }

@@ -94,6 +94,7 @@ class Contents:
             object_format=self.revision.object_format,
             notes=self.left_out(),
             restore=self._restoring_commands(),
+            requirements=wheels.requirement_files(self.revision),
         )
 
     def _restoring_commands(self) -> list[str]:

@@ -14,7 +14,7 @@ from stages.core.errors import UserError
 from stages.core.repositories import resolve_revision
 
 if TYPE_CHECKING:
-    from dulwich.objects import Commit, ObjectID
+    from dulwich.objects import Commit, Tree, TreeEntry
     from dulwich.repo import Repo
 
 REGULAR, EXECUTABLE, LINK = 0o100644, 0o100755, 0o120000
@@ -90,29 +90,52 @@ def read_revision(root: Path, name: str) -> Revision:
         UserError: there is no such commit, or it holds what an archive cannot: a submodule, a link out of
             the repository, a name that is not UTF-8.
     """
-    from dulwich.object_store import iter_tree_contents
     from dulwich.repo import Repo
 
     commit_id = resolve_revision(root, name)
     with Repo.discover(root) as repo:
-        commit: Commit = repo[commit_id.encode()]  # type: ignore[assignment]
-        files, modes = {}, {}
-        for entry in iter_tree_contents(repo.object_store, commit.tree):
-            path = _path(entry.path)
-            files[path] = _blob(repo, path, entry.mode, entry.sha)
-            if entry.mode != REGULAR:
-                modes[path] = entry.mode
-            if entry.mode == LINK:
-                check_link(path, files[path])
-        return Revision(
-            commit_id,
-            commit.as_raw_string(),
-            files,
-            modes,
-            repo.object_format.name,
-            datetime.fromtimestamp(commit.commit_time, UTC),
-            re.sub(rb"<[^<>]*>$", b"", commit.author).strip().decode("utf-8", "replace"),
+        try:
+            return _read_commit(repo, commit_id)
+        except KeyError as error:
+            raise UserError(
+                f"{commit_id[:10]}: git's object {error.args[0]!r} is not here; this clone is incomplete, "
+                "`git fetch --refetch` completes it"
+            ) from None
+
+
+class _NoStore:
+    """A store of git's objects that keeps none: only their hashes are needed."""
+
+    def add_object(self, _: "Tree") -> None:
+        """Do nothing."""
+
+
+def _read_commit(repo: "Repo", commit_id: str) -> Revision:
+    from dulwich.index import commit_tree
+    from dulwich.object_store import iter_tree_contents
+
+    commit: Commit = repo[commit_id.encode()]  # type: ignore[assignment]
+    entries = [*iter_tree_contents(repo.object_store, commit.tree)]
+    files = {_path(entry.path): _content(repo, entry) for entry in entries}
+    modes = {_path(entry.path): entry.mode for entry in entries if entry.mode != REGULAR}
+    for path, mode in modes.items():
+        if mode == LINK:
+            check_link(path, files[path])
+    # A commit can hold what its files do not give, such as an empty folder.
+    contents = ((entry.path, entry.sha, entry.mode) for entry in entries)
+    if commit_tree(_NoStore(), contents, repo.object_format) != commit.tree:  # type: ignore[arg-type]
+        raise UserError(
+            f"{commit_id[:10]}: its files alone do not give its tree (an empty folder?); commit anew"
         )
+    return Revision(
+        commit_id,
+        commit.as_raw_string(),
+        files,
+        modes,
+        repo.object_format.name,
+        datetime.fromtimestamp(commit.commit_time, UTC),
+        re.sub(rb"<[^<>]*>$", b"", commit.author).strip().decode("utf-8", "replace"),
+    )
 
 
 def _path(raw: bytes) -> str:
@@ -122,19 +145,15 @@ def _path(raw: bytes) -> str:
         raise UserError(f"{raw!r}: this file name is not UTF-8; rename it and commit") from None
 
 
-def _blob(repo: "Repo", path: str, mode: int, name: "ObjectID | None") -> bytes:
-    from dulwich.objects import Blob
-
+def _content(repo: "Repo", entry: "TreeEntry") -> bytes:
+    path, mode = _path(entry.path), entry.mode
     if mode == _SUBMODULE:
         raise UserError(
             f"{path} is a submodule; an archive cannot hold one: commit its files instead"
         )
     if mode not in {REGULAR, EXECUTABLE, LINK}:
         raise UserError(f"{path} has the mode {mode:o}, which git no longer writes; commit it anew")
-    blob = repo[name] if name else None
-    if not isinstance(blob, Blob):
-        raise UserError(f"{path} is not in this repository's objects; fetch the whole commit")
-    return blob.as_raw_string()
+    return repo[entry.sha].as_raw_string()
 
 
 def check_link(path: str, target: bytes) -> None:

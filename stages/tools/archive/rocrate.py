@@ -139,11 +139,16 @@ def _describe_stages(
         steps.append(step)
         runs.append(run)
         controls.append(control)
-    return [_whole_run(graph, workflow, [*tools.values()], steps, controls), *runs]
+    return [_whole_run(graph, workflow, revision.commit, [*tools.values()], steps, controls), *runs]
 
 
 def _whole_run(
-    graph: Graph, workflow: str, tools: list[Entity], steps: list[Entity], controls: list[Entity]
+    graph: Graph,
+    workflow: str,
+    version: str,
+    tools: list[Entity],
+    steps: list[Entity],
+    controls: list[Entity],
 ) -> Entity:
     language = graph.add(
         _LANGUAGE, "ComputerLanguage", name="DVC pipeline", url="https://dvc.org/doc"
@@ -153,6 +158,7 @@ def _whole_run(
         "File",
         name="DVC pipeline",
         programmingLanguage=language,
+        version=version,
         hasPart=tools,
         step=steps,
     )

@@ -13,14 +13,19 @@ _PACKAGE = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==\S+", re.MULTILINE
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
+def requirement_files(revision: Revision) -> list[str]:
+    """Return the files of a commit that pin packages by their hash."""
+    names = sorted(name for name in revision.files if name.startswith(FOLDER))
+    return [name for name in names if name.endswith(".txt") and _HASH.search(revision.text(name))]
+
+
 def requirement_hashes(revision: Revision) -> dict[str, str]:
     """Return the name of the package by each SHA-256 that the files in requirements/ allow."""
     hashes: dict[str, str] = {}
-    for path in sorted(revision.files):
-        if path.startswith(FOLDER) and path.endswith(".txt"):
-            parts = _PACKAGE.split(revision.text(path))
-            for name, options in zip(parts[1::2], parts[2::2], strict=True):
-                hashes |= dict.fromkeys(_HASH.findall(options), name)
+    for path in requirement_files(revision):
+        parts = _PACKAGE.split(revision.text(path))
+        for name, options in zip(parts[1::2], parts[2::2], strict=True):
+            hashes |= dict.fromkeys(_HASH.findall(options), name)
     return hashes
 
 

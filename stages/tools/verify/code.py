@@ -97,8 +97,8 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
     if base or PATH not in files:
         return _sorted(differences)
     config = git(root, "show", f"HEAD:{PATH}")  # verify replaces the file
-    own = (CODE / PATH).read_text(encoding="utf-8") if (CODE / PATH).is_file() else ""
-    if split_config(config)[1] == split_config(own)[1]:
+    verifier = (CODE / PATH).read_text(encoding="utf-8") if (CODE / PATH).is_file() else ""
+    if split_config(config)[1] == split_config(verifier)[1]:
         differences.pop(PATH, None)  # where data are kept is each repository's own
     return _sorted(differences)
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError, printable
 from stages.core.files import to_json, write
-from stages.tools.verify import receiver
-from stages.tools.verify.conditions.policy import time_limit
+from stages.tools.verify import receiver_options
 from stages.tools.verify.report import TIERS, Report
 from stages.tools.verify.report_views import document, table
 from stages.tools.verify.verification import verify
@@ -67,11 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{form}", type=Path, metavar="FILE", help=f"write the report as {form}"
         )
-    receiver.add_arguments(parser)
+    receiver_options.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print the table and write the reports; return the exit status."""
+    from stages.tools.verify.conditions.policy import time_limit
+    from stages.tools.verify.receiver import Receiver
+
     if arguments.batch:
         from stages.tools.verify.batch import command
 
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     for form, path in paths.items():  # before minutes of work
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UserError(f"--{form}: given {path}; must be a file in an existing folder")
-    request = receiver.Receiver.read(arguments)
+    request = Receiver.read(arguments)
     last = request.last_tier(arguments.tier)
     with time_limit(request.policy.seconds if request.policy else None):
         report = verify(

@@ -19,7 +19,7 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         The sections of remotes without settings that name files, and after them `[core]` with the default
         one; each other setting with its section, sorted.
     """
-    remotes, default, others = [], [], []
+    remotes, default, settings = [], [], []
     section = ""
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("["):
@@ -32,5 +32,5 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         elif _DEFAULT.match(line):
             default.append(line)
         else:
-            others.append(f"{section} {''.join(line.split())}")
-    return [*remotes, *(["[core]", *default[:1]] if default else [])], sorted(others)
+            settings.append(f"{section} {''.join(line.split())}")
+    return [*remotes, *(["[core]", *default[:1]] if default else [])], sorted(settings)

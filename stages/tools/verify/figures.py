@@ -106,7 +106,7 @@ def coverage(files: Sequence[FigureFile], run_again: set[str]) -> Coverage:
         files: those of all packs.
         run_again: the stages that were run again and agree.
     """
-    done = [file for file in files if file.recomputed or file.stage in run_again]
-    trusted = {Path(file.path).name for file in files if file not in done}
+    recomputed = [file for file in files if file.recomputed or file.stage in run_again]
+    trusted = {Path(file.path).name for file in files if file not in recomputed}
     total = sum(file.figures for file in files)
-    return Coverage(total, sum(file.figures for file in done), tuple(sorted(trusted)))
+    return Coverage(total, sum(file.figures for file in recomputed), tuple(sorted(trusted)))

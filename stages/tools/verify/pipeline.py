@@ -1,5 +1,6 @@
 """Which stages of a repository are those of this project's pipeline, and whether it is all there."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 SHARED = ("params", "compare")
+_PICTURE = re.compile(r"\]\((pictures/[^)\s/]+)\)")  # as a page of Markdown shows it
 _FILES_OF_EVIDENCE = {"machine.json", "tolerance.json"}
 # Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
@@ -164,12 +166,18 @@ def _missing_entries(
 def _missing_files(
     root: Path, name: str, tasks: "Mapping[str, Task] | None"
 ) -> Iterator[Disagreement]:
-    """Yield the files that a pack must have and has not: its pages, and its kind's artifacts."""
+    """Yield the files that a pack must have and has not: pages, artifacts of its kind, plots, pictures."""
+    from stages.kinds.registry import KINDS
+
     paths = [Path("evidence", name, page) for page in _PAGES]
     if tasks is not None:
         task = tasks[name]
         artifacts = task.module("artifacts").artifacts(task)
         paths += [artifact.pack_path(task) for artifact in artifacts]
+        paths += [Path("plots", plot, f"{name}.csv") for plot in KINDS[task.kind].plots]
+    if (root / paths[0]).is_file():
+        text = (root / paths[0]).read_text(encoding="utf-8", errors="replace")
+        paths += [paths[0].parent / picture for picture in sorted(set(_PICTURE.findall(text)))]
     for path in paths:
         if not (root / path).is_file():
             yield Disagreement(Cause.MISSING, f"{path}: is missing", path.as_posix())
@@ -190,11 +198,11 @@ def _surplus(root: Path, tasks: Collection[str]) -> Iterator[str]:
     """Yield what is beside the packs and the metrics, where a reader takes it for one of them."""
     from stages.kinds.params import RESERVED_NAMES
 
-    own_evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
-    for name, own in (("evidence", own_evidence), ("metrics", {"metrics.json"})):
+    evidence = {*tasks, *RESERVED_NAMES, *_FILES_OF_EVIDENCE}
+    for name, expected in (("evidence", evidence), ("metrics", {"metrics.json"})):
         folder = root / name
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.name not in own and not path.name.startswith("."):
+            if path.name not in expected and not path.name.startswith("."):
                 yield f"{name}/{path.name}"
 
 
@@ -218,9 +226,9 @@ def check_reproductions(repo: LockedRepo) -> list[Finding]:
 
 def foreign_stages(repo: LockedRepo) -> list[str]:
     """Return in words the stages with a command that are not of this project's pipeline."""
-    own = pipeline_stages(repo)
+    pipeline = pipeline_stages(repo)
     return [
         f"{name} is no stage of this pipeline: it runs {stage.cmd!r}"
         for name, stage in repo.stages.items()
-        if stage.cmd and name not in own
+        if stage.cmd and name not in pipeline
     ]

@@ -4,7 +4,6 @@ Git alone is used, no host's API: GitHub and Gitea keep the head of each request
 under refs/merge-requests, beside a merge with the target branch.
 """
 
-import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +31,6 @@ class PullRequest:
 
     repository: str
     ref: str
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a request."""
-    parser.add_argument(
-        "--pr", metavar="URL", help="a pull or merge request, instead of --repo and a revision"
-    )
 
 
 def parse_url(url: str, source: str = "--pr") -> PullRequest:

@@ -10,7 +10,6 @@ from stages.core.files import sha256
 from stages.core.repositories import resolve_revision
 from stages.tools.verify import pull_request
 from stages.tools.verify.attestation import reproductions, signing, statement
-from stages.tools.verify.batch import options as batch
 from stages.tools.verify.conditions import claim, other_data
 from stages.tools.verify.conditions import policy as policies
 from stages.tools.verify.conditions.condition import Condition, Outcome
@@ -18,22 +17,6 @@ from stages.tools.verify.report import TIERS, Report
 from stages.tools.verify.verification import CHEAP_TIERS
 
 _STATED = ("only", "tolerance", "base", "claim", "network")  # options that a statement repeats
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the receiver."""
-    parser.add_argument(
-        "--claim",
-        action="append",
-        default=[],
-        metavar="CLAIM",
-        help="a claim to check: 'image accuracy >= 0.97' (may be given several times)",
-    )
-    policies.add_arguments(parser)
-    other_data.add_arguments(parser)
-    pull_request.add_arguments(parser)
-    statement.add_arguments(parser)
-    batch.add_arguments(parser)
 
 
 @dataclass
@@ -97,19 +80,19 @@ class Receiver:
             arguments.remote,
         )
 
-    def last_tier(self, given: str | None) -> str:
+    def last_tier(self, tier: str | None) -> str:
         """Return the last tier to run.
 
         Args:
-            given: by the command line, None for the policy's.
+            tier: of the command line, None for the policy's.
 
         Raises:
             UserError: the policy requires a later one.
         """
         required = self.policy.tier if self.policy else None
-        if given and required and TIERS.index(given) < TIERS.index(required):
-            raise UserError(f"--tier: given {given}; {self.policy_path} requires {required}")
-        return given or required or TIERS[-1]
+        if tier and required and TIERS.index(tier) < TIERS.index(required):
+            raise UserError(f"--tier: given {tier}; {self.policy_path} requires {required}")
+        return tier or required or TIERS[-1]
 
     def inspect(self, root: Path, report: Report) -> None:
         """Check the conditions on a clone, and put them into its report; collect digests.
@@ -160,8 +143,8 @@ class Receiver:
                 statement.write_statement(self.attest, content)
                 paths.append(self.attest)
             if self.record:
-                kept = reproductions.reproductions_folder(folder)
-                paths.append(reproductions.record(kept, content, report.revision, self.record))
+                target = reproductions.reproductions_folder(folder)
+                paths.append(reproductions.record(target, content, report.revision, self.record))
         except OSError as error:
             raise UserError(f"{error.filename}: {error.strerror}") from None
         if self.sign_key:

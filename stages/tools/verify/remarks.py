@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stages.tools.verify.lock import LockedRepo
 
 _USUAL_CONFIDENCE = 0.95
-_SHOWN = 60  # characters of a value
+_VALUE_LENGTH = 60  # characters of a value
 # Sections whose values decide what a result is held against, and how strictly.
 _STANDARDS = ("baseline", "evaluate")
 
@@ -46,11 +46,11 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
     if tasks is None:
         return notes
     try:
-        own = tasks_of(CODE)
+        defaults = tasks_of(CODE)
     except UserError:
-        own = {}
+        defaults = {}
     for task in tasks.values():
-        notes += _task_remarks(task, own.get(task.name))
+        notes += _task_remarks(task, defaults.get(task.name))
     return notes
 
 
@@ -61,7 +61,7 @@ def _stale_entries(repo: "LockedRepo") -> Iterator[str]:
             yield f"{LOCK} has an entry of {name}, which dvc.yaml does not have"
 
 
-def _task_remarks(task: "Task", own: "Task | None") -> Iterator[str]:
+def _task_remarks(task: "Task", default: "Task | None") -> Iterator[str]:
     params = task.params.model_dump()
     confidence = params["evaluate"].get("confidence", _USUAL_CONFIDENCE)
     if confidence < _USUAL_CONFIDENCE:
@@ -74,17 +74,17 @@ def _task_remarks(task: "Task", own: "Task | None") -> Iterator[str]:
     split_seed = (params["prepare"].get("split") or {}).get("seed", 0)
     if split_seed:
         yield f"{task.key('prepare.split.seed')} is {split_seed}, not 0, so it may be chosen"
-    if own is None or own.kind != task.kind:
+    if default is None or default.kind != task.kind:
         return
     for section in _STANDARDS:
-        expected = own.params.model_dump()[section]
+        expected = default.params.model_dump()[section]
         for key, value, usual in _differences(params[section], expected):
             yield f"{task.key(section)}.{key} is {_short(value)}, here {_short(usual)}"
 
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}..."
 
 
 def _differences(

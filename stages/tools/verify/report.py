@@ -21,7 +21,7 @@ from stages.tools.verify.verdicts import (
 TIERS = ("hashes", "metrics", "predictions", "retrain")
 OUTSIDE_STATUS = 1
 OTHER_CODE_STATUS = 3
-_SHOWN = 5  # names of files in a line
+_NAMES_IN_LINE = 5  # names of files in a line
 
 
 @dataclass
@@ -76,6 +76,14 @@ class Report:
             for finding in tier.findings:
                 by_stage.setdefault(finding.stage, []).append(finding)
         return [summarise(findings) for findings in by_stage.values()]
+
+    def run_again(self) -> set[str]:
+        """Return the names of the stages that were run again and agree."""
+        return {finding.stage for finding in self.stages() if finding.verdict in RERUN}
+
+    def seconds(self) -> float:
+        """Return the seconds of all tiers."""
+        return sum(tier.seconds for tier in self.tiers)
 
     def with_verdict(self, *verdicts: Verdict) -> list[tuple[str, Finding]]:
         """Return the findings with a reason and one of these verdicts, each with the name of its tier."""
@@ -168,8 +176,8 @@ class Report:
         result = f"reproduced: {self.verdict()}" if complete else f"nothing disagrees at {tiers}"
         if status == OTHER_CODE_STATUS:
             number = len(self.code)
-            own = " with the revision's own code" if complete else ""
-            return f"{result}{own}: {number} files of code differ, read them"
+            author = " with the revision's own code" if complete else ""
+            return f"{result}{author}: {number} files of code differ, read them"
         return result
 
     def summary(self) -> list[str]:
@@ -183,14 +191,15 @@ class Report:
         share = f"{coverage.recomputed:,} of {coverage.figures:,} on the pages were computed again"
         if not coverage.trusted:
             return f"figures: {share}; none is taken on trust"
-        names = some(coverage.trusted)
+        names = list_names(coverage.trusted)
         return f"figures: {share}; taken on trust: {names}, and the predictions in git"
 
     def _code(self) -> str:
         trusted = f"that of {self.base}" if self.base else "this verifier's"
         if not self.code:
             return f"code: the same as {trusted}"
-        return f"code: {len(self.code)} files are not {trusted}: {some(item.path for item in self.code)}"
+        names = list_names(item.path for item in self.code)
+        return f"code: {len(self.code)} files are not {trusted}: {names}"
 
     def data(self) -> dict[str, Any]:
         """Return the report as data."""
@@ -230,11 +239,11 @@ class Report:
         }
 
 
-def some(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Return the first names, and how many more there are."""
     names = list(names)
-    further = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {further} more" if further > 0 else "")
+    further = len(names) - _NAMES_IN_LINE
+    return ", ".join(names[:_NAMES_IN_LINE]) + (f" and {further} more" if further > 0 else "")
 
 
 def _finding_data(finding: Finding) -> dict[str, Any]:

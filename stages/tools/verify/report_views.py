@@ -4,14 +4,21 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import printable
 from stages.tools.verify.machines import Machines
-from stages.tools.verify.report import Report, some
+from stages.tools.verify.report import Report, list_names
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
     from stages.report.document import Document, Table
 
-_SHOWN = 5  # disagreements of a stage on a terminal
+_LONGEST = 2000  # characters of a line: names and values of a revision may have millions
+_DISAGREEMENTS_OF_STAGE = 5  # disagreements of a stage on a terminal
 _FOREIGN = (Verdict.SAME, Verdict.TOLERANCE)
+
+
+def _line(text: str) -> str:
+    """Return text on one line, without control characters, cut where it is too long to be read."""
+    line = printable(text)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 def _stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -21,7 +28,7 @@ def _stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
     for finding in report.stages():
         verdicts = report.by_tier(finding.stage)
         cells = (str(verdicts.get(tier, "")) for tier in tiers)
-        rows.append([printable(finding.stage), *cells, str(finding.verdict)])
+        rows.append([_line(finding.stage), *cells, str(finding.verdict)])
     return ["stage", *tiers, "verdict"], rows
 
 
@@ -31,27 +38,25 @@ def document(report: Report) -> "Document":
 
     heads, rows = _stage_rows(report)
     outside = [
-        (f"{printable(finding.stage)} ({tier})", _details(finding))
+        (f"{_line(finding.stage)} ({tier})", _details(finding))
         for tier, finding in report.with_verdict(Verdict.OUTSIDE)
     ]
     excused = [
-        (f"{printable(finding.stage)} ({tier})", printable(f"{finding.verdict}: {finding.reason}"))
+        (f"{_line(finding.stage)} ({tier})", _line(f"{finding.verdict}: {finding.reason}"))
         for tier, finding in report.with_verdict(*_FOREIGN)
     ]
     unchecked = [
-        (printable(some(stages)), printable(reason))
-        for reason, stages in report.unchecked().items()
+        (_line(list_names(stages)), _line(reason)) for reason, stages in report.unchecked().items()
     ]
-    code = [(item.change, printable(item.path)) for item in report.code]
+    code = [(item.change, _line(item.path)) for item in report.code]
     conditions = [
-        (printable(item.name), printable(f"{item.outcome}: {item.reason}"))
-        for item in report.conditions
+        (_line(item.name), _line(f"{item.outcome}: {item.reason}")) for item in report.conditions
     ]
-    remarks = [("remark", printable(remark)) for remark in report.remarks]
-    notes = [("note", printable(note)) for note in report.notes]
+    remarks = [("remark", _line(remark)) for remark in report.remarks]
+    notes = [("note", _line(note)) for note in report.notes]
     result = [
-        ("figures", printable(report.summary()[1].partition(": ")[2])),
-        ("code", printable(report.summary()[2].partition(": ")[2])),
+        ("figures", _line(report.summary()[1].partition(": ")[2])),
+        ("code", _line(report.summary()[2].partition(": ")[2])),
     ]
     seconds = [[tier.name, f"{tier.seconds:.1f}"] for tier in report.tiers]
     facts = (
@@ -71,17 +76,17 @@ def document(report: Report) -> "Document":
         *([Section("notes", "Notes", [Facts(notes)])] if notes else []),
     ]
     name = f" ({report.name})" if report.name != report.revision else ""
-    summary = printable(f"{report.repository} at {report.revision}{name}")
-    return Document("Verification", printable(report.line()), summary, sections)
+    summary = _line(f"{report.repository} at {report.revision}{name}")
+    return Document("Verification", _line(report.line()), summary, sections)
 
 
 def _details(finding: Finding) -> str:
     """Return a disagreement in one paragraph."""
     if finding.disagreement is None:
-        return printable(finding.reason)
+        return _line(finding.reason)
     details = finding.disagreement.details()
     advice = f"It means: {details['it means']}. To do: {details['to do']}."
-    return printable(f"{finding.reason}. {advice}")
+    return _line(f"{finding.reason}. {advice}")
 
 
 def _machine_lines(machines: Machines) -> list[str]:
@@ -106,7 +111,10 @@ def _machine_table(machines: Machines) -> "Table":
 
     columns = {"this machine": machines.host, **machines.recorded}
     keys = dict.fromkeys(key for record in columns.values() for key in record)
-    rows = [[key, *(str(record.get(key, "")) for record in columns.values())] for key in keys]
+    rows = [
+        [_line(key), *(_line(str(record.get(key, ""))) for record in columns.values())]
+        for key in keys
+    ]
     caption = "Where it was verified, and where the committed results of each task were computed"
     return Table(caption, ["", *columns], rows)
 
@@ -123,25 +131,24 @@ def table(report: Report) -> str:
     ]
     lines += _disagreement_lines(report)
     lines += [
-        f"{tier}, {printable(finding.stage)}: {finding.verdict}: {printable(finding.reason)}"
+        f"{tier}, {_line(finding.stage)}: {finding.verdict}: {_line(finding.reason)}"
         for tier, finding in report.with_verdict(*_FOREIGN)
     ]
     lines += [
-        f"not checked, {printable(some(names))}: {printable(reason)}"
+        f"not checked, {_line(list_names(names))}: {_line(reason)}"
         for reason, names in report.unchecked().items()
     ]
-    lines += [f"code, {item.change}: {printable(item.path)}" for item in report.code[:_CODE_SHOWN]]
+    lines += [f"code, {item.change}: {_line(item.path)}" for item in report.code[:_CODE_FILES]]
     lines += [
-        f"{printable(item.name)}: {item.outcome}: {printable(item.reason)}"
-        for item in report.conditions
+        f"{_line(item.name)}: {item.outcome}: {_line(item.reason)}" for item in report.conditions
     ]
-    lines += [f"look at: {printable(remark)}" for remark in report.remarks]
+    lines += [f"look at: {_line(remark)}" for remark in report.remarks]
     notes = [*report.notes, *_machine_lines(report.machines)]
-    lines += [f"note: {printable(note)}" for note in notes]
-    return "\n".join([*lines, "", *map(printable, report.summary())])
+    lines += [f"note: {_line(note)}" for note in notes]
+    return "\n".join([*lines, "", *map(_line, report.summary())])
 
 
-_CODE_SHOWN = 20
+_CODE_FILES = 20
 
 
 def _disagreement_lines(report: Report) -> list[str]:
@@ -152,19 +159,19 @@ def _disagreement_lines(report: Report) -> list[str]:
     groups: dict[tuple[str, str], list[Finding]] = {}
     for tier, finding in report.with_verdict(Verdict.OUTSIDE):
         groups.setdefault((tier, finding.reason), []).append(finding)
-    shown: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     lines, left_out = [], 0
     for (tier, _), findings in groups.items():
         first = findings[0]
         key = (tier, first.stage)
-        shown[key] = shown.get(key, 0) + 1
-        if shown[key] > _SHOWN:
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] > _DISAGREEMENTS_OF_STAGE:
             left_out += 1
             continue
-        stages = printable(some(dict.fromkeys(finding.stage for finding in findings)))
-        lines.append(f"{tier}, {stages}: {printable(first.reason)}")
+        stages = _line(list_names(dict.fromkeys(finding.stage for finding in findings)))
+        lines.append(f"{tier}, {stages}: {_line(first.reason)}")
         details = first.disagreement.details() if first.disagreement else {}
-        lines += [f"    {name:<10}  {printable(text)}" for name, text in details.items()]
+        lines += [f"    {name:<10}  {_line(text)}" for name, text in details.items()]
     if left_out:
         lines.append(f"{left_out} more disagreements; --json FILE has them all")
     return lines

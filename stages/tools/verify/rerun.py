@@ -39,17 +39,17 @@ def reset_clone(root: Path) -> None:
 
     Stages get a git folder of their own, which they may write to.
     """
-    own = root.parent / STAGES_GIT
+    git_folder = root.parent / STAGES_GIT
     shutil.rmtree(root)
-    shutil.rmtree(own, ignore_errors=True)
+    shutil.rmtree(git_folder, ignore_errors=True)
     root.mkdir()
     git_in_clone(root, "checkout", "--quiet", "--force", "HEAD", "--", ".")
     delete_bytecode(root)
     with TemporaryDirectory(dir=root.parent) as folder:
-        options = ("--quiet", "--shared", "--no-checkout", f"--separate-git-dir={own}")
+        options = ("--quiet", "--shared", "--no-checkout", f"--separate-git-dir={git_folder}")
         git(root.parent, "clone", *options, "--", f"{root}.git", f"{folder}/empty")
     commit = git_in_clone(root, "rev-parse", "HEAD")
-    (root / ".git").write_text(f"gitdir: {own}\n", encoding="utf-8")
+    (root / ".git").write_text(f"gitdir: {git_folder}\n", encoding="utf-8")
     git(root, "update-ref", "--no-deref", "HEAD", commit)
     git(root, "read-tree", commit)
     configure_cache(root)

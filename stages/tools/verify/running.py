@@ -131,7 +131,7 @@ class Runner:
         for name in outside:
             stage = self.repo.stages[name]
             before = nx.descendants(graph, stage)
-            if any(self.repo.stages[other] in before for other in outside):
+            if any(self.repo.stages[earlier] in before for earlier in outside):
                 continue
             path = self._random_output(name, rerun.outputs[name])
             if path:
@@ -159,10 +159,11 @@ class Runner:
     def _changed_files(self, states: dict[str, State]) -> Iterator[str]:
         """Yield the files that are not as they were left; take their new state as given from now on."""
         for name, state in list(states.items()):
-            now = self._committed_state() if name == "git" else self._output_state(name)
-            if now != state:
-                states[name] = now
-                yield from (path for path in {**state, **now} if state.get(path) != now.get(path))
+            state_after = self._committed_state() if name == "git" else self._output_state(name)
+            if state_after != state:
+                states[name] = state_after
+                paths = {**state, **state_after}
+                yield from (path for path in paths if state.get(path) != state_after.get(path))
 
     def _output_state(self, name: str) -> State:
         files: list[Path] = []

@@ -191,10 +191,10 @@ def _unshare_most(*, network: bool) -> set[str]:
     if sys.platform != "linux":
         return set()
     for names in (("files", "network", "processes"), ("network", "processes"), ("network",)):
-        wanted = [name for name in names if not (network and name == "network")]
+        namespaces = [name for name in names if not (network and name == "network")]
         with suppress(OSError):
-            _unshare(wanted)
-            return set(wanted)
+            _unshare(namespaces)
+            return set(namespaces)
     return set()
 
 

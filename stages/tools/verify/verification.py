@@ -17,14 +17,13 @@ from stages.tools.verify import machines, sandbox
 from stages.tools.verify.figures import coverage
 from stages.tools.verify.inspection import Inspection, inspect_clone
 from stages.tools.verify.report import TIERS, Report, Tier
-from stages.tools.verify.verdicts import RERUN
 
 if TYPE_CHECKING:
     from stages.tools.verify.rerun import Storage
 
 CHEAP_TIERS = ("hashes", "metrics")
 _UNPACKED = "archive"  # beside the clone: the repository of an archive
-_CHEAP_SECONDS = 900  # for the cheap tiers together
+_CHEAP_SECONDS = 300  # for the cheap tiers together
 Approval = Callable[[str], bool]
 Inspect = Callable[[Path, Report], None]
 
@@ -71,33 +70,46 @@ def verify(
     with scratch_folder() as folder:
         root = folder / "clone"
         origin = _unpacked(source, folder)
-        commit = clone_revision(origin, revision, root)
-        if not (root / ".dvc").is_dir():
-            raise UserError("no DVC repository: the revision has no folder .dvc")
+        commit = _clone(origin, revision, root)
         trusted = _resolve_base(origin, base, root)
         rerun.configure_cache(root)
         cache = "" if remote or last == "hashes" else rerun.local_cache(origin)
         storage = rerun.Storage(remote, cache)
         tiers = CHEAP_TIERS[: 1 + (last != "hashes")]
         progress(f"{' and '.join(tiers)}, without running code of the revision ...")
-        limit = seconds or _CHEAP_SECONDS
-        if len(tiers) > 1 and any(root.rglob("*.dvc")):
-            inspect_clone(root, tiers[:1], only, trusted, limit)  # before DVC reads it here
-            _pull_sources(root, storage)
-        inspection = inspect_clone(root, tiers, only, trusted, limit)
-        report = _report(source, commit, last, root, inspection)
+        inspection = _inspect_files(root, storage, tiers, only, trusted, seconds or _CHEAP_SECONDS)
+        report = _report(_public_name(source), commit, last, root, inspection)
         report.name, report.base, report.origin = revision, base, origin
         report.notes += _notes(origin, commit, root)
-        report.tiers[0].seconds = (
-            time.perf_counter() - start - sum(tier.seconds for tier in report.tiers[1:])
-        )
+        report.tiers[0].seconds += time.perf_counter() - start - report.seconds()  # of the clone
         if last not in CHEAP_TIERS:
             _run_again(report, root, storage, only, tolerance, seconds, network, approve, progress)
-        run_again = {finding.stage for finding in report.stages() if finding.verdict in RERUN}
-        report.coverage = coverage(inspection.figures, run_again)
+        report.coverage = coverage(inspection.figures, report.run_again())
         if inspect:
             inspect(root, report)
         return report
+
+
+def _clone(source: str, revision: str, root: Path) -> str:
+    commit = clone_revision(source, revision, root)
+    if not (root / ".dvc").is_dir():
+        raise UserError("no DVC repository: the revision has no folder .dvc")
+    return commit
+
+
+def _inspect_files(
+    root: Path,
+    storage: "Storage",
+    tiers: Sequence[str],
+    only: Sequence[str],
+    trusted: str,
+    seconds: float,
+) -> Inspection:
+    """Run the cheap tiers, with the data that DVC tracks where they can be fetched."""
+    if len(tiers) > 1 and any(root.rglob("*.dvc")):
+        inspect_clone(root, tiers[:1], only, trusted, seconds)  # before DVC reads it here
+        _pull_sources(root, storage)
+    return inspect_clone(root, tiers, only, trusted, seconds)
 
 
 def _unpacked(source: str, folder: Path) -> str:
@@ -110,9 +122,9 @@ def _unpacked(source: str, folder: Path) -> str:
     return str(repository)
 
 
-def _report(source: str, commit: str, last: str, root: Path, inspection: Inspection) -> Report:
+def _report(name: str, commit: str, last: str, root: Path, inspection: Inspection) -> Report:
     recorded = machines.read_machines(root, inspection.tasks)
-    report = Report(_public_name(source), commit, last, recorded)
+    report = Report(name, commit, last, recorded)
     report.tiers = [
         Tier(name, inspection.seconds[name], findings)
         for name, findings in inspection.tiers.items()

@@ -140,6 +140,9 @@ def test_the_commands_of_its_readme_restore_it_without_this_project(
         file.extractall(tmp_path)
     text = (tmp_path / "README.md").read_text()
     (script,) = (block for block in COMMANDS.findall(text) if "git init" in block)
+    assert text.count("\n```") == 6
+    assert "\n\n```\n" not in text.replace("\n\n```sh\n", "")
+    assert text.endswith("dataset\\_note.json has its hash)\n")
     printed = run(tmp_path, "sh", "-ec", script).stdout.split()
     repository, tree = tmp_path / "repository", printed[0]
     assert printed == [tree, "tree", tree, head(archived / "toy")]
@@ -301,3 +304,40 @@ def test_the_repository_itself_has_no_name_that_an_archive_cannot_hold() -> None
 
     names = run(ROOT, "git", "ls-files").stdout.split("\n")[:-1]
     assert [name for name in names if name_problem(f"repository/{name}")] == []
+
+
+def test_a_clone_without_all_objects_is_refused(archived_toy: Path) -> None:
+    blob = run(archived_toy, "git", "rev-parse", "HEAD:README.md").stdout.strip()
+    (archived_toy / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(UserError, match=f"object b'{blob}' is not here; this clone is incomplete"):
+        contents_of(archived_toy)
+
+
+def test_a_commit_that_its_files_do_not_give_is_refused(archived_toy: Path) -> None:
+    """Git itself commits no empty folder; a commit with one could not be restored."""
+    empty = run(archived_toy, "git", "hash-object", "-w", "-t", "tree", "/dev/null").stdout.strip()
+    listing = run(archived_toy, "git", "ls-tree", "HEAD").stdout
+    (archived_toy / "listing").write_text(f"{listing}040000 tree {empty}\tzzz\n")
+    tree = run(archived_toy, "sh", "-c", "git mktree < listing").stdout.strip()
+    commit_ = run(archived_toy, "git", "commit-tree", "-m", "empty", tree).stdout.strip()
+    run(archived_toy, "git", "reset", "--quiet", "--soft", commit_)
+    with pytest.raises(UserError, match="its files alone do not give its tree"):
+        contents_of(archived_toy)
+
+
+def test_submodules_and_old_modes_are_refused(archived_toy: Path) -> None:
+    head_ = head(archived_toy)
+    run(archived_toy, "git", "update-index", "--add", "--cacheinfo", f"160000,{head_},module")
+    run(archived_toy, "git", "commit", "--quiet", "-m", "a submodule")
+    with pytest.raises(UserError, match="module is a submodule"):
+        contents_of(archived_toy)
+
+
+def test_a_repository_that_names_its_objects_by_sha256(archived_toy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(archived_toy / ".git")
+    run(archived_toy, "git", "init", "--quiet", "--object-format=sha256")
+    commit(archived_toy, "anew")
+    repository, commit_ = unpack(make_archive(archived_toy, tmp_path / "x.zip"), tmp_path / "x")
+    assert len(commit_) == 64
+    assert head(repository) == commit_ == head(archived_toy)
+    run(repository, "git", "fsck", "--strict")

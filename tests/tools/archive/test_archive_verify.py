@@ -37,6 +37,7 @@ def test_metrics_are_verified_from_the_archive_alone(alone: Path) -> None:
     assert report.coverage.recomputed
 
 
+@pytest.mark.long
 def test_predictions_are_verified_with_the_weights_of_the_archive(alone: Path) -> None:
     report = verify(str(alone), "HEAD", last="predictions", only=[TASK])
     assert report.status() == 0, [finding.reason for finding in report.stages()]

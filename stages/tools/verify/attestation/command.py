@@ -7,13 +7,14 @@ right, 1 one of them is wrong, 2 something could not be checked.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.core.errors import USER_ERROR_STATUS, UserError, printable
-from stages.tools.verify.attestation.reproductions import reproductions_folder, write_table
 from stages.tools.verify.attestation.signing import check_signature, signature_path
-from stages.tools.verify.attestation.statement import Statement, compare_digests, read_statement
-from stages.tools.verify.attestation.verifier import code_digest
 from stages.tools.verify.conditions.condition import Outcome
+
+if TYPE_CHECKING:
+    from stages.tools.verify.attestation.statement import Statement
 
 WRONG_STATUS = 1
 
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check a statement or write the table; return the exit status."""
+    from stages.tools.verify.attestation.reproductions import reproductions_folder, write_table
+
     if arguments.action == "table":
         print(f"see: {write_table(reproductions_folder(Path.cwd()))}")
         return 0
@@ -50,6 +53,8 @@ def check(path: Path, signers: Path | None, repository: Path) -> int:
     Raises:
         UserError: it is no statement, or there is no such repository.
     """
+    from stages.tools.verify.attestation.statement import compare_digests, read_statement
+
     if not repository.is_dir():
         raise UserError(f"--repo: given {repository}; must be the folder of a git repository")
     statement = read_statement(path)
@@ -78,7 +83,9 @@ def _signature(path: Path, signers: Path | None) -> tuple[Outcome, str]:
         return Outcome.FAILS, str(error)
 
 
-def _verdict(statement: Statement) -> str:
+def _verdict(statement: "Statement") -> str:
+    from stages.tools.verify.attestation.verifier import code_digest
+
     evidence = statement.predicate.evidence
     verifiers = [
         item for item in statement.predicate.configuration if item.get("name") == "verifier"

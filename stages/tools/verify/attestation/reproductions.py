@@ -13,7 +13,7 @@ from stages.tools.verify.code import CODE
 
 FOLDER = Path("evidence/reproductions")
 PAGE = "README.md"
-_WHO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_RECORDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _HASH_LENGTH = 12
 _COLUMNS = (
     "commit",
@@ -41,7 +41,7 @@ def require_who(name: str) -> str:
     Raises:
         UserError: it has other characters, or too many.
     """
-    if not _WHO.fullmatch(name):
+    if not _RECORDER.fullmatch(name):
         raise UserError(
             f"--record: given {name!r}; must be at most 40 letters, digits, dots, dashes and underscores"
         )
@@ -53,16 +53,16 @@ def reproductions_folder(folder: Path) -> Path:
     return (folder if (folder / ".dvc").is_dir() else CODE) / FOLDER
 
 
-def record(folder: Path, statement: Mapping[str, Any], commit: str, who: str) -> Path:
+def record(folder: Path, statement: Mapping[str, Any], commit: str, recorder: str) -> Path:
     """Write a statement into the folder of reproductions, and its table; return the statement's path.
 
     Args:
         folder: of the reproductions.
         statement: of the verification.
         commit: that was verified.
-        who: has verified it.
+        recorder: who has verified it.
     """
-    path = folder / f"{commit[:_HASH_LENGTH]}-{who}.json"
+    path = folder / f"{commit[:_HASH_LENGTH]}-{recorder}.json"
     write_statement(path, statement)
     write_table(folder)
     return path

@@ -6,7 +6,6 @@ which nobody has checked here, and has no place for stages that were not checked
 Specification: https://github.com/in-toto/attestation, spec/v1 and spec/predicates/test-result.md.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -72,26 +71,11 @@ class Statement(BaseModel):
         return next((digest for digest in digests if re.fullmatch(r"[0-9a-f]{40,64}", digest)), "")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for statements."""
-    parser.add_argument(
-        "--attest", type=Path, metavar="FILE", help="write the result as an in-toto statement"
-    )
-    parser.add_argument(
-        "--record",
-        metavar="WHO",
-        help="keep the statement in evidence/reproductions, under your name or that of your machine",
-    )
-    parser.add_argument(
-        "--sign-key", type=Path, metavar="KEY", help="sign the statement with this ssh key"
-    )
-
-
 def make_statement(
     report: "Report",
     digests: Digests,
     options: Mapping[str, Any],
-    who: str = "",
+    recorder: str = "",
 ) -> dict[str, Any]:
     """Return the statement of a verification.
 
@@ -99,7 +83,7 @@ def make_statement(
         report: of the verification.
         digests: of what was verified, by `subject_digests`.
         options: of the command, by name.
-        who: verified it; "" where nobody is named.
+        recorder: who has verified it; "" where nobody is named.
     """
     verifier = verifier_record()
     commit = {"gitCommit": verifier["commit"]} if verifier["commit"] else {}
@@ -119,7 +103,7 @@ def make_statement(
     ]
     data = report.data()
     extension = {
-        "who": who,
+        "who": recorder,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "repository": report.repository,
         "verdict": data["verdict"],

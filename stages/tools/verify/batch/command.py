@@ -61,11 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_others(arguments: argparse.Namespace) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in _OF_ONE if getattr(arguments, name)]
+    options = [f"--{name.replace('_', '-')}" for name in _OF_ONE if getattr(arguments, name)]
     if arguments.repo != "." or arguments.revision != "HEAD":
-        given.append("--repo or a revision")
-    if given:
-        raise UserError(f"--batch: given with {', '.join(given)}, which are about one result")
+        options.append("--repo or a revision")
+    if options:
+        raise UserError(f"--batch: given with {', '.join(options)}, which are about one result")
 
 
 def _outputs(arguments: argparse.Namespace) -> dict[str, Path]:

@@ -51,9 +51,9 @@ def run_batch(
     folder.mkdir(parents=True, exist_ok=True)
     keys = {name: _key(entry, path.parent, options) for name, entry in entries.items()}
     results = {
-        name: kept
+        name: result
         for name, entry in entries.items()
-        if (kept := _read_result(folder / f"{name}.json", name, entry, keys[name]))
+        if (result := _read_result(folder / f"{name}.json", name, entry, keys[name]))
     }
     for name, result in results.items():
         progress(f"{name}: unchanged, {result.line}")

@@ -4,7 +4,6 @@ The submission's weights, stored or trained again, are evaluated by this project
 process of its own; nothing of the submission runs. Weights are safetensors.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,17 +101,6 @@ class OtherScores:
             f"{value - committed:+.3g}"
         )
         return Condition(name, Outcome.HOLDS if high >= committed_low else Outcome.FAILS, text)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names other data."""
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="TASK=PATH",
-        help="evaluate the task's model on other data too: a folder of images by class, or a table",
-    )
 
 
 def parse_other_data(text: str) -> OtherData:
@@ -262,9 +250,9 @@ def _trained_on(task: "Task", dataset: "Dataset", folder: Path, data: OtherData)
 
     packed = folder / "other" / PACKED[KINDS[task.kind].modality]
     try:
-        own = prepare_again(task, folder / "prepared")
+        prepared = prepare_again(task, folder / "prepared")
         names = dataset.samples["id"].tolist()
-        overlap = compare_with_training(task, own, folder, packed, names)
+        overlap = compare_with_training(task, prepared, folder, packed, names)
     except (UserError, OSError) as error:
         return [f"{data.option}: whether it was trained on these samples was not checked ({error})"]
     return [f"{data.option}: {overlap}"] if overlap.exact or overlap.near else []

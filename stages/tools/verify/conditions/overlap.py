@@ -147,10 +147,10 @@ def compare_with_training(
     rows = _rows_trained_on(dataset)
     find = _image_overlap if modality == "images" else _text_overlap
     exact, near = find(folder / "prepared" / PACKED[modality], rows, packed, threshold, folder)
-    near = {place: other for place, other in near.items() if place not in exact}
+    near = {place: match for place, match in near.items() if place not in exact}
     ids = dict(zip(dataset.samples["row"], dataset.samples["id"], strict=True))
-    examples = (f"{ids[rows[place]]} is {names[other]}" for place, other in exact.items())
-    nearly = (f"{ids[rows[place]]} is nearly {names[other]}" for place, other in near.items())
+    examples = (f"{ids[rows[place]]} is {names[match]}" for place, match in exact.items())
+    nearly = (f"{ids[rows[place]]} is nearly {names[match]}" for place, match in near.items())
     example = next(chain(examples, nearly), "")
     return Overlap(len(rows), len(names), len(exact), len(near), threshold, example)
 
@@ -200,17 +200,19 @@ def _image_overlap(
     from stages.datasets.images.duplicates import near_pairs
     from stages.datasets.images.packed import in_batches, open_packed
 
-    images, others = open_packed(training), open_packed(test)
+    images, test_images = open_packed(training), open_packed(test)
     exact = _equal(
-        (images[row].tobytes() for row in rows), (other.tobytes() for other in iter(others))
+        (images[row].tobytes() for row in rows), (image.tobytes() for image in iter(test_images))
     )
-    shape = (len(rows) + len(others), *images.shape[1:])
-    both = np.lib.format.open_memmap(folder / "both.npy", mode="w+", dtype=np.uint8, shape=shape)
+    shape = (len(rows) + len(test_images), *images.shape[1:])
+    pooled = np.lib.format.open_memmap(
+        folder / "pooled.npy", mode="w+", dtype=np.uint8, shape=shape
+    )
     for places in in_batches(np.arange(len(rows)), images):
-        both[places] = images[rows[places]]
-    for places in in_batches(np.arange(len(others)), others):
-        both[len(rows) + places] = others[places]
-    pairs, _ = near_pairs(both, threshold, "official_test_data near_duplicate")
+        pooled[places] = images[rows[places]]
+    for places in in_batches(np.arange(len(test_images)), test_images):
+        pooled[len(rows) + places] = test_images[places]
+    pairs, _ = near_pairs(pooled, threshold, "official_test_data near_duplicate")
     return exact, _between(pairs, len(rows))
 
 
@@ -245,16 +247,16 @@ def _text_overlap(
     from stages.datasets.texts.duplicates import near_pairs
     from stages.datasets.texts.packed import PackedTexts
 
-    texts, others = PackedTexts(training), PackedTexts(test)
+    texts, test_texts = PackedTexts(training), PackedTexts(test)
 
     def normalised(values: Iterable[str]) -> Iterator[bytes]:
         return (" ".join(text.casefold().split()).encode() for text in values)
 
-    exact = _equal(normalised(texts.at(rows)), normalised(others))
+    exact = _equal(normalised(texts.at(rows)), normalised(test_texts))
     if not threshold:
         return exact, {}
-    both = chain(texts.at(rows), others)
-    return exact, _between(near_pairs(both, threshold, "near_duplicate"), len(rows))
+    all_texts = chain(texts.at(rows), test_texts)
+    return exact, _between(near_pairs(all_texts, threshold, "near_duplicate"), len(rows))
 
 
 # Both

@@ -1,6 +1,5 @@
 """A receiver's policy: a YAML file of what every result must meet, checked before anything runs."""
 
-import argparse
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,13 +77,6 @@ class Policy(Section):
         ]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a policy."""
-    parser.add_argument(
-        "--policy", type=Path, metavar="FILE", help="YAML: what every result must meet"
-    )
-
-
 def read_policy(path: Path) -> Policy:
     """Return the policy in a file.
 
@@ -127,7 +119,7 @@ def time_limit(seconds: int | None) -> Iterator[None]:
 
 
 def check_policy(policy: Policy, path: Path, root: Path, report: "Report") -> list[Condition]:
-    """Return whether a result meets the rules of a policy; its claims are checked with all others.
+    """Return whether a result meets the rules of a policy; its claims are checked with all forbidden.
 
     Args:
         policy: to check.
@@ -152,11 +144,11 @@ def check_policy(policy: Policy, path: Path, root: Path, report: "Report") -> li
 def _check_code(allowed: Sequence[str], differences: "Sequence[CodeDifference]") -> Condition:
     """Return whether only such files differ from the code that is trusted."""
     paths = [difference.path for difference in differences]
-    others = [path for path in paths if not any(_matches(path, pattern) for pattern in allowed)]
+    forbidden = [path for path in paths if not any(_matches(path, pattern) for pattern in allowed)]
     name = "policy: allowed code"
-    if others:
-        rest = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
-        reason = f"{', '.join(others[:_LISTED])}{rest} differ, and may not"
+    if forbidden:
+        rest = f" and {len(forbidden) - _LISTED} more" if len(forbidden) > _LISTED else ""
+        reason = f"{', '.join(forbidden[:_LISTED])}{rest} differ, and may not"
         return Condition(name, Outcome.FAILS, reason)
     reason = f"{len(paths)} files differ, all where they may" if paths else "no file differs"
     return Condition(name, Outcome.HOLDS, reason)
@@ -196,8 +188,8 @@ def _check_seeds(required: Sequence[int], task: str, tasks: dict[str, Any]) -> C
     if not isinstance(value, list) or not all(map(is_number, value)):
         return Condition(name, Outcome.UNCHECKED, _absent(task, "train.seeds"))
     outcome = Outcome.HOLDS if value == list(required) else Outcome.FAILS
-    given = f"{str(value[:_LISTED])[:-1]}, ...]" if len(value) > _LISTED else str(value)
-    return Condition(name, outcome, f"train.seeds are {given}; must be {list(required)}")
+    listed = f"{str(value[:_LISTED])[:-1]}, ...]" if len(value) > _LISTED else str(value)
+    return Condition(name, outcome, f"train.seeds are {listed}; must be {list(required)}")
 
 
 def _absent(task: str, key: str) -> str:

@@ -131,9 +131,13 @@ class Target:
         with self.path(name).open("w") as file:
             yaml.dump(content, file)
 
-    def relock(self) -> None:
-        """Write the hashes of all files as they are now into dvc.lock."""
-        forgery.relock(self.folder)
+    def relock(self, *stages: str) -> None:
+        """Write the hashes of files as they are now into dvc.lock: of these stages, or of all."""
+        forgery.relock(self.folder, *stages)
+
+    def relock_results(self) -> None:
+        """Write the hashes of the pack, the merged metrics and the plots into dvc.lock."""
+        self.relock(f"pack@{TASK}", "compare")
 
     def forge_metric(self) -> None:
         """Claim a better result, in the one file that everybody reads."""

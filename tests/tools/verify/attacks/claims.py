@@ -17,7 +17,7 @@ def another_machine_and_a_wide_tolerance(target: Target) -> None:
     claim_another_machine(target.folder, TASK)
     claim_wide_tolerance(target.folder, TASK)
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
@@ -26,7 +26,7 @@ def tolerance_without_end(target: Target) -> None:
     wide = {"current.accuracy": {"tolerance": float("inf")}, "n": {"tolerance": float("nan")}}
     target.path(TOLERANCE).write_text(dump({"tasks": {TASK: {"metrics": wide}}}))
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
@@ -34,7 +34,7 @@ def tolerance_of_another_shape(target: Target) -> None:
     """A tolerance that is a list of lists."""
     target.path(TOLERANCE).write_text(dump({"tasks": [[TASK, {"metrics": [1]}]]}))
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
@@ -42,7 +42,7 @@ def machine_of_another_shape(target: Target) -> None:
     """A record that is deeper than a program can read."""
     target.path(MACHINES).write_text('{"workshop":' + "[" * 100_000)
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
@@ -54,7 +54,7 @@ def machine_that_says_the_verdict(target: Target) -> None:
 
     target.edit_json(MACHINES, change)
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack(f"{PACK}/experiments.csv")
@@ -66,14 +66,14 @@ def experiments_invented(target: Target) -> None:
         "2026-01-01,train.epochs=18,why,accuracy 0.1 (n 135),accuracy 1.0 (n 135),better,yes\n",
     )
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack("README.md")
 def review_note_invented(target: Target) -> None:
     """A reviewer's praise, which the lock knows and the page does not show."""
     target.append(f"data/review/{TASK}.md", "\nReproduced on three machines.\n")
-    target.relock()
+    target.relock_results()
 
 
 @attack(f"{DATA}/metrics.json")

@@ -162,13 +162,13 @@ def ignored_by_dvc_below(target: Target) -> None:
     """The same rule in a folder."""
     target.add("evidence/.dvcignore", "predictions.csv\n")
     target.relock()
-    target.replace(f"evidence/{TASK}/data/predictions.csv", ",2,2,2\n", ",0,2,2\n")
+    target.replace(f"evidence/{TASK}/data/predictions.csv", ",2,2\n", ",0,2\n")
 
 
 @attack(".gitattributes")
 def bytes_changed_on_checkout(target: Target) -> None:
     """The work tree holds other bytes than git."""
-    target.add(".gitattributes", "*.py text eol=crlf\n*.csv working-tree-encoding=UTF-16LE\n")
+    target.add(".gitattributes", "*.py text eol=crlf\n*.csv ident\n")
 
 
 @attack("stages/train.py", status=OTHER_CODE)

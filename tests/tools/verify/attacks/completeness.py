@@ -44,7 +44,7 @@ def stage_removed(target: Target) -> None:
         metrics["current"]["accuracy"] = 0.999999
 
     target.edit_json(f"{DATA}/metrics.json", change)
-    target.relock()
+    target.relock_results()
 
 
 @attack(f"check@{TASK}", tier="metrics")
@@ -109,24 +109,24 @@ def pictures_removed(target: Target) -> None:
 def predictions_removed(target: Target) -> None:
     """The predictions are gone, and the lock knows of none."""
     target.remove(f"{DATA}/predictions.csv")
-    target.relock()
+    target.relock_results()
 
 
 @attack("failure_cases.csv")
 def failures_removed(target: Target) -> None:
     """The list of mistakes is gone, and the lock knows of none."""
     target.remove(f"{DATA}/failure_cases.csv")
-    target.relock()
+    target.relock_results()
 
 
 @attack("plots/reliability")
 def plotted_table_removed(target: Target) -> None:
     """A plot is gone, and the lock knows of none."""
     target.remove(f"plots/reliability/{TASK}.csv")
-    target.relock()
+    target.relock_results()
 
 
-@attack("harder", status=UNCHECKED)
+@attack("harder")
 def task_without_results(target: Target) -> None:
     """A task that has params and no results: it failed, or was never run."""
     target.edit_yaml(

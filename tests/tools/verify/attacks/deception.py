@@ -12,6 +12,7 @@ from attacks.attack import (
     OUTSIDE,
     PACK,
     TASK,
+    UNCHECKED,
     Target,
     family,
 )
@@ -88,7 +89,7 @@ def stage_named_like_the_verdict(target: Target) -> None:
     name_stages(target, ["nothing disagrees", FAKE[:-4]])
 
 
-@attack(METRICS)
+@attack("DVC cannot read", status=UNCHECKED)
 def loop_with_odd_keys(target: Target) -> None:
     """Stages whose names come from a loop."""
     target.edit_yaml(
@@ -137,7 +138,7 @@ def file_with_an_odd_name(target: Target) -> None:
 def locked_file_with_an_odd_name(target: Target) -> None:
     """A file of the pack, with its hash in the lock."""
     target.add(f"{DATA}/{FILE_NAME[:80]}.csv", "x\n")
-    target.relock()
+    target.relock_results()
 
 
 @attack("stages", status=OTHER_CODE)
@@ -156,7 +157,7 @@ def data_file_with_an_odd_name(target: Target) -> None:
     target.forge_metric()
 
 
-@attack("params.yaml", status=OUTSIDE)
+@attack("DVC cannot read", status=UNCHECKED)
 def task_with_an_odd_name(target: Target) -> None:
     """A task of params.yaml."""
     target.edit_yaml(
@@ -199,7 +200,7 @@ def results_with_odd_words(target: Target) -> None:
     target.edit_json(
         f"{DATA}/dataset_note.json", lambda note: note.update({ALL: ALL, "origin": ALL})
     )
-    target.relock()
+    target.relock_results()
 
 
 @attack("predictions.csv", tier="metrics")
@@ -207,14 +208,14 @@ def table_with_odd_words(target: Target) -> None:
     """Cells and heads of tables, which a reason would repeat."""
     target.edit_table("per_class.csv", lambda table: table.rename(columns={"f1": ALL}))
     target.edit_table("predictions.csv", lambda table: table.assign(group=ALL))
-    target.relock()
+    target.relock_results()
 
 
 @attack("README.md", tier="metrics")
 def page_with_odd_words(target: Target) -> None:
     """A page, of which a reason would repeat the part that differs."""
     target.replace(f"{PACK}/README.md", "accuracy", ALL)
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)

@@ -6,6 +6,7 @@ import zlib
 from attacks.attack import DATA, METRICS, OUTSIDE, PACK, TASK, UNCHECKED, Target, family
 
 attack = family("files without end", status=UNCHECKED)
+LIMIT = ["--seconds", "60"]
 _BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )
@@ -57,27 +58,27 @@ def lock_too_deep(target: Target) -> None:
     target.append("dvc.lock", f"deep: {'[' * 20_000}{']' * 20_000}\n")
 
 
-@attack("params.yaml")
+@attack("nested too deeply")
 def params_too_deep(target: Target) -> None:
     """Lists in lists, which a program reads by calling itself."""
     target.append("params.yaml", f"deep: {'[' * 20_000}{']' * 20_000}\n")
 
 
-@attack("metrics", tier="metrics", status=OUTSIDE)
+@attack("nested too deeply", tier="metrics")
 def metrics_too_deep(target: Target) -> None:
     """The same in the metrics of the pack."""
     target.path(f"{DATA}/metrics.json").write_text("[" * 200_000)
-    target.relock()
+    target.relock_results()
 
 
-@attack("metrics", tier="metrics", status=OUTSIDE)
+@attack("digits", tier="metrics")
 def number_too_long(target: Target) -> None:
     """A number of a million digits."""
     target.replace(f"{DATA}/metrics.json", '"n": ', f'"n": {"9" * 1_000_000}')
-    target.relock()
+    target.relock_results()
 
 
-@attack("params.yaml", status=OUTSIDE)
+@attack("digits")
 def number_too_long_in_params(target: Target) -> None:
     """The same in params.yaml, which DVC reads."""
     target.replace("params.yaml", "epochs: 4", f"epochs: {'9' * 100_000}")
@@ -87,7 +88,7 @@ def number_too_long_in_params(target: Target) -> None:
 def line_too_long(target: Target) -> None:
     """A cell of 30 MB."""
     target.replace(f"{DATA}/predictions.csv", "cluster-", "c" * 30_000_000)
-    target.relock()
+    target.relock_results()
 
 
 @attack("predictions.csv", tier="metrics", status=OUTSIDE)
@@ -96,7 +97,7 @@ def columns_too_many(target: Target) -> None:
     path = target.path(f"{DATA}/predictions.csv")
     head, rest = path.read_text().split("\n", 1)
     path.write_text(f"{head}{',x' * 200_000}\n{rest}")
-    target.relock()
+    target.relock_results()
 
 
 @attack("params.yaml")
@@ -117,9 +118,10 @@ def tags_that_do_not_fit(target: Target) -> None:
     target.append("params.yaml", "other: [!!bool [1], !!int {a: 1}]\n")
 
 
-@attack("dvc.yaml")
+@attack("60 s")
 def stages_too_many(target: Target) -> None:
     """A matrix of a million stages."""
+    target.options += LIMIT
     numbers = list(range(100))
     target.edit_yaml(
         "dvc.yaml",
@@ -222,9 +224,10 @@ def pixels_too_many(target: Target) -> None:
     )
 
 
-@attack("prepare", tier="metrics", status=OUTSIDE, seconds=600)
+@attack("60 s", tier="metrics")
 def pattern_without_end(target: Target) -> None:
     """A regular expression that takes longer than the universe has lasted."""
+    target.options += LIMIT
     for name in ("a", "b"):
         for number in range(12):
             target.add(f"data/raw/photos/{name}/{'a' * 60}{number}!.png", png(16, 16))

@@ -33,7 +33,7 @@ def metric_edited_behind_a_byte_order_mark(target: Target) -> None:
 @attack(DATA)
 def prediction_edited(target: Target) -> None:
     """One predicted label."""
-    target.replace(f"{DATA}/predictions.csv", ",2,2,2\n", ",0,2,2\n")
+    target.replace(f"{DATA}/predictions.csv", ",2,2\n", ",0,2\n")
 
 
 @attack(DATA)

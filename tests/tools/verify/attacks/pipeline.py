@@ -4,7 +4,7 @@ from typing import Any
 
 from support.forgery import without_path
 
-from attacks.attack import DATA, METRICS, OTHER_CODE, OUTSIDE, TASK, UNCHECKED, Target, family
+from attacks.attack import DATA, METRICS, OTHER_CODE, TASK, UNCHECKED, Target, family
 
 attack = family("stages of dvc.yaml")
 Yaml = dict[str, Any]
@@ -158,7 +158,7 @@ def stage_spoils_outputs(target: Target) -> None:
     target.relock()
 
 
-@attack("sub/dvc.yaml", status=OTHER_CODE)
+@attack("sub/dvc.yaml", status=UNCHECKED)
 def stages_in_a_second_file(target: Target) -> None:
     """A stage of another dvc.yaml, with the name of this project's."""
     target.add("sub/dvc.yaml", f"stages:\n  evaluate@{TASK}:\n    cmd: echo 1 > a\n    outs: [a]\n")
@@ -192,7 +192,7 @@ def pack_kept_out_of_git(target: Target) -> None:
     target.append(".gitignore", f"/{DATA}/\n")
 
 
-@attack(METRICS)
+@attack("metrics/raw.json")
 def metrics_written_elsewhere(target: Target) -> None:
     """The stage's metrics go elsewhere, and the file that everybody reads belongs to no stage."""
     target.add("metrics/raw.json", target.path(METRICS).read_bytes())
@@ -211,7 +211,7 @@ def pipeline_with_a_stage_twice(target: Target) -> None:
     target.append("dvc.yaml", "stages:\n  compare:\n    cmd: 'true'\n")
 
 
-@attack("dvc.yaml", status=UNCHECKED)
+@attack("no stage", status=UNCHECKED)
 def pipeline_removed(target: Target) -> None:
     """There is no pipeline, only results."""
     target.remove("dvc.yaml")
@@ -228,7 +228,7 @@ def outputs_from_another_remote(target: Target) -> None:
     target.append(".dvc/config", "['remote \"far\"']\n    url = http://canary.example/\n")
 
 
-@attack("compare", status=OUTSIDE)
+@attack("cycle", status=UNCHECKED)
 def depends_on_itself(target: Target) -> None:
     """A circle of stages, which no order can run."""
     edit_stage(target, "prepare", lambda stage: stage["deps"].append(METRICS))

