@@ -137,10 +137,13 @@ def _inspect(root: Path, tiers: Sequence[str], only: Sequence[str], base: str) -
     repo = lock.LockedRepo.read(root, only)
     inspection = Inspection(code=code.code_differences(root, base))
     inspection.tasks = pipeline.verifiable_tasks(repo)
-    findings = lock_checks.check_lock(repo)
+    is_own = pipeline.is_of_this_project(repo)
+    # Commands first: of many disagreements of a stage, a terminal shows the first ones.
+    findings = pipeline.check_commands(repo) if is_own else []
+    findings += lock_checks.check_lock(repo)
     inspection.remarks = remarks(repo, tasks)
-    if pipeline.is_of_this_project(repo):
-        findings += [*pipeline.check_commands(repo), *pipeline.check_hash_kinds(repo)]
+    if is_own:
+        findings += pipeline.check_hash_kinds(repo)
         findings += pipeline.check_reproductions(repo)
         findings += pipeline.check_completeness(repo, tasks)
     inspection.tiers["hashes"] = findings

@@ -93,10 +93,10 @@ def _collect(stage: str, findings: Iterator[Finding]) -> list[Finding]:
     return collected
 
 
-def _damage(error: Exception) -> Disagreement:
+def _damage(error: Exception, files: str = "the files in git") -> Disagreement:
     if isinstance(error, UserError):
         return Disagreement(Cause.FIGURE, str(error))
-    line = f"the files in git are not as the stages write them ({error!r})"
+    line = f"{files} are not as the stages write them ({error!r})"
     return Disagreement(Cause.PAGE, line)
 
 
@@ -141,7 +141,8 @@ def _check_task(task: "Task", recomputations: "dict[str, Recomputation]") -> Ite
     try:
         recomputation = task.module("recompute").recompute(task, dataset)
     except (UserError, *DAMAGED) as error:
-        yield Finding.outside(stage, _damage(error))
+        files = f"predictions.csv and the tables beside it in {task.evidence}/data"
+        yield Finding.outside(stage, _damage(error, files))
         return
     recomputations[task.name] = recomputation
     yield from _verdicts(stage, check_evaluation(task, recomputation), Verdict.AGREES)
