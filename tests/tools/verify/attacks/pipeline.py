@@ -228,7 +228,7 @@ def outputs_from_another_remote(target: Target) -> None:
     target.append(".dvc/config", "['remote \"far\"']\n    url = http://canary.example/\n")
 
 
-@attack("cycle", status=UNCHECKED)
+@attack("both a dependency and an output", status=UNCHECKED)
 def depends_on_itself(target: Target) -> None:
     """A circle of stages, which no order can run."""
     edit_stage(target, "prepare", lambda stage: stage["deps"].append(METRICS))

@@ -34,7 +34,7 @@ class Bomb:
         return os.system, (self.command,)
 
 
-@attack("predictions.csv")
+@attack("evaluate@workshop")
 def predictions_with_all_that_follows(target: Target) -> None:
     """Predictions that are nearly all right, with every metric, plot and page."""
     forge_predictions(target.folder, TASK)
