@@ -148,13 +148,13 @@ def pack_of_no_task(target: Target) -> None:
         target.add(f"evidence/imagenet/{name}", target.path(f"{PACK}/{name}").read_bytes())
 
 
-@attack("params.yaml", status=UNCHECKED)
+@attack("tasks", status=UNCHECKED)
 def all_params_removed(target: Target) -> None:
     """There are no params."""
     target.remove("params.yaml")
 
 
-@attack(METRICS)
+@attack("dvc.lock")
 def all_hashes_removed(target: Target) -> None:
     """No output has a hash."""
     target.forge_metric()

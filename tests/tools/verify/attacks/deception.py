@@ -228,7 +228,7 @@ def branch_with_an_odd_name(target: Target) -> None:
     target.revision = name
 
 
-@attack(METRICS)
+@attack("git", status=UNCHECKED)
 def address_with_odd_words(target: Target) -> None:
     """A repository in a folder whose name the report shows."""
     folder = target.folder.with_name(FILE_NAME[:80])
