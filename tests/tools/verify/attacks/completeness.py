@@ -4,7 +4,7 @@ from typing import Any
 
 from support.forgery import without_path
 
-from attacks.attack import DATA, METRICS, PACK, TASK, UNCHECKED, Target, family
+from attacks.attack import DATA, PACK, TASK, UNCHECKED, Target, family
 
 attack = family("parts removed")
 Yaml = dict[str, Any]
