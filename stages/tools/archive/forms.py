@@ -149,9 +149,9 @@ def fill_forms(revision: Revision, task: TaskEvidence, facts: Mapping[str, Any])
 
 
 def _check_headings(path: str, notes: Mapping[str, str], forms: Any) -> None:
-    known = [item.heading for form in forms for item in form.items]
+    headings = [item.heading for form in forms for item in form.items]
     for heading in notes:
-        nearest = difflib.get_close_matches(heading, known, n=1, cutoff=0)[0]
+        nearest = difflib.get_close_matches(heading, headings, n=1, cutoff=0)[0]
         raise UserError(
             f"{path}: no form has the item {heading!r}; the nearest heading is {nearest!r}"
         )

@@ -84,14 +84,16 @@ def code_differences(root: Path, base: str = "") -> list[CodeDifference]:
     files = code_files(root)
     if base:
         trusted = code_files(root, base)
-        known, required = set(trusted), set(trusted)
+        counterparts, required = set(trusted), set(trusted)
         same = {path for path, identifier in files.items() if trusted.get(path) == identifier}
     else:
-        known = {path for path in files if (CODE / path).is_file()}
+        counterparts = {path for path in files if (CODE / path).is_file()}
         has_stages = any(path.startswith("stages/") for path in files)
         required = _own_code() if has_stages else set()
-        same = {path for path in known if _same_content(root, path)}
-    differences = {path: "differs" if path in known else "added" for path in files.keys() - same}
+        same = {path for path in counterparts if _same_content(root, path)}
+    differences = {
+        path: "differs" if path in counterparts else "added" for path in files.keys() - same
+    }
     differences |= dict.fromkeys(_fetched_code(root) - files.keys(), "added")
     differences |= dict.fromkeys(required - files.keys(), "missing")
     if base or PATH not in files:

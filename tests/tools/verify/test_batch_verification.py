@@ -167,17 +167,17 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, name: str, text: str, line: s
 
 def test_entries_without_a_name_get_one_that_is_free(tmp_path: Path) -> None:
     urls = [
-        "https://host/a/work.git",
-        "../b/work/",
-        "git@host:c/work",
+        "https://host/a/photos.git",
+        "../b/photos/",
+        "git@host:c/photos",
         "https://host/d/w%20x y",
         "..",
     ]
     lines = [f"- repository: '{url}'\n" for url in urls]
-    lines.append("- pr: https://github.com/a/work/pull/7\n- {repository: q, name: work-2}\n")
+    lines.append("- pr: https://github.com/a/photos/pull/7\n- {repository: q, name: photos-2}\n")
     (tmp_path / "a.yaml").write_text("".join(lines))
     names = list(read_table(tmp_path / "a.yaml"))
-    assert names == ["work", "work-3", "work-4", "w-20x-y", "entry", "work-7", "work-2"]
+    assert names == ["photos", "photos-3", "photos-4", "w-20x-y", "entry", "photos-7", "photos-2"]
 
 
 @pytest.mark.parametrize(
@@ -233,12 +233,12 @@ def test_ctrl_c_ends_all_entries_and_keeps_what_is_done(many: Path, original: Pa
 
 def _sleeping() -> list[str]:
     """Return the processes of the slow stage."""
-    found = []
+    commands = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
         if line.startswith("sleep 60"):
-            found.append(line)
-    return found
+            commands.append(line)
+    return commands

@@ -107,8 +107,8 @@ def test_only_allowed_code_may_differ(submission: Path, tmp_path: Path) -> None:
 
 def test_confidence_and_seeds_of_every_task_count(submission: Path, tmp_path: Path) -> None:
     rules: dict[str, Any] = {"min_confidence": 0.95, "required_seeds": [0, 1, 2]}
-    found = outcomes(rules, submission, tmp_path)
-    assert {name: outcome for name, (outcome, _) in found.items()} == {
+    results = outcomes(rules, submission, tmp_path)
+    assert {name: outcome for name, (outcome, _) in results.items()} == {
         "policy: image min_confidence": Outcome.HOLDS,
         "policy: sentiment min_confidence": Outcome.HOLDS,
         "policy: generative min_confidence": Outcome.HOLDS,
@@ -118,10 +118,10 @@ def test_confidence_and_seeds_of_every_task_count(submission: Path, tmp_path: Pa
         "policy: generative required_seeds": Outcome.FAILS,
         "policy: workshop required_seeds": Outcome.FAILS,
     }
-    reason = found["policy: workshop required_seeds"][1]
+    reason = results["policy: workshop required_seeds"][1]
     assert reason == "train.seeds are [7, 8, 9, 10, 11, ...]; must be [0, 1, 2]"
-    some = outcomes({**rules, "tasks": ["sentiment", "other"]}, submission, tmp_path)
-    assert [outcome for outcome, _ in some.values()] == [
+    results = outcomes({**rules, "tasks": ["sentiment", "other"]}, submission, tmp_path)
+    assert [outcome for outcome, _ in results.values()] == [
         *(Outcome.HOLDS, Outcome.UNCHECKED) * 2,
     ]
 
@@ -143,8 +143,8 @@ def test_damaged_params_of_a_submission_are_not_checked(
     root = tmp_path / "clone"
     clone_revision(str(source), "HEAD", root)
     rules = {"min_confidence": 0.9, "tasks": ["image"]}
-    found = outcomes(rules, root, tmp_path)
-    assert found["policy: image min_confidence"][0] is Outcome.UNCHECKED
+    results = outcomes(rules, root, tmp_path)
+    assert results["policy: image min_confidence"][0] is Outcome.UNCHECKED
 
 
 @pytest.mark.parametrize(

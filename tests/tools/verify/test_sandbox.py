@@ -76,11 +76,11 @@ def test_a_command_has_no_network_but_loopback_of_its_own(tmp_path: Path) -> Non
         connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
         assert run_confined(tmp_path, connect, Limits(network=True)).returncode == 0
         assert "ConnectionRefusedError" in run_confined(tmp_path, connect).stderr
-    own = (
+    connect_to_itself = (
         "import socket; server = socket.create_server(('127.0.0.1', 0)); "
         "socket.create_connection(server.getsockname(), 5)"
     )
-    assert run_confined(tmp_path, own).returncode == 0
+    assert run_confined(tmp_path, connect_to_itself).returncode == 0
 
 
 @needs_sandbox

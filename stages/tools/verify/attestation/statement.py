@@ -237,7 +237,7 @@ def compare_digests(statement: Statement, repository: Path) -> Iterator[tuple[st
     """
     commit = statement.commit
     try:
-        known: Digests = {
+        expected_digests: Digests = {
             "commit": {
                 "gitCommit": git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}")
             }
@@ -245,9 +245,9 @@ def compare_digests(statement: Statement, repository: Path) -> Iterator[tuple[st
     except UserError:
         yield "commit", Outcome.UNCHECKED, f"{commit or 'none named'}: not in this repository"
         return
-    known |= committed_digests(repository, commit)
+    expected_digests |= committed_digests(repository, commit)
     for subject in statement.subject:
-        expected = known.get(subject.name) or _file_digest(repository, subject.name)
+        expected = expected_digests.get(subject.name) or _file_digest(repository, subject.name)
         algorithms = subject.digest.keys() & (expected or {}).keys()
         if expected is None:
             yield subject.name, Outcome.UNCHECKED, "not here"
@@ -258,7 +258,7 @@ def compare_digests(statement: Statement, repository: Path) -> Iterator[tuple[st
         else:
             yield subject.name, Outcome.HOLDS, next(iter(expected.values()))[:12]
     named = {subject.name for subject in statement.subject}
-    for name in sorted(known.keys() - named):
+    for name in sorted(expected_digests.keys() - named):
         yield name, Outcome.FAILS, "the statement does not name it"
 
 

@@ -79,17 +79,17 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _named(entries: Sequence[Entry], path: Path) -> dict[str, Entry]:
-    taken = {entry.name for entry in entries if entry.name}
+    used_names = {entry.name for entry in entries if entry.name}
     named: dict[str, Entry] = {}
     for entry in entries:
-        name = entry.name or _default_name(entry, {*taken, *named})
+        name = entry.name or _default_name(entry, {*used_names, *named})
         if name in named:
             raise UserError(f"{path}: two entries are called {name!r}; give each a name of its own")
         named[name] = entry
     return named
 
 
-def _default_name(entry: Entry, taken: set[str | None]) -> str:
+def _default_name(entry: Entry, used_names: set[str | None]) -> str:
     """Return a name that is free: the last part of the repository's, of a request with its number."""
     if entry.pr:
         request = parse_url(entry.pr)
@@ -98,5 +98,5 @@ def _default_name(entry: Entry, taken: set[str | None]) -> str:
         text = str(entry.repository)
     stem = text.rstrip("/").removesuffix("/.git").removesuffix(".git")
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.split(r"[/:]", stem)[-1]).strip(".-_") or "entry"
-    names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
-    return next(name for name in names if name not in taken)
+    names = [stem, *(f"{stem}-{number}" for number in range(2, len(used_names) + 3))]
+    return next(name for name in names if name not in used_names)

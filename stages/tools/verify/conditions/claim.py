@@ -156,18 +156,18 @@ def _committed_figures(claim: Claim, root: Path) -> dict[str, Any]:
     """
     path = _metrics_path(claim.task)
     try:
-        known = figures(json.loads(Committed(root).read(path)))
+        metrics = figures(json.loads(Committed(root).read(path)))
     except UserError:
         raise UserError(_unknown_task(claim, root)) from None
     except _DAMAGED as error:
         raise UserError(f"{path} is not as the stages write it ({error!r})") from None
-    if claim.metric not in known:
-        raise UserError(unknown_metric(claim, known))
-    if isinstance(known[claim.metric], str) != isinstance(claim.value, str):
+    if claim.metric not in metrics:
+        raise UserError(unknown_metric(claim, metrics))
+    if isinstance(metrics[claim.metric], str) != isinstance(claim.value, str):
         raise UserError(
-            f"{claim.metric} is {known[claim.metric]!r}, which cannot be compared with {claim.value!r}"
+            f"{claim.metric} is {metrics[claim.metric]!r}, which cannot be compared with {claim.value!r}"
         )
-    return known
+    return metrics
 
 
 def _judge(
@@ -203,17 +203,17 @@ def _unknown_task(claim: Claim, root: Path) -> str:
     return f"the revision has no evidence of a task {claim.task!r}{hint}"
 
 
-def unknown_metric(claim: Claim, known: Mapping[str, Any]) -> str:
+def unknown_metric(claim: Claim, metrics: Mapping[str, Any]) -> str:
     """Return in words that a task has no such metric, and which is the nearest that it has."""
-    nearest = difflib.get_close_matches(claim.metric, known, n=1, cutoff=0)
+    nearest = difflib.get_close_matches(claim.metric, metrics, n=1, cutoff=0)
     hint = f"; the nearest known one is {nearest[0]!r}" if nearest else ""
     return f"task {claim.task} has no metric {claim.metric!r}{hint}"
 
 
-def _describe(claim: Claim, known: Mapping[str, Any], confidence: str) -> str:
+def _describe(claim: Claim, metrics: Mapping[str, Any], confidence: str) -> str:
     """Return a figure in words, with its interval where there is one."""
-    text = _format(known[claim.metric])
-    ends = [known.get(f"{claim.metric}_{end}") for end in ("low", "high")]
+    text = _format(metrics[claim.metric])
+    ends = [metrics.get(f"{claim.metric}_{end}") for end in ("low", "high")]
     return text + interval_words(claim, ends, confidence)
 
 
