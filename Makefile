@@ -35,7 +35,7 @@ endif
 
 repro: $(READY) ## run the pipeline, print the record, compare with the committed results
 	@python -m stages.tools.restore_lock
-	@dvc repro
+	@evidence repro
 	@# The tag is no output of DVC's: after a switch between results it may be of other ones.
 	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
 	  python -m stages.compare
@@ -58,7 +58,7 @@ bench: $(READY) ## measure accuracy over other splits, and time; print a report
 	@evidence bench
 
 reliability: $(READY) ## kill the pipeline and feed it damaged files, an hour long; write docs/reliability.md
-	@for part in kills lock tools params data circumstances; do \
+	@for part in kills lock tools honest params data circumstances; do \
 	  PYTHONPATH=.:tests python -m reliability $$part || exit; \
 	done
 

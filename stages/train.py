@@ -2,25 +2,30 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
+from stages.core.runtime import seed_of_fold
 from stages.core.task import Task
 from stages.kinds.entry import run_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from stages.training.loop import History, TrainingState
+    from lightning_fabric import Fabric
+
+    from stages.training.loop import History, TrainingRun, TrainingState
 
 
 def run(task: Task) -> None:
     """Write each run's weights and log, the selected epochs, and the diagnostics."""
     from stages.core.files import write_all
-    from stages.core.runtime import seed_of_fold, set_deterministic
+    from stages.core.runtime import set_deterministic
     from stages.training.checkpoints import (
         delete_resume_states,
         exclusive_trainer,
@@ -29,38 +34,84 @@ def run(task: Task) -> None:
     )
     from stages.training.devices import launch_fabric
     from stages.training.diagnostics import diagnose
-    from stages.training.loop import fit
+    from stages.training.side_by_side import run_side_by_side
 
-    set_deterministic(task.runtime)
+    threads = task.params.train.threads or task.runtime.threads
+    runtime = task.runtime.model_copy(update={"threads": threads})
+    set_deterministic(runtime)
     module = task.module("train")
-    fabric = launch_fabric(task.runtime)
+    fabric = launch_fabric(runtime)
     inputs = (*code_files(task.kind), *module.input_files(task))
-    run_fingerprint = fingerprint(task.params.train, task.runtime, *inputs)
+    run_fingerprint = fingerprint(task.params.train, runtime, *inputs)
     folder = task.folder("train")
-    runs: list[tuple[Task, int, TrainingState]] = []
-    diagnostics: list[dict[str, Any]] = []
     with exclusive_trainer(task.name, fabric):
         if fabric.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
         states = resume_folder(task.name, run_fingerprint)
-        for fold in task.folds():
-            training_run = module.training_runs(fold, fabric)
-            for seed in task.params.train.seeds:
-                epochs = task.params.train.epochs if fabric.is_global_zero else 0
-                seed_run = training_run(seed_of_fold(seed, fold.fold))
-                name, log_folder = fold.run_name(seed), fold.folder("train") / f"log-{seed}"
-                with _log(log_folder, f"{task.name}, {name}", epochs) as log:
-                    state = fit(seed_run, fabric, states / f"{name}.safetensors", log, name)
-                runs.append((fold, seed, state))
-                for diagnostic in diagnose(state.history, seed_run.chance_loss):
-                    diagnostics.append({**_run_columns(fold, seed), **asdict(diagnostic)})
-                    print(f"train@{task.name}, {name}: {diagnostic}", file=sys.stderr)
+        trainings = [
+            partial(_train, fold, seed, training_run, fabric, states)
+            for fold in task.folds()
+            for training_run in [module.training_runs(fold, fabric)]
+            for seed in task.params.train.seeds
+        ]
+        if threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
+            run_side_by_side(trainings)
+        runs = [training() for training in trainings]
         if not fabric.is_global_zero:
             return
-        for fold, seed, state in runs:
-            _write_weights(fold.folder("train"), seed, state)
+        diagnostics = []
+        for run in runs:
+            _write_weights(run.fold.folder("train"), run.seed, run.state)
+            for diagnostic in diagnose(run.state.history, run.chance_loss):
+                diagnostics.append({**run.columns(), **asdict(diagnostic)})
+                print(f"train@{task.name}, {run.name}: {diagnostic}", file=sys.stderr)
         write_all(folder, {**_tables(runs), "diagnostics.json": diagnostics})
         delete_resume_states(task.name)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A training run after its last epoch.
+
+    Attributes:
+        fold: whose data it was trained on.
+        seed: of the params.
+        chance_loss: the loss of predicting the prior, where it has a closed form.
+        state: with the selected weights.
+    """
+
+    fold: Task
+    seed: int
+    chance_loss: float | None
+    state: "TrainingState"
+
+    @property
+    def name(self) -> str:
+        """Return its name: "fold 2, seed 0"."""
+        return self.fold.run_name(self.seed)
+
+    def columns(self) -> dict[str, int]:
+        """Return what identifies it in tables: its fold, where there are several, and its seed."""
+        columns = {"seed": self.seed}
+        return columns if self.fold.fold is None else {"fold": self.fold.fold, **columns}
+
+
+def _train(
+    fold: Task,
+    seed: int,
+    training_run: "Callable[[int], TrainingRun]",
+    fabric: "Fabric",
+    states: Path,
+) -> FinishedRun:
+    """Train one seed of one fold; a run of which `states` holds the last epoch is only read."""
+    from stages.training.loop import fit
+
+    run = training_run(seed_of_fold(seed, fold.fold))
+    name, log_folder = fold.run_name(seed), fold.folder("train") / f"log-{seed}"
+    epochs = fold.params.train.epochs if fabric.is_global_zero else 0
+    with _log(log_folder, f"{fold.name}, {name}", epochs) as log:
+        state = fit(run, fabric, states / f"{name}.safetensors", log, name)
+    return FinishedRun(fold, seed, run.chance_loss, state)
 
 
 def code_files(kind: str) -> list[Path]:
@@ -79,24 +130,19 @@ def _write_weights(folder: Path, seed: int, state: "TrainingState") -> None:
         write_weights(folder / f"weights-{seed}.safetensors", state.weights)
 
 
-def _run_columns(fold: Task, seed: int) -> dict[str, int]:
-    """Return what identifies a run in tables: its fold, where there are several, and its seed."""
-    return {"seed": seed} if fold.fold is None else {"fold": fold.fold, "seed": seed}
-
-
-def _tables(runs: "Sequence[tuple[Task, int, TrainingState]]") -> dict[str, Any]:
+def _tables(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     """Return the log of all runs, and the rule by which epochs were selected."""
     import pandas as pd
 
     rows = [
-        {**_run_columns(fold, seed), **row, "epoch": int(row["epoch"])}
-        for fold, seed, state in runs
-        for row in state.history
+        {**run.columns(), **row, "epoch": int(row["epoch"])}
+        for run in runs
+        for row in run.state.history
     ]
-    first = runs[0][2]
+    first = runs[0].state
     checkpoints: dict[str, Any] = {
         "rule": "lowest validation loss, the first of equals",
-        "epoch": {fold.run_name(seed): state.best_epoch for fold, seed, state in runs},
+        "epoch": {run.name: run.state.best_epoch for run in runs},
     }
     if first.checkpoints:
         checkpoints = {
@@ -124,6 +170,8 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
     from dvclive.live import Live
     from tqdm import tqdm
 
+    from stages.core.progress import shows_bars
+
     try:
         live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
     except (
@@ -133,7 +181,7 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
             f"DVC cannot write its database ({error}); free disk space, or raise the limit of the size of "
             "files (ulimit -f), and run the same command again"
         ) from None
-    with live, tqdm(total=epochs, desc=title, unit="epoch", disable=None) as bar:
+    with live, tqdm(total=epochs, desc=title, unit="epoch", disable=not shows_bars()) as bar:
 
         def log(history: "History") -> None:
             for row in history[live.step :]:

@@ -19,6 +19,8 @@ _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
 _OUTPUT_LIMIT = 64 * 2**20  # bytes of a command's output that are read
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+# The options with which DVC starts a shell, so that it reads no configuration.
+_SHELL_OPTIONS = {"zsh": ["--no-rcs"], "bash": ["--noprofile", "--norc"]}
 _LAUNCHED = ("DVC_STAGE", "LOCAL_RANK")  # variables that DVC and Fabric set for what they launch
 
 
@@ -143,6 +145,12 @@ def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
     }
 
 
+def shell_command(line: str) -> list[str]:
+    """Return the words that run a line of a stage's command, in the shell in which DVC would."""
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    return [shell, *_SHELL_OPTIONS.get(Path(shell).name, []), "-c", line]
+
+
 class TimeLimitError(UserError):
     """A command ran longer than it may."""
 
@@ -207,12 +215,19 @@ def end_with_launcher() -> None:
     """
     if sys.platform != "linux" or not any(name in os.environ for name in _LAUNCHED):
         return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    end_with_parent()
     # A launcher that was killed before can be told by its group, unless the stage leads one of its own.
     if os.getpgrp() not in {os.getpid(), os.getpgid(os.getppid())}:
         sys.exit(128 + signal.SIGKILL)
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends in any way. Linux only."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

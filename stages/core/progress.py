@@ -24,19 +24,27 @@ def duration(seconds: float) -> str:
 
 
 class Lines:
-    """Lines of progress, at most one in `LINE_SECONDS`, however many loops there are.
+    """Lines of progress, at most one in an interval, however many loops there are.
 
     Args:
         clock: seconds, from any start.
         stream: to write to; None: stderr at the time of writing.
+        interval: seconds between two lines.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        stream: TextIO | None = None,
+        interval: float = LINE_SECONDS,
     ) -> None:
         self.stage = ""
-        self._clock, self._stream = clock, stream
+        self._clock, self._stream, self._interval = clock, stream, interval
         self._last = clock()
+
+    def are_shown(self) -> bool:
+        """Return whether there are lines instead of bars."""
+        return self._stream is not None or not sys.stderr.isatty()
 
     def follow(
         self, items: Iterable[Item], title: str, total: int | None, start: int
@@ -45,7 +53,7 @@ class Lines:
         began = self._clock()
         for count, item in enumerate(items):
             time_ = self._clock()
-            if time_ - self._last >= LINE_SECONDS:
+            if time_ - self._last >= self._interval:
                 self._last = time_
                 rate = (time_ - began) / count if count else 0.0
                 self._write(title, start + count, total, rate)
@@ -63,6 +71,23 @@ class Lines:
 
 
 _LINES = Lines()
+
+
+def show_in(stream: TextIO, interval: float) -> None:
+    """Write lines into a stream from now on, and no bars, though it be a terminal.
+
+    Args:
+        stream: to write to.
+        interval: seconds between two lines.
+    """
+    global _LINES
+    stage, _LINES = _LINES.stage, Lines(stream=stream, interval=interval)
+    _LINES.stage = stage
+
+
+def shows_bars() -> bool:
+    """Return whether progress is shown as bars: in a terminal."""
+    return not _LINES.are_shown()
 
 
 def set_stage(name: str) -> None:
@@ -84,7 +109,7 @@ def progress(
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if not sys.stderr.isatty():
+    if not shows_bars():
         yield from _LINES.follow(items, title, total, start)
         return
     from tqdm import tqdm

@@ -20,6 +20,7 @@ from pydantic import (
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Threads = Annotated[int, Field(ge=1, le=256)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -69,7 +70,7 @@ class Section(BaseModel):
 class Runtime(Section):
     """Threads, instruction set, device and precision."""
 
-    threads: Annotated[int, Field(ge=1, le=256)]
+    threads: Threads
     cpu: Literal["avx2", "native"]
     device: Literal["cpu", "cuda", "mps", "auto"]
     devices: Count
@@ -79,7 +80,7 @@ class Runtime(Section):
 class ToleranceRuns(Section):
     """The settings that `evidence tolerance` varies, one at a time."""
 
-    threads: list[Annotated[int, Field(ge=1, le=256)]]
+    threads: list[Threads]
     cpu: list[Literal["avx2", "native"]]
     device: list[Literal["cpu", "cuda", "mps"]]
     seeds: Annotated[int, Field(ge=0, le=100)]
@@ -292,6 +293,7 @@ class TrainClassifier(FitClassifier):
     """The training of a classifier, once for each seed."""
 
     seeds: Seeds
+    threads: Threads | None = None
     class_weights: Literal["balanced"] | None = None
 
 

@@ -141,7 +141,8 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     from stages.core.runtime import set_deterministic
     from stages.training.devices import launch_fabric
 
-    runtime = task.runtime.model_copy(update={"devices": 1})
+    threads_of_run = task.params.train.threads or task.runtime.threads
+    runtime = task.runtime.model_copy(update={"devices": 1, "threads": threads_of_run})
     size = max(1, task.params.train.batch_size // task.runtime.devices)
     train = task.params.train.model_copy(update={"batch_size": size})
     params = task.params.model_copy(update={"train": train})

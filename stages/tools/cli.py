@@ -42,6 +42,11 @@ COMMANDS = {
     "remove": Command(
         "remove", "remove a task and everything made for it", ("evidence remove photos",)
     ),
+    "repro": Command(
+        "repro.command",
+        "run the pipeline, independent stages side by side",
+        ("evidence repro", "evidence repro pack@image --jobs 1"),
+    ),
     "record": Command(
         "record", "print improvement, failure cases and next step", ("evidence record image",)
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.core.progress import duration
+from stages.core.slots import core_count
 from stages.kinds.plans import Budget, Cost, Plan, Schedule, choose_schedule
 from stages.kinds.proposal import (
     Ladder,
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from stages.core.schema import Runtime
     from stages.core.task import Task
     from stages.kinds.kind import Kind
+
+
+_MOST_THREADS = 8  # of one training run: more gain little
 
 
 def scheduled(
@@ -46,30 +50,44 @@ def scheduled(
         from stages.kinds.probe import time_training
 
         print(f"measuring a few steps of {plan.title} ...", file=sys.stderr)
-        task = _task(kind, name, {**proposal.values, **_plan_values(plan, 1, 1)}, runtime)
+        values = {**proposal.values, **_plan_values(plan, 1, 1, all_threads())}
+        task = _task(kind, name, values, runtime)
         timing = time_training(task, ladder.write_samples)
         cost = timing.cost(ladder.sizes, task.params.train.batch_size, ladder.other_seconds)
         return replace(cost, epoch=plan.relative_cost * cost.epoch)
 
     schedule = choose_schedule(ladder.plans, estimate, budget)
+    # Several runs fill the machine side by side, with one thread each.
+    is_single = schedule.seeds * ladder.sizes.folds == 1
+    threads = all_threads() if is_single else None
     return replace(
         proposal,
         values={
             **proposal.values,
-            **_plan_values(schedule.plan, schedule.epochs, schedule.seeds),
+            **_plan_values(schedule.plan, schedule.epochs, schedule.seeds, threads),
         },
-        settings=(*proposal.settings, *_settings(schedule)),
+        settings=(*proposal.settings, *_settings(schedule, threads)),
         remarks=(
             *proposal.remarks,
-            *_busy_remarks(runtime),
+            *_busy_remarks(),
             *_time_remarks(schedule, ladder, budget),
         ),
     )
 
 
-def _plan_values(plan: Plan, epochs: int, seeds: int) -> Mapping[str, str]:
+def all_threads() -> int:
+    """Return the number of threads of a training run that has the machine for itself."""
+    return min(core_count(), _MOST_THREADS)
+
+
+def _plan_values(plan: Plan, epochs: int, seeds: int, threads: int | None) -> Mapping[str, str]:
     numbers = [str(seed) for seed in range(seeds)]
-    return {**plan.values, "epochs": str(epochs), "seeds": yaml_list(numbers, 8)}
+    return {
+        **plan.values,
+        "epochs": str(epochs),
+        "seeds": yaml_list(numbers, 8),
+        "threads": "null" if threads is None else str(threads),
+    }
 
 
 def _task(kind: "Kind", name: str, values: Mapping[str, str], runtime: "Runtime") -> "Task":
@@ -81,7 +99,7 @@ def _task(kind: "Kind", name: str, values: Mapping[str, str], runtime: "Runtime"
     return Task(name, kind.name, validate(kind.schema, section[name], FILE), runtime)
 
 
-def _settings(schedule: Schedule) -> tuple[Setting, ...]:
+def _settings(schedule: Schedule, threads: int | None) -> tuple[Setting, ...]:
     seed = duration(schedule.cost.seed(schedule.epochs))
     folds = f" in {schedule.cost.folds} folds" if schedule.cost.folds > 1 else ""
     row = duration(schedule.cost.row(schedule.epochs, schedule.seeds))
@@ -89,14 +107,19 @@ def _settings(schedule: Schedule) -> tuple[Setting, ...]:
         Setting("train.model", schedule.plan.title, "measured on this machine"),
         Setting("train.epochs", str(schedule.epochs), f"about {seed} of training a seed{folds}"),
         Setting("train.seeds", str(schedule.seeds), f"about {row} for all stages"),
+        Setting(
+            "train.threads",
+            "null" if threads is None else str(threads),
+            "one for each run, side by side" if threads is None else "the cores of this machine",
+        ),
     )
 
 
-def _busy_remarks(runtime: "Runtime") -> list[str]:
+def _busy_remarks() -> list[str]:
     """Say that the machine is busy: the estimates are for an idle one."""
     from stages.kinds.probe import busy_load
 
-    load = busy_load(runtime.threads)
+    load = busy_load(all_threads())
     if load is None:
         return []
     cores = os.cpu_count()

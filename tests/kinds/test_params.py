@@ -38,6 +38,7 @@ OPTIONAL = (  # keys that may be absent
     ".train.low_resolution",
     ".baseline.frozen_features",
     ".train.schedule",
+    ".train.threads",
 )
 SPLIT = (".split.test", ".split.validation", ".split.folds")  # shares or folds
 NULLABLE = (".id", ".group", ".bucket_by", ".classes", *SPLIT[:2], *OPTIONAL)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from reliability.bad_input import mutated_data, mutated_params
 from reliability.circumstances import try_circumstances
+from reliability.honest import verify_honest_results
 from reliability.kills import run_kills, run_kills_while_writing
 from reliability.report import record, summarise, write_page
 from reliability.tool_kills import run_tool_kills
 
-COUNTS = {"kills": 70, "lock": 10, "tools": 20, "params": 500, "data": 200}
+COUNTS = {"kills": 70, "lock": 10, "tools": 20, "honest": 20, "params": 500, "data": 200}
 
 
 def main() -> None:
@@ -20,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
     parser.add_argument("part", choices=[*COUNTS, "circumstances", "page"])
     parser.add_argument(
-        "--count", type=int, help="of cases (kills 70, lock 10, tools 20, params 500, data 200)"
+        "--count",
+        type=int,
+        help=f"of cases ({', '.join(f'{part} {count}' for part, count in COUNTS.items())})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--folder", type=Path, help="to work in (default: a temporary one)")
@@ -44,6 +47,7 @@ def main() -> None:
                 "kills": lambda: run_kills(folder, count, seed, arguments.minutes),
                 "lock": lambda: run_kills_while_writing(folder, count, seed, arguments.minutes),
                 "tools": lambda: run_tool_kills(folder, count, seed, arguments.minutes),
+                "honest": lambda: verify_honest_results(folder, count, arguments.minutes),
                 "params": lambda: mutated_params(folder, count, seed),
                 "data": lambda: mutated_data(folder, count, seed),
             }[arguments.part]()

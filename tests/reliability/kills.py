@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from getpass import getuser
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from stages.tools.restore_lock import delete_damaged_table, restore_lock
 TARGETS = ("command", "child", "group")
 RESTORE = ("python", "-m", "stages.tools.restore_lock")
 REPRO = ("dvc", "repro")
+SIDE_BY_SIDE = ("python", "-m", "stages.tools", "repro", "--jobs", "2")  # as `make repro`
 CACHES = {f"torchinductor_{getuser()}"}  # torch keeps it among temporary files, undisturbed as well
+_SECONDS_TO_START = 3.0  # of `evidence repro`, about
 _SECONDS_TO_WRITE = 0.03  # of dvc.lock, about
 RUN_CACHE = Path(".dvc/cache/runs")
 _STARTED = re.compile(r"^Running stage '([\w@]+)':")
@@ -89,6 +91,13 @@ class Project:
         stage, start = [(name, start) for name, start in self.starts[:-1] if start <= second][-1]
         return Moment(stage, second - start)
 
+    def seconds(self) -> dict[str, float]:
+        """Return how long each stage took in the undisturbed run."""
+        return {
+            name: end - start
+            for (name, start), (_, end) in zip(self.starts, self.starts[1:], strict=False)
+        }
+
     def make_stale(self, stages: Sequence[str]) -> None:
         """Bring the project into the state in which these stages are to run."""
         shutil.rmtree(self.folder / RUN_CACHE, ignore_errors=True)  # their outputs are not known
@@ -135,6 +144,20 @@ def kill_pipeline(project: Project, draw: random.Random, target: str) -> Trial:
     return _finish(project, running, running.kill(target), case)
 
 
+def kill_side_by_side(project: Project, draw: random.Random, target: str) -> Trial:
+    """Kill `evidence repro` at a random moment of two tasks' last stages, finish it, and compare."""
+    first, second = (project.moment(draw).stage for _ in range(2))
+    stages = [*dict.fromkeys([*stages_from(first), *stages_from(second)])]
+    project.make_stale(stages)
+    running = Running(project.folder, SIDE_BY_SIDE, project.scratch)
+    lengths = project.seconds()
+    offset = draw.uniform(0, _SECONDS_TO_START + sum(lengths[stage] for stage in stages) / 2)
+    running.sleep(offset)
+    case = f"{offset:.2f} s after its start, {len(stages)} stages to run"
+    victim = running.kill(target)
+    return _finish(project, running, victim, case, SIDE_BY_SIDE)
+
+
 def kill_while_writing(project: Project, draw: random.Random) -> Trial:
     """Kill `dvc repro` while it writes dvc.lock, finish it, and compare."""
     stage = project.moment(draw).stage
@@ -149,17 +172,20 @@ def kill_while_writing(project: Project, draw: random.Random) -> Trial:
     return _finish(project, running, f"{victim}, while it wrote dvc.lock", stage)
 
 
-def _finish(project: Project, running: Running, victim: str, case: str) -> Trial:
-    """Finish a run that was killed, and compare."""
+def _finish(
+    project: Project, running: Running, victim: str, case: str, command: Sequence[str] = REPRO
+) -> Trial:
+    """Finish a run that was killed, by the same command, and compare."""
     problems = [] if running.end_of_processes() is not None else ["processes were left"]
     restored = restore_lock(project.folder)
     delete_damaged_table(project.folder)
-    status, output = run_to_end(project.folder, REPRO, project.scratch)
+    name = "evidence repro" if command == SIDE_BY_SIDE else "dvc repro"
+    status, output = run_to_end(project.folder, command, project.scratch)
     if status:
-        problems.append(f"dvc repro: {output.splitlines()[-1] if output else status}")
+        problems.append(f"{name}: {output.splitlines()[-1] if output else status}")
     problems += project.problems()
     outcome = "same bytes, after dvc.lock was put back" if restored else "same bytes"
-    return Trial(f"`dvc repro`: {victim}", outcome, "; ".join(problems), case)
+    return Trial(f"`{name}`: {victim}", outcome, "; ".join(problems), case)
 
 
 def with_copy(project: Project, kill: Callable[[], Trial]) -> Callable[[], Trial]:
@@ -196,7 +222,7 @@ def run_kills_while_writing(
 
 
 def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) -> Iterator[Trial]:
-    """Yield kills of the pipeline of all tasks.
+    """Yield kills of the pipeline of all tasks: of `evidence repro`, every third one of `dvc repro`.
 
     Args:
         folder: for the project.
@@ -206,6 +232,11 @@ def run_kills(folder: Path, count: int, seed: int, minutes: float = math.inf) ->
     """
     draw = random.Random(seed)
     project = Project.build(folder / "pipeline")
-    targets = cycle(TARGETS)
-    kill = with_copy(project, lambda: kill_pipeline(project, draw, next(targets)))
+    turns = cycle(product((kill_side_by_side, kill_side_by_side, kill_pipeline), TARGETS))
+
+    def kill_next() -> Trial:
+        kill_command, target = next(turns)
+        return kill_command(project, draw, target)
+
+    kill = with_copy(project, kill_next)
     yield from spread(count, lambda _: kill(), minutes)

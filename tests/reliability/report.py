@@ -19,23 +19,28 @@ TITLES = {
     "kills": "Kills of the pipeline",
     "lock": "Kills while dvc.lock is written",
     "tools": "Kills of verify and of experiments",
+    "honest": "Honest results of another processor",
     "params": "Mutated params",
     "data": "Mutated data",
     "circumstances": "Circumstances",
 }
 MEANINGS = {
     "kills": """
-SIGKILL at a random moment of `dvc repro` over all tasks with tiny params (each second of the run as likely
-as any other): of the command alone, of the process that does the work, or of the whole group. Then the run
-is finished: `dvc repro`, after what `make repro` does to a damaged dvc.lock. All is well where dvc.lock,
-metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is left after 20
-seconds, and no temporary file after the next run.""",
+SIGKILL at a random moment of `evidence repro` with two jobs, as `make repro` runs it, and of `dvc repro`,
+over all tasks with tiny params: of the command alone, of a process below it, or of the whole group. Then
+the run is finished by the same command, after what `make repro` does to a damaged dvc.lock. All is well
+where dvc.lock, metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is
+left after 20 seconds, and no temporary file after the next run.""",
     "lock": """
 The same in a small project, in the instants in which DVC writes dvc.lock.""",
     "tools": """
 The same with `evidence verify` (tiers metrics and predictions) and `evidence experiment`, in a small
 project: the same command, run again, must say the same, with no process or temporary file left, and the
 project as it was.""",
+    "honest": """
+The workshop computed as on a processor that lacks instructions of this one: NumPy and the C library are
+kept from using them, and the record names another processor. The result is committed, and `evidence
+verify` runs every tier here. All is well where it raises no alarm (exit status 0).""",
     "params": """
 params.yaml with lines, values, keys and bytes changed, deleted, doubled or swapped, in other encodings,
 with tags, aliases and bombs. All is well where the stage params accepts it, or rejects it in one

@@ -17,6 +17,7 @@ from stages.core.schema import (
     Seeds,
     Share,
     TaskSections,
+    Threads,
     ZeroToOne,
 )
 
@@ -52,6 +53,7 @@ class TrainFlow(Section):
     """The flow and its training."""
 
     seeds: Seeds
+    threads: Threads | None = None
     log_every: Count
     checkpoint_steps: Annotated[list[Count], Field(min_length=1)]
     batch_size: Annotated[int, Field(ge=2)]

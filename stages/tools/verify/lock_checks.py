@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.tools.stage_inputs import StageInputs
 from stages.tools.verify.disagreements import Cause, Disagreement
 from stages.tools.verify.line_ends import differs_in_line_ends
 from stages.tools.verify.lock import EMPTY_FOLDER, LOCK, LockedRepo, refuse_special_files
@@ -50,9 +51,10 @@ def check_lock(repo: LockedRepo) -> list[Finding]:
         for out in stage.outs
         if repo.contains(out)
     }
+    inputs = StageInputs(repo.dvc, repo.stages.values())
     findings = []
     for name, stage in repo.stages.items():
-        results = list(_compare_stage(repo, stage, makers))
+        results = list(_compare_stage(repo, stage, makers, inputs))
         disagreements = [item for item in results if isinstance(item, Disagreement)]
         doubts = [item.line for item in results if isinstance(item, Doubt)]
         same_text = [item.path for item in results if isinstance(item, SameText)]
@@ -71,10 +73,13 @@ def check_lock(repo: LockedRepo) -> list[Finding]:
 
 
 def _compare_stage(
-    repo: LockedRepo, stage: "Stage", makers: "dict[str, tuple[str, Output]]"
+    repo: LockedRepo,
+    stage: "Stage",
+    makers: "dict[str, tuple[str, Output]]",
+    inputs: StageInputs,
 ) -> Iterator[Result]:
     if not stage.cmd:
-        yield from _changed_files(repo, stage.outs, "has")
+        yield from _changed_files(repo, inputs, stage.outs, "has")
         return
     entry = repo.entry(stage)
     if entry is None:
@@ -89,11 +94,11 @@ def _compare_stage(
         for kind, items in (("deps", files), ("outs", stage.outs)):
             for line in _unmatched_paths(kind, entry, items):
                 yield Disagreement(Cause.LOCK, line, LOCK)
-        yield from _changed_params(stage, entry)
+        yield from _changed_params(stage, entry, inputs)
         for line in _missing_outputs(repo, stage):
             yield Disagreement(Cause.MISSING, line, LOCK)
-    yield from _changed_files(repo, files, "was run with")
-    yield from _changed_files(repo, stage.outs, "has")
+    yield from _changed_files(repo, inputs, files, "was run with")
+    yield from _changed_files(repo, inputs, stage.outs, "has")
     for line in _ignored_files(repo, stage):
         yield Disagreement(Cause.FILE, line, ".dvcignore")
     for line in _foreign_inputs(repo, files, makers):
@@ -152,7 +157,9 @@ def _is_complete(repo: LockedRepo, item: "Output") -> bool:
     )
 
 
-def _changed_files(repo: LockedRepo, items: "Sequence[Output]", verb: str) -> Iterator[Result]:
+def _changed_files(
+    repo: LockedRepo, inputs: StageInputs, items: "Sequence[Output]", verb: str
+) -> Iterator[Result]:
     for item in items:
         if not repo.contains(item) or not item.hash_info or not item.exists:
             continue
@@ -166,7 +173,7 @@ def _changed_files(repo: LockedRepo, items: "Sequence[Output]", verb: str) -> It
             )
             yield Disagreement(Cause.LOCK, line, path)
             continue
-        actual = item.get_hash()
+        actual = inputs.hash(item)
         if actual == item.hash_info:
             yield from _changed_size(repo, item)
             continue
@@ -227,7 +234,9 @@ def _ignored_files(repo: LockedRepo, stage: "Stage") -> Iterator[str]:
                 yield f"{name}: .dvcignore hides it from the hash of {repo.relative_path(out)}"
 
 
-def _changed_params(stage: "Stage", entry: dict[str, Any]) -> Iterator[Disagreement]:
+def _changed_params(
+    stage: "Stage", entry: dict[str, Any], inputs: StageInputs
+) -> Iterator[Disagreement]:
     from dvc.dependency import ParamsDependency
 
     declared = {dep.def_path: dep for dep in stage.deps if isinstance(dep, ParamsDependency)}
@@ -238,7 +247,7 @@ def _changed_params(stage: "Stage", entry: dict[str, Any]) -> Iterator[Disagreem
             line = f"params: {path} is in {present} and not in {absent}"
             yield Disagreement(Cause.LOCK, line, LOCK)
             continue
-        values = _flatten(declared[path].read_params(flatten=True))
+        values = _flatten(inputs.params(declared[path]))
         locked_values = _flatten(locked[path])
         for key in sorted(values.keys() | locked_values.keys()):
             if values.get(key) != locked_values.get(key):

@@ -141,18 +141,21 @@ def rerun_from_weights(
     # All of them before the revision's code runs, which could change what DVC reads afterwards.
     tasks = requested_tasks(repo)
     problems = {task: _fetch_weights(repo, f"train@{task}", storage) for task in tasks}
-    params = ["params"] if "params" in pipeline_stages(repo) else []
-    findings = _verdicts(comparison, runner, runner.run(params), same_weights=True)
-    for task in tasks:
-        train = f"train@{task}"
-        stages = [name for name in repo.stages if name.endswith(f"@{task}")]
-        if problems[task]:
-            reason = f"no weights: {problems[task]}"
-            findings += [Finding(name, Verdict.UNCHECKED, reason) for name in stages]
-            continue
-        rerun = runner.run([name for name in stages if name != train])
-        findings += _verdicts(comparison, runner, rerun, same_weights=True)
-        findings.append(Finding(train, Verdict.UNCHECKED, STORED_WEIGHTS))
+    left_out = {f"train@{task}" for task in tasks} | {
+        name for name in repo.stages if problems.get(name.partition("@")[2])
+    }
+    shared = {"params"} & pipeline_stages(repo)
+    names = [
+        name
+        for name in repo.stages
+        if (name in shared or name.partition("@")[2] in tasks) and name not in left_out
+    ]
+    findings = _verdicts(comparison, runner, runner.run(names), same_weights=True)
+    for name in repo.stages:
+        problem = problems.get(name.partition("@")[2], "")
+        if name in left_out:
+            reason = f"no weights: {problem}" if problem else STORED_WEIGHTS
+            findings.append(Finding(name, Verdict.UNCHECKED, reason))
     if "compare" not in repo.requested or not requested_tasks(repo):
         return findings
     rerun_findings = [finding for finding in findings if not finding.stage.startswith("train@")]

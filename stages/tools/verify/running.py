@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EVIDENCE_ERROR_STATUS, UserError
-from stages.core.processes import TimeLimitError, last_line, run_command
+from stages.core.processes import TimeLimitError, last_line, run_command, shell_command
 from stages.tools.verify.lock import LockedRepo, OutputComparison
-from stages.tools.verify.pipeline import pipeline_stages
+from stages.tools.verify.pipeline import command_disagreement, pipeline_stages
 from stages.tools.verify.sandbox import Limits, sandboxed
+from stages.tools.verify.trusted_code import TrustedStage, run_side_by_side
 from stages.tools.verify.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
-# The options with which DVC starts a shell, so that it reads no configuration.
-_SHELL_OPTIONS = {"zsh": ["--no-rcs"], "bash": ["--noprofile", "--norc"]}
 # A line of a program's output that says why it failed, in Python and elsewhere.
 _ERROR_LINE = re.compile(r"([\w.]+(Error|Exception|Exit|Interrupt)\b|ERROR\b|[Ee]rror:|[Ff]atal:)")
 _CONFINED = re.compile(
@@ -68,19 +67,64 @@ class Runner:
         code: the paths of its code, which no stage may change.
         network: whether stages may use the network.
         seconds: after which a stage is ended; None for no limit.
+        is_own_code: whether the code is this project's, byte for byte.
     """
 
     repo: LockedRepo
     code: frozenset[str] = frozenset()
     network: bool = False
     seconds: float | None = None
+    is_own_code: bool = False
 
     def run(self, names: Sequence[str]) -> Rerun:
-        """Run stages in their order, each after deleting its outputs.
+        """Run stages, each after deleting its outputs; one that depends on a failed one is not run.
 
-        A stage that depends on one that failed is not run. Before a stage runs, and at the end, the
-        outputs of those before it must be as they were left.
+        Foreign code runs one stage at a time: before a stage runs, and at the end, the outputs of those
+        before it must be as they were left. This project's own needs no such watch.
         """
+        if self._runs_own_code_only(names):
+            return self._run_side_by_side(names)
+        return self._run_in_order(names)
+
+    def _runs_own_code_only(self, names: Sequence[str]) -> bool:
+        pipeline = pipeline_stages(self.repo)
+        return (
+            self.is_own_code
+            and self.seconds is None
+            and all(
+                name in pipeline and not command_disagreement(self.repo, name) for name in names
+            )
+            and not any(self._unavailable(name) for name in names)
+        )
+
+    def _run_side_by_side(self, names: Sequence[str]) -> Rerun:
+        for name in names:
+            self.delete_outputs(name)
+        graph = self.repo.dvc.index.graph  # its edges lead from a stage to what it depends on
+        folders, environment = _scratch_folders(self.repo.root), _environment(self.repo.root)
+        stages = {
+            name: TrustedStage(
+                list(command_lines(stage)),
+                [dependency.addressing for dependency in graph.successors(stage)],
+                {"DVC_STAGE": stage.addressing},
+            )
+            for name, stage in ((name, self.repo.stages[name]) for name in names)
+        }
+        failures = run_side_by_side(
+            self.repo.root, stages, folders, environment, network=self.network
+        )
+        rerun = Rerun(list(names))
+        for name in names:
+            if name in failures:
+                status, output = failures[name].status, failures[name].output
+                contradicts = status == EVIDENCE_ERROR_STATUS
+                reason = f"it fails: {failure_reason(output, '', status)}" if status else output
+                rerun.failures[name] = Failure(reason, contradicts)
+            else:
+                rerun.outputs[name] = self.repo.compare_outputs(name)
+        return rerun
+
+    def _run_in_order(self, names: Sequence[str]) -> Rerun:
         import networkx as nx
 
         rerun = Rerun(list(names))
@@ -218,13 +262,13 @@ class Runner:
         except UserError as error:
             return Failure(str(error))
         folders = _scratch_folders(self.repo.root)
-        environment = _environment(self.repo.root, stage)
+        environment = {**_environment(self.repo.root), "DVC_STAGE": stage.addressing}
         limits = Limits(network=self.network)
-        for command in _shell_commands(stage):
+        for line in command_lines(stage):
             try:
                 result = run_command(
                     Path(stage.wdir),
-                    *sandboxed(command, folders, limits),
+                    *sandboxed(shell_command(line), folders, limits),
                     extra_environment=environment,
                     seconds=self.seconds,
                 )
@@ -286,7 +330,12 @@ def _scratch_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _environment(root: Path, stage: "Stage") -> dict[str, str]:
+def command_lines(stage: "Stage") -> list[str]:
+    """Return the commands of a stage, one after the other."""
+    return list(stage.cmd) if isinstance(stage.cmd, list) else str(stage.cmd).splitlines()
+
+
+def _environment(root: Path) -> dict[str, str]:
     home = Path.home()
     caches = {
         name: os.environ.get(name, str(home / place))
@@ -299,13 +348,4 @@ def _environment(root: Path, stage: "Stage") -> dict[str, str]:
         "TMPDIR": str(root.parent / "tmp"),
         "DVC_SITE_CACHE_DIR": str(root.parent / "tmp" / "dvc"),
         "DVC_ROOT": str(root),
-        "DVC_STAGE": stage.addressing,
     }
-
-
-def _shell_commands(stage: "Stage") -> Iterator[list[str]]:
-    """Yield the commands of a stage, each as DVC would start it."""
-    shell = os.environ.get("SHELL") or "/bin/sh"
-    lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-    for line in lines:
-        yield [shell, *_SHELL_OPTIONS.get(Path(shell).name, []), "-c", line]

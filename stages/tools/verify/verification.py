@@ -177,7 +177,8 @@ def _run_again(
     measured, doubts = _read_tolerance(root, tasks, tolerance)
     report.notes += doubts
     comparison = RerunComparison(repo, measured, report.machines)
-    runner = Runner(repo, frozenset(code_paths(root)), network, seconds)
+    is_own_code = not report.code and not report.base
+    runner = Runner(repo, frozenset(code_paths(root)), network, seconds, is_own_code)
     functions = {"predictions": rerun.rerun_from_weights, "retrain": rerun.rerun_everything}
     for tier in TIERS[len(CHEAP_TIERS) : TIERS.index(report.requested) + 1]:
         if tier == "predictions" and not tasks:

@@ -40,7 +40,11 @@ VALUES = {
 def test_every_plan_is_allowed(size: int, samples: int, groups: int) -> None:
     split = propose_split(samples, {}, {(f"p{n}", name): 3 for n in range(groups) for name in "ab"})
     for plan in plans(size, split.sizes):
-        values = VALUES | dict(plan.values) | {"size": str(size), "epochs": str(plan.epochs)}
+        values = (
+            VALUES
+            | dict(plan.values)
+            | {"size": str(size), "epochs": str(plan.epochs), "threads": "2"}
+        )
         values["split_section"] = split.section
         template = read_template("image_classification", "template.yaml")
         if "- logistic_regression" not in values["methods"]:

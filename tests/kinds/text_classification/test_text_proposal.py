@@ -42,6 +42,7 @@ def test_every_plan_is_allowed(samples: int, groups: int) -> None:
             **VALUES,
             **plan.values,
             "epochs": str(plan.epochs),
+            "threads": "2",
             "split_section": split.section,
         }
         params = read_params()

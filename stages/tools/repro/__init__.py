@@ -1,0 +1,1 @@
+"""`evidence repro`: the stages of the pipeline, those that do not depend on each other side by side."""

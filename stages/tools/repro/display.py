@@ -1,0 +1,79 @@
+"""The progress of `evidence repro`: what runs, in a terminal; a line for each stage that has ended."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.tools.repro.reproduce import RunningStage
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+_WIDTH = 24  # of the names of stages, longer ones push the rest to the right
+_LINES = 12  # of what a stage printed, the last ones
+
+
+class LineDisplay:
+    """A line for each stage that has ended, with its seconds and what it printed."""
+
+    def running(self, stages: Iterable[RunningStage]) -> None:
+        """Show nothing: a file or pipe keeps every line."""
+
+    def ended(self, name: str, ending: str, log: Path | None) -> None:
+        """Print a stage's line, and below it what the stage printed."""
+        self._print(f"{name:<{_WIDTH}} {ending}")
+        for line in last_lines(log):
+            self._print(f"  {line}")
+
+    def _print(self, line: str) -> None:
+        print(printable_line(line), flush=True)
+
+
+class TerminalDisplay(LineDisplay):
+    """The same, and below it a line for each stage that runs.
+
+    Args:
+        live: the part of the terminal that is drawn again and again.
+    """
+
+    def __init__(self, live: "Live") -> None:
+        self._live = live
+
+    def running(self, stages: Iterable[RunningStage]) -> None:
+        """Draw a line for each stage that runs: its name, its seconds and its own line of progress."""
+        from rich.text import Text
+
+        lines = [
+            f"{stage.name:<{_WIDTH}} {stage.seconds():.0f} s  {_progress(stage)}"
+            for stage in stages
+        ]
+        text = Text("\n".join(printable_line(line) for line in lines), "dim")
+        text.no_wrap, text.overflow = True, "ellipsis"
+        self._live.update(text, refresh=True)
+
+    def _print(self, line: str) -> None:
+        self._live.console.print(printable_line(line), markup=False, highlight=False)
+
+
+def printable_line(line: str) -> str:
+    """Return a line without control characters."""
+    return "".join(character if character.isprintable() else " " for character in line)
+
+
+def last_lines(log: Path | None) -> list[str]:
+    """Return the last lines of what a stage printed."""
+    if log is None:
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
+    lines = [line.rstrip() for line in lines if line.strip()]
+    left_out = len(lines) - _LINES
+    return [f"... ({left_out} lines)", *lines[-_LINES:]] if left_out > 0 else lines
+
+
+def _progress(stage: RunningStage) -> str:
+    """Return the last line of progress, without the stage's name."""
+    try:
+        text = stage.command.progress.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rstrip("\n").rpartition("\n")[2].removeprefix(f"{stage.name}, ")
