@@ -1,20 +1,22 @@
 """The stages of a task on a device: seconds, bytes, and the distance from the committed figures."""
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reliability.trials import file_digests
+from reliability.trials import Running, file_digests
 from support.project import ROOT, change_params
 
 from stages.core.files import read_json
-from stages.core.machine import machine_record
+from stages.core.machine import host_record
 from stages.core.task import STAGES
-from stages.kinds.params import load_params
 from stages.tools.scratch import failure_line, run_stage
 from stages.tools.tolerance import COMPARED, Tolerance, flatten
 
@@ -134,6 +136,47 @@ def main_metric(committed: Any, rerun: Any) -> Row:
     }
 
 
+def measure_resume(task: str, device: str, folder: Path) -> Row:
+    """Kill a task's training after its first epoch, run it again, and compare with an undisturbed one."""
+    digests, killed = [], ""
+    for name in ("killed", "undisturbed"):
+        project = copy_project(folder / f"{task}-{name}", {"device": device})
+        run_chain(project, task, STAGES[: STAGES.index("train")])
+        if name == "killed":
+            command = (sys.executable, "-m", "stages.train", task)
+            training = Running(project, command, folder / "scratch")
+            while not any(project.glob("data/resume/*/*.safetensors")):
+                if training.process.poll() is not None:
+                    return {"problem": training.finish()[1][-2000:]}
+                time.sleep(0.01)
+            killed = training.kill("group")
+        row = run_chain(project, task, ("train",))
+        if row["problem"]:
+            return row
+        digests.append(outputs(project, task))
+    return {"problem": "", "killed": killed, "bytes": same_bytes(digests[0], digests[1])}
+
+
+def gpu_record() -> Row:
+    """Return what of a GPU and its libraries matters for figures."""
+    import torch
+
+    query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    card = ""
+    if shutil.which(query[0]):
+        card = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "card": card.split(", ")[0] or "none",
+        "driver": card.split(", ")[-1] or "none",
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32 of convolutions": torch.backends.cudnn.allow_tf32,
+        "tf32 of matrix products": torch.backends.cuda.matmul.allow_tf32,
+        "pandas": version("pandas"),
+        **host_record(),
+    }
+
+
 def measure_chains(
     tasks: Sequence[str], devices: Mapping[str, int], folder: Path
 ) -> dict[str, Any]:
@@ -144,8 +187,6 @@ def measure_chains(
         devices: how many runs on each.
         folder: for the copies.
     """
-    runtime = load_params(ROOT / "params.yaml").runtime
-    machine = machine_record(runtime.model_copy(update={"device": next(iter(devices))}))
     cases = [(task, device) for task in tasks for device in devices]
     with ThreadPoolExecutor(len(cases)) as pool:
         measure = partial(_measure_case, folder, devices)
@@ -153,7 +194,7 @@ def measure_chains(
     result: dict[str, Any] = {task: {} for task in tasks}
     for (task, device), row in zip(cases, rows, strict=True):
         result[task][device] = row
-    return {"machine": machine, "side_by_side": len(cases), "tasks": result}
+    return {"machine": gpu_record(), "side_by_side": len(cases), "tasks": result}
 
 
 def _measure_case(folder: Path, devices: Mapping[str, int], case: tuple[str, str]) -> Row:

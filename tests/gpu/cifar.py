@@ -5,26 +5,30 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from support.project import run
 
-from gpu.chains import copy_project
+from gpu.chains import copy_project, gpu_record
 from gpu.steps import measure_steps, working_in
 from stages.core.processes import run_command
 from stages.core.runtime import torch_device
 from stages.core.task import Task
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import SPLITS, read_dataset
 from stages.datasets.images.packed import open_packed
 from stages.training.devices import launch_fabric
 from stages.training.image_networks import predict_batches
 from stages.training.loop import History, fit
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TASK = "cifar"
 AIRBENCH = {
@@ -43,18 +47,23 @@ for run in range(int(sys.argv[2])):
     airbench.train94(run=run)
 """
 _WIDE = {"channels": [64, 128, 256, 512], "blocks": [0, 1, 1, 1]}
-# What validation data choose from; the proposal itself comes first.
+_DEEP = {**_WIDE, "blocks": [1, 1, 1, 1]}
+_BATCHES_512 = {"batch_size": 512, "learning_rate": 0.8}
+_BATCHES_1024 = {"batch_size": 1024, "learning_rate": 1.6}
+# What validation data choose from: names, with the params of the stage train that differ from the proposal.
+# `bf16` stands for `runtime.precision: bf16-mixed`.
 CANDIDATES: dict[str, Mapping[str, Any]] = {
     "proposal": {},
-    "proposal, 40 epochs": {"epochs": 40},
-    "proposal, 80 epochs": {"epochs": 80},
-    "wide": _WIDE,
-    "wide, 10 epochs": {**_WIDE, "epochs": 10},
-    "wide, 40 epochs": {**_WIDE, "epochs": 40},
-    "wide, a block more": {**_WIDE, "blocks": [1, 1, 1, 1]},
-    "wide, batches of 512": {**_WIDE, "batch_size": 512, "learning_rate": 0.8},
+    "proposal, bf16": {},
+    "wide, batches of 1024, bf16": {**_WIDE, **_BATCHES_1024},
+    "wide, batches of 512, bf16": {**_WIDE, **_BATCHES_512},
+    "deep, batches of 1024, bf16": {**_DEEP, **_BATCHES_1024},
+    "deep, batches of 512, bf16": {**_DEEP, **_BATCHES_512},
+    "deep, batches of 1024, 30 epochs, bf16": {**_DEEP, **_BATCHES_1024, "epochs": 30},
+    "deep, batches of 512, 30 epochs, bf16": {**_DEEP, **_BATCHES_512, "epochs": 30},
+    "deep, batches of 512, 50 epochs, bf16": {**_DEEP, **_BATCHES_512, "epochs": 50},
 }
-RESNET18 = {"model": "resnet18", "blocks": None}
+RESNET18 = "resnet18"
 
 Row = dict[str, Any]
 
@@ -91,6 +100,11 @@ def with_train(task: Task, changes: Mapping[str, Any]) -> Task:
     return replace(task, params=task.params.model_copy(update={"train": train}))
 
 
+def launch(task: Task, precision: str) -> "Fabric":
+    """Return Fabric, launched, with a `runtime.precision`."""
+    return launch_fabric(task.runtime.model_copy(update={"precision": precision}))
+
+
 class Clock:
     """Seconds of training after each epoch."""
 
@@ -119,8 +133,7 @@ def train(task: Task, seed: int, precision: str = "32-true", *, test: bool = Fal
         precision: as in `runtime.precision`.
         test: whether to predict the test images too.
     """
-    runtime = task.runtime.model_copy(update={"precision": precision})
-    fabric = launch_fabric(runtime)
+    fabric = launch(task, precision)
     training_run = task.module("train").training_runs(task, fabric)
     for epoch in (0, task.params.train.epochs - 1):  # the first may be of smaller images
         warm_up = training_run(seed)
@@ -162,17 +175,25 @@ def accuracy_on_test(task: Task, model: torch.nn.Module) -> float:
     return float((logits.argmax(axis=1) == dataset.labels("test")).mean())
 
 
-def write_airbench_data(task: Task, folder: Path) -> None:
-    """Write the pixels as airbench reads them: training and validation images together, and test images."""
+def write_airbench_data(task: Task, folder: Path, train: Sequence[str], test: str) -> Path:
+    """Write the pixels as airbench reads them; return the folder.
+
+    Args:
+        task: prepared, in the current folder.
+        folder: to make.
+        train: the splits that are trained on.
+        test: the split that is predicted.
+    """
     dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
-    folder.mkdir(parents=True)
-    for name, splits in (("train", ("train", "validation")), ("test", ("test",))):
+    (folder / "cifar10").mkdir(parents=True, exist_ok=True)
+    for name, splits in (("train", train), ("test", (test,))):
         rows = np.concatenate([dataset.rows(split) for split in splits])
         labels = np.concatenate([dataset.labels(split) for split in splits])
         pixels = torch.from_numpy(np.ascontiguousarray(images[rows].transpose(0, 2, 3, 1)))
         content = {"images": pixels, "labels": torch.from_numpy(labels).long()}
-        torch.save({**content, "classes": list(dataset.classes)}, folder / f"{name}.pt")
+        torch.save({**content, "classes": list(dataset.classes)}, folder / f"cifar10/{name}.pt")
+    return folder
 
 
 def run_airbench(package: Path, folder: Path, runs: int) -> list[Row]:
@@ -212,41 +233,73 @@ def read_airbench(table: str) -> list[Row]:
     return runs
 
 
-def train_candidate(project: Path, name: str, seed: int = 0) -> Row:
-    """Train one candidate in a prepared project; validation data alone are looked at."""
-    with working_in(project) as tasks:
-        return {"candidate": name, **train(with_train(tasks[TASK], CANDIDATES[name]), seed)}
+def precision_of(candidate: str) -> str:
+    """Return a candidate's `runtime.precision`."""
+    return "bf16-mixed" if candidate.endswith("bf16") else "32-true"
 
 
-def compare(
-    project: Path, package: Path, candidate: str, seeds: int, precision: str = "32-true"
-) -> dict[str, Any]:
-    """Run airbench, the chosen candidate and resnet18 one after the other, each alone on the GPU.
+def train_candidates(task: Task, names: Sequence[str], seed: int = 0) -> list[Row]:
+    """Train candidates one after the other; no test image is looked at."""
+    rows = []
+    for name in names:
+        row = train(with_train(task, CANDIDATES[name]), seed, precision_of(name))
+        rows.append({"candidate": name, **row})
+        print(name, row["validation"], row["seconds"], flush=True)
+    return rows
+
+
+def choose(rows: Sequence[Row], target: float) -> str:
+    """Return the fastest candidate whose validation accuracy reaches the target; else the best one."""
+    enough = [row for row in rows if row["validation"] >= target]
+    if enough:
+        return str(min(enough, key=lambda row: float(row["seconds"]))["candidate"])
+    return str(max(rows, key=lambda row: float(row["validation"]))["candidate"])
+
+
+def compare(project: Path, package: Path, seeds: int, save: Callable[[Row], None]) -> None:
+    """Run airbench, the candidates, then the chosen one and others, each alone on the GPU.
+
+    The fastest candidate is chosen whose validation accuracy reaches that of airbench, when airbench has
+    been trained on the same images. Test images are predicted only afterwards.
 
     Args:
         project: prepared.
         package: the folder that holds the package `airbench`.
-        candidate: the one that validation data chose.
-        seeds: how many runs of each.
-        precision: of the candidate and resnet18.
+        seeds: how many runs of each on test images, of resnet18 one.
+        save: called with the result so far, after each step.
     """
     with working_in(project) as tasks:
-        task = with_train(tasks[TASK], CANDIDATES[candidate])
-        shutil.rmtree("airbench", ignore_errors=True)
-        write_airbench_data(task, Path("airbench/cifar10"))
-        result: dict[str, Any] = {
-            "candidate": candidate,
-            "train": task.params.train.model_dump(mode="json"),
-            "samples": {split: len(read_dataset(task).rows(split)) for split in ("train", "test")},
-            "airbench": {**AIRBENCH, "runs": run_airbench(package, Path("airbench"), seeds)},
+        task, dataset = tasks[TASK], read_dataset(tasks[TASK])
+        result: Row = {
+            "machine": gpu_record(),
+            "samples": {split: len(dataset.rows(split)) for split in SPLITS},
+            "proposal": task.params.train.model_dump(mode="json"),
+            "changes": {name: dict(changes) for name, changes in CANDIDATES.items()},
+            "airbench": AIRBENCH,
         }
-        print(result["airbench"], flush=True)
-        networks = {"own": task, "resnet18": with_train(task, RESNET18)}
-        for name, network in networks.items():
-            result[name] = []
-            for seed in range(seeds if name == "own" else 1):
-                result[name].append(train(network, seed, precision, test=True))
-                last = result[name][-1]
-                print(name, last["test"], last["seconds"], flush=True)
-        result["steps"] = measure_steps(task, launch_fabric(task.runtime))
-    return result
+        parts = {"validation": ("train",), "test": ("train", "validation")}
+        for split, trained_on in parts.items():
+            folder = write_airbench_data(task, Path("airbench", split), trained_on, split)
+            runs = run_airbench(package, folder, seeds)
+            result[f"airbench_{split}"] = runs
+            print("airbench", split, *((run["test"], run["seconds"]) for run in runs), flush=True)
+        result["target"] = mean(run["test"] for run in result["airbench_validation"])
+        save(result)
+        result["candidates"] = train_candidates(task, list(CANDIDATES))
+        chosen = result["chosen"] = choose(result["candidates"], result["target"])
+        best = result["best"] = choose(result["candidates"], 1.0)
+        result["measured"] = {}
+        for name in dict.fromkeys((chosen, "proposal", RESNET18, best)):
+            network = with_train(task, CANDIDATES.get(name, {"model": RESNET18, "blocks": None}))
+            rows = result["measured"][name] = []
+            for seed in range(1 if name == RESNET18 else seeds):
+                rows.append(train(network, seed, precision_of(name), test=True))
+                print(name, rows[-1]["test"], rows[-1]["seconds"], flush=True)
+                save(result)
+        result["steps"] = {
+            name: measure_steps(
+                with_train(task, CANDIDATES[name]), launch(task, precision_of(name))
+            )
+            for name in dict.fromkeys(("proposal", chosen))
+        }
+        save(result)

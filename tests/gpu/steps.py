@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gpu.chains import gpu_record
 from stages.core.runtime import pin_threads, set_deterministic
 from stages.kinds.params import load_params, load_tasks
 from stages.training.devices import launch_fabric
@@ -108,7 +109,7 @@ def measure_tasks(project: Path, tasks: Sequence[str]) -> dict[str, Any]:
             task = next(iter(by_name[name].folds()))
             rows[name] = measure_steps(task, launch_fabric(task.runtime))
             print(name, rows[name], flush=True)
-    return {"steps": STEPS, "tasks": rows}
+    return {"steps": STEPS, "machine": gpu_record(), "tasks": rows}
 
 
 @contextmanager
