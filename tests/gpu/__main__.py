@@ -33,37 +33,35 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        name, result = _measure(arguments, folder)
-    if result:
-        record(name, result, arguments.results)
+        _measure(arguments, folder)
 
 
-def _measure(arguments: argparse.Namespace, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return the name and the result of a part."""
+def _measure(arguments: argparse.Namespace, folder: Path) -> None:
+    """Run a part, and record its results as they come."""
     pin_threads(load_params(ROOT / "params.yaml").runtime)  # before torch is imported
     from gpu import chains, cifar, steps
 
-    part: str = arguments.part
+    part, device, results = arguments.part, arguments.device, arguments.results.resolve()
+
+    def save(result: dict[str, Any]) -> None:
+        record(part, result, results)
+
     if part == "chains":
-        devices = {arguments.device: arguments.runs, **({} if arguments.no_cpu else {"cpu": 1})}
-        return part, chains.measure_chains(arguments.tasks, devices, folder)
-    if part == "resume":
-        rows = {
-            task: chains.measure_resume(task, arguments.device, folder) for task in arguments.tasks
-        }
-        return part, {"machine": chains.gpu_record(), "tasks": rows}
-    if part == "steps":
-        project = chains.copy_project(folder / "steps", {"device": arguments.device})
+        devices = {device: arguments.runs, **({} if arguments.no_cpu else {"cpu": 1})}
+        chains.measure_chains(arguments.tasks, devices, folder, save)
+    elif part == "resume":
+        rows = {task: chains.measure_resume(task, device, folder) for task in arguments.tasks}
+        save({"machine": chains.gpu_record(), "tasks": rows})
+    elif part == "steps":
+        project = chains.copy_project(folder / "steps", {"device": device})
         for task in arguments.tasks:
             chains.run_chain(project, task, ("prepare",))
-        return part, steps.measure_tasks(project, arguments.tasks)
-    project = folder / "project"
-    if part == "project":
-        cifar.make_project(project, arguments.data.resolve(), arguments.device)
-        return part, {}
-    package, results = arguments.airbench.resolve(), arguments.results.resolve()
-    cifar.compare(project, package, arguments.seeds, lambda result: record(part, result, results))
-    return part, {}
+        save(steps.measure_tasks(project, arguments.tasks))
+    elif part == "project":
+        cifar.make_project(folder / "project", arguments.data.resolve(), device)
+    else:
+        package = arguments.airbench.resolve()
+        cifar.compare(folder / "project", package, arguments.seeds, save)
 
 
 if __name__ == "__main__":

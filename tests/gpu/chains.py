@@ -4,9 +4,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -178,27 +177,29 @@ def gpu_record() -> Row:
 
 
 def measure_chains(
-    tasks: Sequence[str], devices: Mapping[str, int], folder: Path
-) -> dict[str, Any]:
-    """Run tasks on devices side by side, the runs on one device one after the other.
+    tasks: Sequence[str], devices: Mapping[str, int], folder: Path, save: Callable[[Row], None]
+) -> None:
+    """Run tasks on devices side by side, the runs of a task on one device one after the other.
 
     Args:
         tasks: by name.
         devices: how many runs on each.
         folder: for the copies.
+        save: called with the result so far, after each task on each device.
     """
     cases = [(task, device) for task in tasks for device in devices]
+    result: Row = {
+        "machine": gpu_record(),
+        "side_by_side": len(cases),
+        "tasks": {task: {} for task in tasks},
+    }
     with ThreadPoolExecutor(len(cases)) as pool:
-        measure = partial(_measure_case, folder, devices)
-        rows = list(pool.map(measure, cases))
-    result: dict[str, Any] = {task: {} for task in tasks}
-    for (task, device), row in zip(cases, rows, strict=True):
-        result[task][device] = row
-    return {"machine": gpu_record(), "side_by_side": len(cases), "tasks": result}
-
-
-def _measure_case(folder: Path, devices: Mapping[str, int], case: tuple[str, str]) -> Row:
-    task, device = case
-    row = measure_device(task, device, folder, devices[device])
-    print(task, device, *(run["problem"] or run["seconds"] for run in row["runs"]), flush=True)
-    return row
+        running = {
+            pool.submit(measure_device, task, device, folder, devices[device]): (task, device)
+            for task, device in cases
+        }
+        for finished in as_completed(running):
+            (task, device), row = running[finished], finished.result()
+            print(task, device, *(r["problem"] or r["seconds"] for r in row["runs"]), flush=True)
+            result["tasks"][task][device] = row
+            save(result)
