@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(task: Task) -> None:
     """Write each run's weights and log, the selected epochs, and the diagnostics."""
     from stages.core.files import write_all
-    from stages.core.runtime import seed_of_fold, set_deterministic
+    from stages.core.runtime import seed_of_fold
     from stages.training.checkpoints import (
         delete_resume_states,
         exclusive_trainer,
@@ -31,7 +31,6 @@ def run(task: Task) -> None:
     from stages.training.diagnostics import diagnose
     from stages.training.loop import fit
 
-    set_deterministic(task.runtime)
     module = task.module("train")
     fabric = launch_fabric(task.runtime)
     inputs = (*code_files(task.kind), *module.input_files(task))

@@ -138,14 +138,12 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
         write_samples: (folder, training samples, validation samples) -> writes what the stage prepare
             would write.
     """
-    from stages.core.runtime import set_deterministic
     from stages.training.devices import launch_fabric
 
     runtime = task.runtime.model_copy(update={"devices": 1})
     size = max(1, task.params.train.batch_size // task.runtime.devices)
     train = task.params.train.model_copy(update={"batch_size": size})
     params = task.params.model_copy(update={"train": train})
-    set_deterministic(runtime)
     fabric = launch_fabric(runtime)
     # No smaller network must be proposed because something else runs for a moment.
     busy = fabric.device.type == "cpu" and busy_load(runtime.threads) is not None
