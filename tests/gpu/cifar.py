@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TASK = "cifar"
 AIRBENCH = {
-    "what": "airbench 0.1.8, `train94()`, not compiled",
+    "what": "its package 0.1.8, `train94()`, not compiled",
     "source": "https://pypi.org/project/airbench/0.1.8/",
     "sha256": "f85885d8afe9018b8da132a4224ad7b47d75c9f99fd985d0a687567a25cf4a33",
 }
@@ -238,14 +238,11 @@ def precision_of(candidate: str) -> str:
     return "bf16-mixed" if candidate.endswith("bf16") else "32-true"
 
 
-def train_candidates(task: Task, names: Sequence[str], seed: int = 0) -> list[Row]:
-    """Train candidates one after the other; no test image is looked at."""
-    rows = []
-    for name in names:
-        row = train(with_train(task, CANDIDATES[name]), seed, precision_of(name))
-        rows.append({"candidate": name, **row})
-        print(name, row["validation"], row["seconds"], flush=True)
-    return rows
+def train_candidate(task: Task, name: str, seed: int = 0) -> Row:
+    """Train a candidate; no test image is looked at."""
+    row = train(with_train(task, CANDIDATES[name]), seed, precision_of(name))
+    print(name, row["validation"], row["seconds"], flush=True)
+    return {"candidate": name, **row}
 
 
 def choose(rows: Sequence[Row], target: float) -> str:
@@ -284,8 +281,10 @@ def compare(project: Path, package: Path, seeds: int, save: Callable[[Row], None
             result[f"airbench_{split}"] = runs
             print("airbench", split, *((run["test"], run["seconds"]) for run in runs), flush=True)
         result["target"] = mean(run["test"] for run in result["airbench_validation"])
-        save(result)
-        result["candidates"] = train_candidates(task, list(CANDIDATES))
+        result["candidates"] = []
+        for name in CANDIDATES:
+            result["candidates"].append(train_candidate(task, name))
+            save(result)
         chosen = result["chosen"] = choose(result["candidates"], result["target"])
         best = result["best"] = choose(result["candidates"], 1.0)
         result["measured"] = {}
