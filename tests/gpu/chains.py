@@ -168,7 +168,7 @@ def gpu_record() -> Row:
         "card": card.split(", ")[0] or "none",
         "driver": card.split(", ")[-1] or "none",
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "tf32 of convolutions": torch.backends.cudnn.allow_tf32,
         "tf32 of matrix products": torch.backends.cuda.matmul.allow_tf32,
         "pandas": version("pandas"),

@@ -295,7 +295,7 @@ def _goal(result: Results) -> str:
 
 
 def _mean(rows: Sequence[Results], key: str) -> float:
-    return mean(row[key] for row in rows)
+    return float(mean(row[key] for row in rows))
 
 
 def _test_row(

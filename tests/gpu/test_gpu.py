@@ -1,6 +1,7 @@
 """What the measurements on a GPU count and choose, where there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,8 +36,8 @@ def test_the_page_shows_the_recorded_results() -> None:
 def test_the_page_names_what_was_not_run(tmp_path: Path) -> None:
     assert len(not_run({})) == 4
     assert read_results(tmp_path) == {}
-    measured = {"proposal": [], "resnet18": []}
-    complete = {name: {} for name in ("chains", "resume", "steps")}
+    measured: dict[str, list[object]] = {"proposal": [], "resnet18": []}
+    complete: dict[str, object] = {name: {} for name in ("chains", "resume", "steps")}
     assert not_run({**complete, "cifar": {"measured": measured, "steps": {}}}) == []
     assert not_run({**complete, "cifar": {"measured": {"proposal": []}, "steps": {}}}) == [
         "resnet18 on CIFAR-10's test images."
@@ -44,7 +45,7 @@ def test_the_page_names_what_was_not_run(tmp_path: Path) -> None:
 
 
 def test_copies_waits_and_kernels_are_counted_for_each_step() -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"cat": "gpu_memcpy", "name": "Memcpy HtoD (Pageable -> Device)", "args": {"bytes": 512}},
         {"cat": "gpu_memcpy", "name": "Memcpy HtoD (Pageable -> Device)", "args": {"bytes": 88}},
         {"cat": "gpu_memcpy", "name": "Memcpy DtoH (Device -> Pageable)", "args": {"bytes": 4}},

@@ -10,5 +10,7 @@ def test_whatever_trains_is_restricted_to_deterministic_algorithms() -> None:
     torch.set_deterministic_debug_mode("default")
     fabric = launch_fabric(default_runtime())
     assert fabric.device.type == "cpu"
-    assert torch.get_deterministic_debug_mode() == 2  # an algorithm without a deterministic form raises
+    assert (
+        torch.get_deterministic_debug_mode() == 2
+    )  # an algorithm without a deterministic form raises
     assert not torch.backends.cudnn.benchmark

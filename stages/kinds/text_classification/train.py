@@ -104,7 +104,7 @@ def _frozen_states(
         return {}
     model.eval().to(fabric.device)
     states: dict[str, list[Tensor]] = {}
-    with torch.no_grad():  # not inference mode, whose tensors the layers above could not train on
+    with torch.inference_mode():
         for split, lists in tokens.items():
             states[split] = [torch.empty(0)] * len(lists)
             batches = [*sorted_batches(token_counts(lists))]
