@@ -8,7 +8,8 @@ from typing import Any
 from support.project import ROOT, TASKS
 
 from gpu.report import RESULTS, record, write_page
-from stages.core.runtime import pin_threads
+from stages.core.errors import exit_on_user_error
+from stages.core.runtime import pin_threads, torch_device
 from stages.kinds.params import load_params
 
 
@@ -33,15 +34,17 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        _measure(arguments, folder)
+        with exit_on_user_error("gpu"):
+            _measure(arguments, folder)
 
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     """Run a part, and record its results as they come."""
-    pin_threads(load_params(ROOT / "params.yaml").runtime)  # before torch is imported
-    from gpu import chains, cifar, steps
-
     part, device, results = arguments.part, arguments.device, arguments.results.resolve()
+    runtime = load_params(ROOT / "params.yaml").runtime
+    pin_threads(runtime)  # before torch is imported
+    torch_device(runtime.model_copy(update={"device": device}))  # nothing is recorded without it
+    from gpu import chains, cifar, steps
 
     def save(result: dict[str, Any]) -> None:
         record(part, result, results)

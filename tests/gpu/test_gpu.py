@@ -1,11 +1,13 @@
 """What the measurements on a GPU count and choose, where there is none."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.project import ROOT, default_task
+from support.project import ROOT, default_task, environment
 from torch import nn
 
 from gpu.chains import distances, same_bytes
@@ -42,6 +44,23 @@ def test_the_page_names_what_was_not_run(tmp_path: Path) -> None:
     assert not_run({**complete, "cifar": {"measured": {"proposal": []}, "steps": {}}}) == [
         "resnet18 on CIFAR-10's test images."
     ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_nothing_is_recorded_without_the_device(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "gpu", "chains", "--results", str(tmp_path / "results"))
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**environment(), "PYTHONPATH": ".:tests"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("gpu: runtime.device: given 'cuda', which this machine lacks")
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert not (tmp_path / "results").exists()
 
 
 def test_copies_waits_and_kernels_are_counted_for_each_step() -> None:
