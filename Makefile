@@ -12,7 +12,7 @@ TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' req
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-all lint bench reliability lock clean
+.PHONY: help venv repro test test-all lint bench reliability gpu lock clean
 
 help: ## say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -61,6 +61,9 @@ reliability: $(READY) ## kill the pipeline and feed it damaged files, an hour lo
 	@for part in kills lock tools honest params data circumstances; do \
 	  PYTHONPATH=.:tests python -m reliability $$part || exit; \
 	done
+
+gpu: $(READY) ## run the tasks on a GPU; write docs/gpu.md
+	@for part in chains resume steps page; do PYTHONPATH=.:tests python -m gpu $$part || exit; done
 
 lock: $(READY) ## write the lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \

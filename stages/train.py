@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 def run(task: Task) -> None:
     """Write each run's weights and log, the selected epochs, and the diagnostics."""
     from stages.core.files import write_all
-    from stages.core.runtime import set_deterministic
     from stages.training.checkpoints import (
         delete_resume_states,
         exclusive_trainer,
@@ -38,7 +37,6 @@ def run(task: Task) -> None:
 
     threads = task.params.train.threads or task.runtime.threads
     runtime = task.runtime.model_copy(update={"threads": threads})
-    set_deterministic(runtime)
     module = task.module("train")
     fabric = launch_fabric(runtime)
     inputs = (*code_files(task.kind), *module.input_files(task))

@@ -138,7 +138,6 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
         write_samples: (folder, training samples, validation samples) -> writes what the stage prepare
             would write.
     """
-    from stages.core.runtime import set_deterministic
     from stages.training.devices import launch_fabric
 
     threads_of_run = task.params.train.threads or task.runtime.threads
@@ -146,7 +145,6 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     size = max(1, task.params.train.batch_size // task.runtime.devices)
     train = task.params.train.model_copy(update={"batch_size": size})
     params = task.params.model_copy(update={"train": train})
-    set_deterministic(runtime)
     fabric = launch_fabric(runtime)
     # No smaller network must be proposed because something else runs for a moment.
     busy = fabric.device.type == "cpu" and busy_load(runtime.threads) is not None

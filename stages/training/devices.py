@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
+from stages.core.runtime import set_deterministic
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 def launch_fabric(runtime: "Runtime") -> "Fabric":
     """Return Fabric, launched, for the device, processes and precision of the params.
 
+    Whatever trains calls this, so it also restricts torch to deterministic algorithms: without that, a GPU
+    gives other bytes each time.
+
     Raises:
         UserError: this machine lacks the device, or has too few of them.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    set_deterministic(runtime)
     try:
         fabric = Fabric(
             accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision

@@ -25,11 +25,9 @@ def pad_tokens(token_lists: Sequence[Sequence[int]]) -> Tensor:
     return torch.from_numpy(batch)
 
 
-def pad_states(states: Iterable[np.ndarray]) -> Tensor:
+def pad_states(states: Iterable[Tensor]) -> Tensor:
     """Return texts' states, (tokens, width) each, as one tensor (batch, longest, width)."""
-    return torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(state) for state in states], batch_first=True
-    )
+    return torch.nn.utils.rnn.pad_sequence([*states], batch_first=True)
 
 
 def sorted_batches(lengths: np.ndarray, size: int = _BATCH_SIZE) -> Iterator[np.ndarray]:

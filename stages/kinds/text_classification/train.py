@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stages.core.progress import progress
 from stages.core.runtime import seed_for
@@ -91,8 +92,8 @@ def training_runs(task: "Task", fabric: "Fabric") -> Callable[[int], TrainingRun
 
 def _frozen_states(
     task: "Task", classes: int, tokens: TokenLists, fabric: "Fabric"
-) -> dict[str, list[np.ndarray]]:
-    """Return by split the frozen layers' states of each text, (tokens, width).
+) -> dict[str, list[Tensor]]:
+    """Return by split the frozen layers' states of each text, (tokens, width), on the network's device.
 
     They are the same for every seed and epoch, so they are computed once. Empty where nothing is
     frozen, or where the states would take more than `MAX_CACHED_BYTES`.
@@ -102,14 +103,14 @@ def _frozen_states(
     if model.frozen is None or total * model.head.in_features * _FLOAT_BYTES > MAX_CACHED_BYTES:
         return {}
     model.eval().to(fabric.device)
-    states: dict[str, list[np.ndarray]] = {}
+    states: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
         for split, lists in tokens.items():
-            states[split] = [np.empty(0)] * len(lists)
+            states[split] = [torch.empty(0)] * len(lists)
             batches = [*sorted_batches(token_counts(lists))]
             for indices in progress(batches, "computing the frozen layers' states"):
                 batch = pad_tokens([lists[index] for index in indices]).to(fabric.device)
-                batch_states = model.frozen_states(batch).float().cpu()
+                batch_states = model.frozen_states(batch).float()
                 for index, text_states in zip(indices, batch_states, strict=True):
-                    states[split][index] = text_states[: len(lists[index])].numpy().copy()
+                    states[split][index] = text_states[: len(lists[index])].clone()
     return states

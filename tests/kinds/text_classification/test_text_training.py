@@ -62,6 +62,7 @@ def test_training_gives_each_text_its_own_states_and_label(
             with torch.inference_mode():
                 logits = model(batch, *states)
                 torch.testing.assert_close(logits, model(batch), rtol=1e-5, atol=1e-5)
+            training_run.scores(model, ((batch, *states), labels))["loss"].backward()  # type: ignore[no-untyped-call]
     assert len(used) == len(set(used)) == len(token_lists) // 8 * 8
 
     validation = texts.at(dataset.rows("validation"))
