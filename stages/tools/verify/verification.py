@@ -106,7 +106,7 @@ def _inspect_files(
     seconds: float,
 ) -> Inspection:
     """Run the cheap tiers, with the data that DVC tracks where they can be fetched."""
-    if len(tiers) > 1 and any(root.rglob("*.dvc")):
+    if len(tiers) > 1 and any(path.is_file() for path in root.rglob("*.dvc")):
         inspect_clone(root, tiers[:1], only, trusted, seconds)  # before DVC reads it here
         _pull_sources(root, storage)
     return inspect_clone(root, tiers, only, trusted, seconds)
