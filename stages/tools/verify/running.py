@@ -100,19 +100,19 @@ class Runner:
     def _run_side_by_side(self, names: Sequence[str]) -> Rerun:
         for name in names:
             self.delete_outputs(name)
-        graph = self.repo.dvc.index.graph  # its edges lead from a stage to what it depends on
+        graph = self.repo.dvc.index.graph  # from a stage to what it depends on
+        names_of = {stage: name for name, stage in self.repo.stages.items()}
         folders, environment = _scratch_folders(self.repo.root), _environment(self.repo.root)
         stages = {
             name: TrustedStage(
-                list(command_lines(stage)),
-                [dependency.addressing for dependency in graph.successors(stage)],
-                {"DVC_STAGE": stage.addressing},
+                command_lines(self.repo.stages[name]),
+                [names_of[needed] for needed in graph.successors(self.repo.stages[name])],
+                {"DVC_STAGE": name},
             )
-            for name, stage in ((name, self.repo.stages[name]) for name in names)
+            for name in names
         }
-        failures = run_side_by_side(
-            self.repo.root, stages, folders, environment, network=self.network
-        )
+        root, network = self.repo.root, self.network
+        failures = run_side_by_side(root, stages, folders, environment, network=network)
         rerun = Rerun(list(names))
         for name in names:
             if name in failures:
