@@ -117,9 +117,8 @@ class Runner:
         for name in names:
             if name in failures:
                 status, output = failures[name].status, failures[name].output
-                contradicts = status == EVIDENCE_ERROR_STATUS
                 reason = f"it fails: {failure_reason(output, '', status)}" if status else output
-                rerun.failures[name] = Failure(reason, contradicts)
+                rerun.failures[name] = Failure(reason, status == EVIDENCE_ERROR_STATUS)
             else:
                 rerun.outputs[name] = self.repo.compare_outputs(name)
         return rerun
