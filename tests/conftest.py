@@ -30,7 +30,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         where.mkdir()
         copy_project(where)
         change_params(where, tiny)
-        run(where, "dvc", "repro")
+        run(where, "python", "-m", "stages.tools", "repro")
         commit(where, "reproduced")
 
     return make_once(tmp_path_factory, worker_id, "chain", make)

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from stages.kinds.kind import BenchRuns
 
 # Goals in seconds on two cores: of `dvc repro pack@<task>` from nothing by kind (with params like those of
-# the tasks that ship), of `dvc repro` of all tasks from nothing and with nothing to do, and of the cheap
-# tiers of verify; and the goal for the tier `retrain` as a share of `dvc repro` from nothing.
+# the tasks that ship), of `evidence repro` of all tasks from nothing and with nothing to do, and of the
+# cheap tiers of verify; and the goal for the tier `retrain` as a share of `evidence repro` from nothing.
 TASK_GOALS = {"image_classification": 60, "text_classification": 150, "image_generation": 100}
-GOAL_FROM_NOTHING, GOAL_NOTHING_TO_DO, GOAL_CHEAP_TIERS = 180, 1.3, 15
-GOAL_RETRAIN = 1.2
+GOAL_FROM_NOTHING, GOAL_NOTHING_TO_DO, GOAL_CHEAP_TIERS = 150, 1.3, 15
+GOAL_RETRAIN = 1.0
+_SIMULATED_JOBS = (2, 4, 8)
 _FEWEST_REPEATS = 2  # for a spread
 
 # Runs a command, then prints the peak memory of the largest of its processes; macOS counts in bytes.
@@ -154,31 +155,73 @@ def _cell(value: Any) -> str:
 
 
 def pipeline_times(tasks: Sequence["Task"], repetitions: int) -> str:
-    """Return the times of `dvc repro` of all tasks and of `evidence verify`, in Markdown."""
+    """Return the times of all tasks, side by side and one stage at a time, and of verify, in Markdown."""
     from stages.report.formatting import markdown_table
 
-    from_nothing, nothing_to_do, cheap_tiers, retrain_shares = [], [], [], []
+    from_nothing, serial, nothing_to_do, cheap_tiers, shares = [], [], [], [], []
+    repro = ("python", "-m", "stages.tools", "repro")
     verify = ("python", "-m", "stages.tools", "verify", "--json", "verify.json")
     for _ in range(repetitions):
         with _clone(tasks) as clone:
-            from_nothing.append(run_timed(clone, "dvc", "repro")[0])
-            nothing_to_do += [run_timed(clone, "dvc", "repro")[0] for _ in range(3)]
+            serial.append(run_timed(clone, "dvc", "repro", "--quiet")[0])
+        with _clone(tasks) as clone:
+            from_nothing.append(run_timed(clone, *repro)[0])
+            nothing_to_do += [run_timed(clone, *repro)[0] for _ in range(3)]
             cheap_tiers += [run_timed(clone, *verify, "--tier", "metrics")[0] for _ in range(3)]
             run_timed(clone, *verify)
             report = read_json(clone / "verify.json")
             seconds = {tier["tier"]: tier["seconds"] for tier in report["tiers"]}
-            retrain_shares.append(seconds["retrain"] / from_nothing[-1])
+            shares.append(seconds["retrain"] / from_nothing[-1])
+            simulated = _simulated_shares(clone)
     rows = [
-        _timing("`dvc repro` from nothing", from_nothing, GOAL_FROM_NOTHING),
-        _timing("`dvc repro` with nothing to do", nothing_to_do, GOAL_NOTHING_TO_DO),
+        _timing("`evidence repro` from nothing", from_nothing, GOAL_FROM_NOTHING),
+        _timing("`dvc repro` from nothing, one stage at a time", serial, None),
+        _timing("`evidence repro` with nothing to do", nothing_to_do, GOAL_NOTHING_TO_DO),
         _timing("verify, tiers hashes and metrics", cheap_tiers, GOAL_CHEAP_TIERS),
-        _timing("verify, tier retrain, as a share of `dvc repro`", retrain_shares, GOAL_RETRAIN),
+        _timing("verify, tier retrain, as a share of `evidence repro`", shares, GOAL_RETRAIN),
     ]
     tiers = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    shares_by_jobs = ", ".join(f"{share:.2f} with {jobs}" for jobs, share in simulated.items())
     return (
         f"{markdown_table(_TIMING_HEADER, rows)}\n\nSeconds, except for the share. The last verify, by "
-        f"tier: {tiers}; {report['line']}."
+        f"tier: {tiers}; {report['line']}. Simulated with the stages' seconds of the last run, as a share "
+        f"of their sum: {shares_by_jobs} cores."
     )
+
+
+def _simulated_shares(clone: Path) -> dict[int, float]:
+    """Return by number of cores what share of the sum of all stages' seconds the pipeline would take."""
+    from stages.core.params import read_yaml
+    from stages.tools.repro.queue import makespan
+    from stages.tools.repro.seconds import FILE
+
+    dependencies = lock_dependencies(read_yaml(clone / "dvc.lock"))
+    seconds = read_json(clone / FILE)
+    total = sum(seconds.values())
+    return {jobs: makespan(dependencies, seconds, jobs) / total for jobs in _SIMULATED_JOBS}
+
+
+def lock_dependencies(lock: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return which stages of a dvc.lock need which others.
+
+    Args:
+        lock: its content.
+    """
+    makers = {
+        Path(out["path"]): name
+        for name, entry in lock["stages"].items()
+        for out in entry.get("outs", [])
+    }
+    return {
+        name: {
+            maker
+            for dep in entry.get("deps", [])
+            for path, maker in makers.items()
+            if Path(dep["path"]).is_relative_to(path) or path.is_relative_to(dep["path"])
+        }
+        - {name}
+        for name, entry in lock["stages"].items()
+    }
 
 
 _TIMING_HEADER = ["command", "median", "goal", "n"]

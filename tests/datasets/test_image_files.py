@@ -14,6 +14,7 @@ from PIL import Image
 from support.images import DEFAULT, encode, noise, png_claiming
 
 from stages.core.errors import UserError
+from stages.core.progress import Lines
 from stages.datasets.images.files import GreyDepth, read_image_file, read_image_files
 
 PIXELS = 1_000_000
@@ -169,7 +170,7 @@ def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0)
+    monkeypatch.setattr("stages.core.progress._LINES", Lines(interval=0.0))
     for index, value in enumerate((greatest // 3, greatest, greatest // 2)):
         Image.new("I;16", (8, 8), value).save(tmp_path / f"{index}.png")
     Image.new("L", (8, 8), 255).save(tmp_path / "eight bits.png")

@@ -7,6 +7,7 @@ import pytest
 from support.texts import to_csv_text
 
 from stages.core.errors import UserError
+from stages.core.progress import Lines
 from stages.datasets.texts.survey import TableSurvey, survey_table
 
 TOPICS = ["art", "food", "law", "music", "sport", "war"]
@@ -91,7 +92,7 @@ def test_test_rows_at_the_start_of_a_long_file_do_not_use_up_the_sample(tmp_path
 def test_the_labels_of_a_long_table_that_is_sorted_by_them_are_all_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.01)
+    monkeypatch.setattr("stages.core.progress._LINES", Lines(interval=0.01))
     rows = [(f"some words {n}", "no" if n < 25_000 else "yes") for n in range(50_000)]
     summary = survey(write(tmp_path / "a.csv", ("text", "label"), rows))
     assert summary.rows == 20_000

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from stages.core.progress import Lines
 from stages.core.schema import EvaluateClassifier
 from stages.evaluation.classification_metrics import METRICS, metric_score
 from stages.evaluation.metric_significance import (
@@ -174,7 +175,7 @@ def test_the_smallest_detectable_gain_is_detected_four_times_in_five(
 def test_long_work_says_what_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("stages.core.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("stages.core.progress._LINES", Lines(interval=0.0))
     labels = np.array([0, 1] * 10)
     compare_predictions(labels, labels, 1 - labels[None], 2, params("macro_f1"))
     first, second = capsys.readouterr().err.splitlines()

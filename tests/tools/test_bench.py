@@ -12,6 +12,7 @@ from stages.kinds.registry import KINDS
 from stages.tools.bench import (
     TASK_GOALS,
     describe_outperforming,
+    lock_dependencies,
     results,
     select_figures,
     variation,
@@ -28,6 +29,17 @@ def test_the_columns_of_a_kind_are_in_its_metrics(name: str) -> None:
     assert isinstance(figures[kind.bench.summary], float)
     assert figures["verdict"] == metrics["current"]["improvement"]["verdict"]
     assert kind.name in TASK_GOALS
+
+
+def test_the_order_of_stages_is_that_of_the_lock() -> None:
+    lock = {
+        "stages": {
+            "raw": {"outs": [{"path": "data/raw"}]},
+            "fit": {"deps": [{"path": "data/raw/a.csv"}], "outs": [{"path": "data/fit/a"}]},
+            "page": {"deps": [{"path": "data/fit"}, {"path": "data/rawest"}]},
+        }
+    }
+    assert lock_dependencies(lock) == {"raw": set(), "fit": {"raw"}, "page": {"fit"}}
 
 
 def test_a_star_gives_a_column_for_each_key() -> None:

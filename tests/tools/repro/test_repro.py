@@ -156,13 +156,31 @@ def test_bad_arguments_are_one_line(tmp_path: Path, arguments: list[str], words:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_bomb_in_the_params_is_refused_before_dvc_reads_them(tmp_path: Path) -> None:
+    """DVC itself reads it for half a minute."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    folder = make(tmp_path / "toy", WIDE, **{"params.yaml": "\n".join(lines), "stages/a.py": ""})
+    start = time.monotonic()
+    done = repro(folder, status=2)
+    assert time.monotonic() - start < 10
+    assert "values once its aliases are replaced" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_goes_on_after_the_end(tmp_path: Path, number: signal.Signals) -> None:
     pipeline = "stages:\n  a:\n    cmd: python slow.py\n    outs: [a.txt]\n"
     folder = make(tmp_path / "toy", pipeline, **{"slow.py": SLOW})
-    command = [sys.executable, "-c", _START, str(ROOT), "repro"]
+    # A shell lets what it runs in the background ignore Ctrl-C, also a run of these tests.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heed + _START, str(ROOT), "repro"]
     with subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         pid = _wait_for(folder / "pid")
         process.send_signal(number)
