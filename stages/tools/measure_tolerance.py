@@ -11,7 +11,6 @@ import json
 import math
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -147,7 +146,7 @@ def measure(task: "Task", params: "Params", folder: Path) -> dict[str, Any]:
     Args:
         task: to rerun.
         params: of the clone.
-        folder: holds the clone `base`, and each rerun's copy of it while it runs.
+        folder: holds the clone `base`, and each rerun's copy of it while they run.
 
     Raises:
         UserError: a stage fails, or the task has no committed results.
@@ -157,7 +156,8 @@ def measure(task: "Task", params: "Params", folder: Path) -> dict[str, Any]:
 
     base = folder / "base"
     committed = flatten(read_json(base / task.evidence / "data" / "metrics.json"))
-    reruns, seconds, skipped = [], {}, {}
+    clones: dict[str, Path] = {}  # by the name of their setting
+    skipped: dict[str, str] = {}
     for setting in settings(params):
         try:
             setting.require_device(params.runtime)
@@ -165,33 +165,48 @@ def measure(task: "Task", params: "Params", folder: Path) -> dict[str, Any]:
             skipped[setting.name] = str(error)
             _log(task.name, f"{setting.name}: skipped: {error}")
             continue
-        start = time.perf_counter()
-        clone = folder / "rerun"
+        clone = folder / f"rerun-{len(clones)}"
         shutil.copytree(base, clone, symlinks=True)
-        metrics = rerun_metrics(task, setting, clone)
-        reruns.append(flatten(align_seeds(metrics, list(task.params.train.seeds))))
+        setting.apply(clone, task)
+        clones[setting.name] = clone
+    seconds = run_side_by_side(task, clones)
+    seeds = list(task.params.train.seeds)
+    path = task.folder("evaluate") / "metrics.json"
+    reruns = [flatten(align_seeds(read_json(clone / path), seeds)) for clone in clones.values()]
+    for clone in clones.values():
         shutil.rmtree(clone)
-        seconds[setting.name] = round(time.perf_counter() - start, 1)
-        _log(task.name, f"{setting.name}: {seconds[setting.name]} s")
     return {"runs": seconds, "skipped": skipped, "metrics": metric_tolerances(committed, reruns)}
 
 
-def rerun_metrics(task: "Task", setting: Setting, clone: Path) -> dict[str, Any]:
-    """Run a task in a clone with a setting, up to its evaluation; return its metrics.
+def run_side_by_side(task: "Task", clones: Mapping[str, Path]) -> dict[str, float]:
+    """Run a task up to its evaluation in clones, as many at a time as the machine takes.
+
+    Args:
+        task: to run.
+        clones: by name.
+
+    Returns:
+        The seconds by name, in their order.
 
     Raises:
         UserError: a stage fails.
     """
-    from stages.core.files import read_json
-    from stages.core.processes import last_line, run_command
+    from stages.core.process_pool import run_pool
+    from stages.core.processes import last_line
+    from stages.core.slots import VARIABLE
+    from stages.tools.repro.command import default_jobs
 
-    setting.apply(clone, task)
-    for stage in STAGES:
-        result = run_command(clone, "python", "-m", f"stages.{stage}", task.name)
-        if result.returncode:
-            raise UserError(f"{task.name}, {setting.name}: {last_line(result.stderr)}")
-    metrics: dict[str, Any] = read_json(clone / task.folder("evaluate") / "metrics.json")
-    return metrics
+    script = " && ".join(f"python -m stages.{stage} {task.name}" for stage in STAGES)
+    # The processor is filled by reruns: each trains one run at a time.
+    command = ("env", f"{VARIABLE}=1", "sh", "-c", script)
+    commands = {name: (clone, command) for name, clone in clones.items()}
+    seconds: dict[str, float] = {}
+    for name, ended in run_pool(commands, default_jobs()):
+        if ended.status:
+            raise UserError(f"{task.name}, {name}: {last_line(ended.errors)}")
+        seconds[name] = round(ended.seconds, 1)
+        _log(task.name, f"{name}: {seconds[name]} s")
+    return {name: seconds[name] for name in clones}
 
 
 def _log(task: str, line: str) -> None:

@@ -21,6 +21,7 @@ from support.project import (
 )
 
 from stages.core.errors import UserError
+from stages.core.task import Task
 from stages.kinds.params import load_params, load_tasks
 from stages.tools import measure_tolerance
 from stages.tools.measure_tolerance import Setting, align_seeds, metric_tolerances, settings
@@ -192,7 +193,15 @@ def test_a_tolerance_is_measured_of_head_and_written(
     metrics = json.loads(path.read_text())
     rerun = json.loads(path.read_text())
     rerun["current"]["accuracy"] -= 0.01
-    monkeypatch.setattr(measure_tolerance, "rerun_metrics", lambda *_: rerun)
+
+    def write_metrics(task: Task, clones: dict[str, Path]) -> dict[str, float]:
+        for clone in clones.values():
+            folder = clone / task.folder("evaluate")
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps(rerun))
+        return dict.fromkeys(clones, 1.0)
+
+    monkeypatch.setattr(measure_tolerance, "run_side_by_side", write_metrics)
     from stages.tools.cli import make_parser
 
     arguments = make_parser("tolerance").parse_args(["workshop"])
