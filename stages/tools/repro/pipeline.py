@@ -115,6 +115,7 @@ class Pipeline:
         with self._repo.lock:
             if not stage.cmd or stage.frozen:
                 stage.run()
+                self._write_entry(stage)
                 return False
             stage.remove_outs(ignore_remove=False, force=False)
             if force:
@@ -142,12 +143,15 @@ class Pipeline:
                 raise UserError(_reason(error)) from None
 
     def _save(self, stage: "Stage") -> None:
-        from dvc.stage.serialize import to_single_stage_lockfile
-
         # Outputs in git are in no cache of runs: as DVC decides it.
         in_git = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
         stage.save(run_cache=not in_git)
         stage.commit()
+        self._write_entry(stage)
+
+    def _write_entry(self, stage: "Stage") -> None:
+        from dvc.stage.serialize import to_single_stage_lockfile
+
         if Path(stage.path) == self._lock.path.with_name("dvc.yaml"):
             self._lock.set(stage.name, to_single_stage_lockfile(stage))
         else:

@@ -121,9 +121,7 @@ def reproduce(
                 command = _command(pipeline, name, slots)
                 process = server.start(command)
                 running[process] = RunningStage(name, command, slot, monotonic())
-            ended = server.ended(_PAUSE)
-            display.running(running.values())
-            for process, status in ended.items():
+            for process, status in server.ended(_PAUSE).items():
                 stage = running.pop(process)
                 slots.release(stage.slot)
                 _end(pipeline, stage, status, outcome, display)
@@ -131,6 +129,7 @@ def reproduce(
                     outcome.skipped += queue.fail(stage.name)
                 else:
                     queue.finish(stage.name)
+            display.running(running.values())
     finally:
         server.close()
     return outcome

@@ -132,6 +132,21 @@ def test_results_of_an_earlier_run_come_from_the_cache(tmp_path: Path) -> None:
     assert (folder / "upper.txt").read_text() == "ABC"
 
 
+def test_data_that_dvc_tracks_are_taken_as_they_are_now(tmp_path: Path) -> None:
+    folders = [make(tmp_path / name, PIPELINE, **FILES) for name in ("ours", "theirs")]
+    for folder in folders:
+        run(folder, "dvc", "add", "--quiet", "raw.txt")
+        run(folder, "dvc", "repro")
+        (folder / "raw.txt").write_text("other")
+    ours, theirs = folders
+    repro(ours)
+    run(theirs, "dvc", "repro")
+    for name in ("raw.txt.dvc", "dvc.lock", "upper.txt"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    assert (ours / "upper.txt").read_text() == "OTHER"
+    assert "up to date" in run(ours, "dvc", "status").stdout
+
+
 def test_only_what_a_target_needs_runs(tmp_path: Path) -> None:
     folder = make(tmp_path / "toy", WIDE)
     repro(folder, "middle@a")
