@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.report.recompute import Recomputation
 
+_MOST_COLUMNS = 10_000  # of a table in a pack: those of every class and seed stay far below
+_LONGEST_HEADING = 2**20  # bytes of its first line that are read
 # What reading a file with other columns, keys or types raises.
 DAMAGED = (OSError, LookupError, ValueError, TypeError, AttributeError)
 
@@ -134,6 +136,7 @@ def _check_task(task: "Task", recomputations: "dict[str, Recomputation]") -> Ite
     """Yield the findings on a prepared task; put its recomputed evaluation into `recomputations`."""
     from stages.datasets.dataset import read_dataset
 
+    _require_narrow_tables(task)
     dataset = read_dataset(task)
     stage = f"prepare@{task.name}"
     yield from _verdicts(stage, check_dataset(task, dataset), Verdict.BITWISE)
@@ -148,6 +151,19 @@ def _check_task(task: "Task", recomputations: "dict[str, Recomputation]") -> Ite
     yield from _verdicts(stage, check_evaluation(task, recomputation), Verdict.AGREES)
     stage = f"pack@{task.name}"
     yield from _verdicts(stage, check_pack(task, dataset, recomputation), Verdict.AGREES)
+
+
+def _require_narrow_tables(task: "Task") -> None:
+    """Check that the tables of a pack can be read in any sensible time: pandas compares names of columns.
+
+    Raises:
+        UserError: one has far more columns than any that a stage writes.
+    """
+    for path in sorted((task.evidence / "data").glob("*.csv")):
+        with path.open("rb") as file:
+            count = 1 + file.readline(_LONGEST_HEADING).count(b",")
+        if count > _MOST_COLUMNS:
+            raise UserError(f"{path} has {count:,} columns or more; no stage writes so many")
 
 
 def _verdicts(

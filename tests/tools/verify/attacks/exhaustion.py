@@ -91,7 +91,7 @@ def line_too_long(target: Target) -> None:
     target.relock_results()
 
 
-@attack("predictions.csv", tier="metrics", status=OUTSIDE)
+@attack("200,0", tier="metrics", status=OUTSIDE)
 def columns_too_many(target: Target) -> None:
     """A table of 200,000 columns."""
     path = target.path(f"{DATA}/predictions.csv")
@@ -190,7 +190,7 @@ def files_too_large(target: Target) -> None:
     target.committed = True
 
 
-@attack("huge", status=OUTSIDE)
+@attack("evidence/workshop/pictures", status=OUTSIDE)
 def file_too_large(target: Target) -> None:
     """A file of 300 MB of zeros, which git holds in 300 kB."""
     target.add(f"{PACK}/pictures/huge.png", b"\0" * 300_000_000)
@@ -224,7 +224,7 @@ def pixels_too_many(target: Target) -> None:
     )
 
 
-@attack("60 s", tier="metrics")
+@attack("data/raw/photos", tier="metrics", status=OUTSIDE)
 def pattern_without_end(target: Target) -> None:
     """A regular expression that takes longer than the universe has lasted."""
     target.options += LIMIT
@@ -243,7 +243,7 @@ def pattern_without_end(target: Target) -> None:
     )
 
 
-@attack("machine.json", status=OUTSIDE)
+@attack(METRICS, status=OUTSIDE)
 def record_too_long(target: Target) -> None:
     """A record of a machine with a name of 20 MB."""
 
