@@ -166,7 +166,7 @@ def column_twice(target: Target) -> None:
     target.relock_results()
 
 
-@attack(PREDICTIONS)
+@attack(METRICS)
 def column_with_blanks(target: Target) -> None:
     """A header with blanks at its end."""
     target.replace(f"{DATA}/{PREDICTIONS}", "seed_0", "seed_0 ")
@@ -179,7 +179,7 @@ def label_not_a_number(target: Target) -> None:
     edit_predictions(target, lambda table: table.astype({"seed_0": object}).assign(seed_0="NaN"))
 
 
-@attack(PREDICTIONS)
+@attack("every value must be finite")
 def confidence_infinite(target: Target) -> None:
     """A model that is infinitely sure."""
     edit_predictions(target, lambda table: table.assign(confidence=float("inf")))
