@@ -81,4 +81,4 @@ def test_the_number_of_processes_changes_no_byte(prepared: Path) -> None:
         digests.append(file_digests(prepared / "data/train/workshop"))
         assert not list((prepared / "data/resume").glob("workshop-*"))
     assert digests[0] == digests[1]
-    assert any(name.startswith("weights-2") for name in digests[0])
+    assert sum(name.startswith("weights-") for name in digests[0]) > 1
