@@ -56,8 +56,8 @@ class StageInputs:
             keys = list(self._keys[path])
             reader = ParamsDependency(dep.stage, dep.def_path, keys, self._repo)
             self._params[path] = reader.read_params()
-        taken = self._params[path]
-        return {key: taken[key] for key in dep.params if key in taken}
+        params = self._params[path]
+        return {key: params[key] for key in dep.params if key in params}
 
     def have_changed(self, stage: "Stage") -> bool:
         """Return whether a file or param that a stage reads is not as in its entry in dvc.lock.

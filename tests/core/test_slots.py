@@ -1,4 +1,4 @@
-"""Slots: no more at a time than there are, and none that stays taken."""
+"""Slots: no more at a time than there are, and none that stays descriptors."""
 
 import os
 import subprocess
@@ -27,10 +27,10 @@ def test_there_are_as_many_as_the_program_says(monkeypatch: pytest.MonkeyPatch) 
     for name, value in Slots(3).environment().items():
         monkeypatch.setenv(name, value)
     slots = Slots.inherited()
-    taken = [slots.take() for _ in range(4)]
-    assert taken[3] is None
-    assert None not in taken[:3]
-    for descriptor in taken[:3]:
+    descriptors = [slots.take() for _ in range(4)]
+    assert descriptors[3] is None
+    assert None not in descriptors[:3]
+    for descriptor in descriptors[:3]:
         assert descriptor is not None
         slots.release(descriptor)
     again = slots.take()
@@ -63,11 +63,11 @@ def test_the_end_of_a_process_frees_its_slot(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline().strip().isdigit()
         slots = Slots(2)
-        mine = slots.take()
-        assert mine is not None
+        first_slot = slots.take()
+        assert first_slot is not None
         assert slots.take() is None
         process.kill()
     again = slots.take()
     assert again is not None
     slots.release(again)
-    slots.release(mine)
+    slots.release(first_slot)

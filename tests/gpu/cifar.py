@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 TASK = "cifar"
 AIRBENCH = {
     "what": "its package 0.1.8, `train94()`, not compiled",
-    "source": "https://pypi.org/project/airbench/0.1.8/",
     "sha256": "f85885d8afe9018b8da132a4224ad7b47d75c9f99fd985d0a687567a25cf4a33",
 }
 _AIRBENCH = """

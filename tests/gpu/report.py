@@ -52,7 +52,7 @@ lasts as long as Python takes to start the kernels: networks this small gain lit
 _CIFAR = """
 The images are JPEGs and have lost detail: airbench, which reaches 94.0% on the original pixels (its README,
 1,000 runs), reaches {airbench} here. {goal} airbench is {what}
-([PyPI]({source}), SHA-256 `{sha256}`). All read the
+(SHA-256 of its source archive `{sha256}`). All read the
 same pixels on the same card, one run at a time, after a warm-up. The project's seconds include validation
 after each epoch, airbench's do not."""
 _CHOICE = """
