@@ -42,6 +42,10 @@ class Lines:
         self._clock, self._stream, self._interval = clock, stream, interval
         self._last = clock()
 
+    def begin(self, stage: str) -> None:
+        """Begin a stage, or a command ("")."""
+        self.stage, self._last = stage, self._clock()
+
     def are_shown(self) -> bool:
         """Return whether there are lines instead of bars."""
         return self._stream is not None or not sys.stderr.isatty()
@@ -91,8 +95,8 @@ def shows_bars() -> bool:
 
 
 def set_stage(name: str) -> None:
-    """Begin every title with the name of a stage: `train@photos`."""
-    _LINES.stage = name
+    """Begin every title with a stage's name, `train@photos`; its first line is due an interval from now."""
+    _LINES.begin(name)
 
 
 def progress(

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from stages.core.errors import USER_ERROR_STATUS, exit_on_user_error, printable
+from stages.core.progress import set_stage
 
 PROGRAM = "evidence"
 _BROKEN_PIPE_STATUS = 141  # 128 + SIGPIPE, as a shell reports it
@@ -194,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if name not in COMMANDS:
         print(f"{PROGRAM}: {_unknown(name)}", file=sys.stderr)
         raise SystemExit(USER_ERROR_STATUS)
+    set_stage("")  # a process may run several commands
     try:
         with exit_on_user_error(f"{PROGRAM} {name}"):
             values: Any = make_parser(name).parse_args(rest)

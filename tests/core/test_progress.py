@@ -64,6 +64,15 @@ def test_many_short_loops_share_the_lines() -> None:
     )
 
 
+def test_a_stage_that_begins_late_waits_for_its_first_line() -> None:
+    clock, stream = Clock(), io.StringIO()
+    lines = Lines(clock, stream)
+    clock.now += 1000
+    lines.begin("check@photos")
+    work(lines, clock, 1, 20, 20)
+    assert stream.getvalue() == ""
+
+
 @given(
     st.lists(st.floats(0, 40), max_size=50), st.integers(0, 5), st.one_of(st.none(), st.just(50))
 )
