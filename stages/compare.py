@@ -1,4 +1,4 @@
-"""Compare: one metrics file and one folder of plots for all tasks, and the revision `baseline`.
+"""Compare: one metrics file, one folder of plots and one page for all tasks, and the revision `baseline`.
 
 After it, `dvc metrics diff baseline` and `dvc plots diff baseline` show baseline, current and change in
 any clone, and DVC's plot pages open without a network.
@@ -17,6 +17,7 @@ from stages.core.task import DATA, Task
 from stages.kinds.params import load_tasks
 from stages.kinds.registry import KINDS
 from stages.report.baseline_revision import create_baseline_revision
+from stages.report.index_page import PAGE, render_index
 
 PLOTS = Path("plots")
 METRICS = Path("metrics/metrics.json")
@@ -26,7 +27,7 @@ NAME = "baseline"
 VEGA_LITE = "5.20"  # the last release of the major version that DVC's templates are written for
 
 # DVC fills {plot_divs}; its own page would load these scripts from a public server.
-_PAGE = """<!DOCTYPE html>
+_PLOT_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -74,11 +75,11 @@ def offline_page() -> str:
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
-    return _PAGE.format(scripts=bundle.replace("</script", "<\\/script"))
+    return _PLOT_PAGE.format(scripts=bundle.replace("</script", "<\\/script"))
 
 
 def main() -> None:
-    """Write the merged metrics and plots, the offline plot page, and the revision."""
+    """Write the merged metrics and plots, the pages, and the revision."""
     end_with_launcher()
     with exit_on_user_error("compare"):
         tasks = load_tasks()
@@ -93,6 +94,7 @@ def main() -> None:
         for task in tasks.values():
             for path, content in plot_files(task, "plots").items():
                 write(path, content)
+        write(PAGE, render_index(tasks.values()))
         baseline = {name: part["baseline"] for name, part in metrics.items()}
         commit = create_baseline_revision(NAME, baseline_files(tasks.values(), baseline))
         write_all(FOLDER, {"plots.html": offline_page(), "revision.txt": f"{commit}\n"})

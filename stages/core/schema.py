@@ -316,7 +316,7 @@ class Failures(Section):
     show: Annotated[int, Field(ge=6, le=12)]
     neighbours: Annotated[int, Field(ge=1, le=50)]
     min_cases: Annotated[int, Field(ge=3)]
-    suspect_margin: ZeroToOne
+    confident_probability: ZeroToOne
 
 
 class Pack(Section):

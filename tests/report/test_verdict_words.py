@@ -129,7 +129,7 @@ def test_a_failure_case_of_a_single_seed_says_nothing_of_seeds() -> None:
         "baseline": "ant",
         "failure_rate": 1.0,
         "neighbour_labels": "ant | bee",
-        "suspect_label": False,
+        "confidently_wrong": False,
     }
     assert "wrong for 100% of seeds" in case_lines(case, 3)
     assert "seed" not in " ".join(case_lines(case, 1))
