@@ -172,15 +172,21 @@ def test_predict_refuses_what_is_no_image(chain: Path) -> None:
 
 
 def test_predict_names_the_words_that_drove_it(chain: Path) -> None:
-    texts = ["A drab, shoddy, joyless flat.", "=1+1 \x1b[31mred <script>alert(1)</script>"]
+    shrug = "\U0001f926\u200d\u2642\ufe0f"  # of four characters
+    texts = [
+        "A drab, shoddy, joyless flat.",
+        "=1+1 \x1b[31mred <script>alert(1)</script>",
+        f"2/5 {shrug}",
+    ]
     output = evidence(chain, "predict", "sentiment", *texts)
-    first, second = (line.split("\t") for line in output.rstrip("\n").split("\n"))
+    first, second, third = (line.split("\t") for line in output.rstrip("\n").split("\n"))
     assert first[0] == texts[0]
     assert first[1] in {"negative", "positive"}
     assert 0.5 <= float(first[2]) <= 1
     assert first[3].startswith("words: ")
     assert "\x1b" not in output  # control characters are gone, the rest stays text
     assert second[0] == "=1+1 [31mred <script>alert(1)</script>"
+    assert third[0] == texts[2]
     line = evidence_refused(chain, "predict", "sentiment", "good", " ")
     assert line == "evidence predict: text 2 is empty; give each text in quotes"
 

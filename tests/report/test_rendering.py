@@ -54,6 +54,7 @@ HOSTILE = [  # the first eight as HTML, the rest as Markdown
     "- no item",
     "+ no item",
     "1. no item",
+    "2/5 \U0001f44e\U0001f3fd \U0001f926\u200d\u2642\ufe0f wouldnt go again",
     "12) no item",
     "=====",
     "---",
