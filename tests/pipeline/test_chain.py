@@ -48,8 +48,8 @@ def test_the_plots_open_without_a_network(prepared: Path) -> None:
             assert f"{task}.csv" in page
             assert f"<h2>{task}</h2>" in page
             # The ids by which the page's script finds the charts of a task.
-            assert f'<div id="plots_loss_{task}_csv">' in page
-            assert f'<div id="data_live_{task}_' in page
+            assert f'id = "plots_loss_{task}_csv"' in page
+            assert f'id = "data_live_{task}_' in page
     assert '"rev": "baseline"' in page
     assert "<code>baseline</code> is class Gaussians." in page
 
