@@ -72,5 +72,5 @@ lock: $(READY) ## write the lock anew from pyproject.toml
 	@rm requirements/all.txt
 
 clean: ## remove the environment and what the pipeline can make again
-	rm -rf .venv data/params data/prepare data/check data/baseline data/train data/evaluate \
+	rm -rf .venv data/params data/prepare data/check data/baseline data/train data/live data/evaluate \
 	  data/failures data/pack data/compare data/resume dvc_plots

@@ -3,10 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from support.project import CLASSIFIERS, TASKS, evidence, read_params
+from support.project import CLASSIFIERS, TASKS, evidence, read_params, run
 
 pytestmark = pytest.mark.xdist_group("chain")
 
@@ -35,6 +36,13 @@ TASK_KEYS = {
     "generative": "split_rule checkpoint_samples checkpoint_review quality_note diversity_note "
     "failure_sample selection_rule improvement_of",
 }
+
+
+def read_metrics(chain: Path, task: str) -> dict[str, Any]:
+    """Return the figures of a task's model."""
+    content = json.loads((chain / f"evidence/{task}/data/metrics.json").read_text())
+    current: dict[str, Any] = content["current"]
+    return current
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -83,7 +91,7 @@ def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
     pairs = predictions.assign(correct=predictions["seed_0"] == predictions["label"])
     pairs = pairs.groupby("group").filter(lambda group: len(group) == 2)
     whole = pairs.groupby("group")["correct"].all()
-    metrics = json.loads((chain / "metrics/metrics.json").read_text())["sentiment"]
+    metrics = read_metrics(chain, "sentiment")
     assert metrics["contrast_consistency"]["groups"] == len(whole) >= 30
     assert metrics["contrast_consistency"]["share"] == pytest.approx(whole.mean(), abs=1e-6)
 
@@ -91,7 +99,7 @@ def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
 @pytest.mark.parametrize("task", CLASSIFIERS)
 def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) -> None:
     predictions = pd.read_csv(chain / f"evidence/{task}/data/predictions.csv")
-    metrics = json.loads((chain / "metrics/metrics.json").read_text())[task]
+    metrics = read_metrics(chain, task)
     correct = predictions["seed_0"] == predictions["label"]
     baseline_correct = predictions["baseline"] == predictions["label"]
     improvement = metrics["improvement"]
@@ -100,6 +108,14 @@ def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) 
     assert improvement["fixed"] == int((correct & ~baseline_correct).sum())
     cases = pd.read_csv(chain / f"evidence/{task}/data/failure_cases.csv")
     assert (cases["kind"] == "wrong").sum() == int((~correct).sum())
+    summary = json.loads((chain / "metrics/metrics.json").read_text())[task]
+    assert summary == {
+        "accuracy": metrics["accuracy"],
+        "failures": int((~correct).sum()),
+        **{key: improvement[key] for key in ("gain", "gain_low", "gain_high", "verdict")},
+    }
+    baseline = run(chain, "git", "show", "baseline:metrics/metrics.json").stdout
+    assert json.loads(baseline)[task]["failures"] == int((~baseline_correct).sum())
     page = (chain / f"evidence/{task}/index.html").read_text()
     assert f"{100 * correct.mean():.1f}%" in page
     plot = pd.read_csv(chain / f"plots/confusion/{task}.csv")

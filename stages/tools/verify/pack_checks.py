@@ -192,13 +192,11 @@ def check_comparison(
     from stages.compare import METRICS, PLOTS
     from stages.core.files import read_json, to_csv, to_json
     from stages.kinds.registry import KINDS
+    from stages.kinds.results import Results
 
     yield from _check_index(tasks)
     merged = read_json(METRICS)
-    metrics = {
-        name: read_json(tasks[name].evidence / "data" / "metrics.json")["current"]
-        for name in recomputations
-    }
+    metrics = {name: Results.of_pack(tasks[name]).current() for name in recomputations}
     reasons = [
         reason
         for name, current in metrics.items()
