@@ -76,6 +76,7 @@ def main() -> None:
         for part in results:
             for path, content in plot_files(part.task, "plots").items():
                 write(path, content)
+        write(PAGE, render_index(part.task for part in results))
         commit = create_baseline_revision(NAME, baseline_files(results))
         strongest = {part.task.name: part.metrics["strongest_baseline"] for part in results}
         page = plot_page(strongest)
