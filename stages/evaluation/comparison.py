@@ -96,18 +96,10 @@ def compute_metrics(
         metrics["folds"] = _fold_metrics(predictions, baseline)
     fold = 0 if dataset.folds > 1 else None
     loss, baseline_loss = _loss_tables(run_log(log, fold, primary), baseline)
+    by_slice = _slice_table(predictions, names, slices or {}, params.confidence)
     return ClassificationMetrics(
         metrics,
-        {
-            **_class_tables(model, simple, labels, names),
-            "slices": slice_metrics(
-                {"class": np.array(names, dtype=object)[labels], **(slices or {})},
-                model.predicted == labels,
-                simple.predicted == labels,
-                groups,
-                params.confidence,
-            ),
-        },
+        {**_class_tables(model, simple, labels, names), "slices": by_slice},
         plot_tables(model, labels, names, params.bins, loss),
         plot_tables(simple, labels, names, params.bins, baseline_loss),
     )
@@ -156,6 +148,23 @@ def _class_tables(
     matrix = pd.DataFrame(counts, columns=pd.Index(names))
     matrix.insert(0, "true / predicted", names)
     return {"per_class": table, "confusion": matrix}
+
+
+def _slice_table(
+    predictions: PredictionTables,
+    names: list[str],
+    slices: Mapping[str, np.ndarray],
+    confidence: float,
+) -> pd.DataFrame:
+    """Return the scores of model and strongest baseline by class and by further slices."""
+    labels = predictions.labels()
+    return slice_metrics(
+        {"class": np.array(names, dtype=object)[labels], **slices},
+        predictions.of_model().predicted == labels,
+        predictions.of_strongest().predicted == labels,
+        predictions.predictions["group"].to_numpy(),
+        confidence,
+    )
 
 
 def plot_tables(

@@ -26,12 +26,12 @@ def failures_caption(outputs: "ClassificationOutputs") -> str:
     return f"It fails on {wrong:,} of {count:,} test samples{weakest}:"
 
 
-def cases_extent(shown: int, total: int) -> str:
+def cases_extent(count: int, total: int) -> str:
     """Return how many of the cases are on the page."""
     return (
         f"All {total:,} failure cases"
-        if shown == total
-        else f"{shown:,} of {total:,} failure cases"
+        if count == total
+        else f"{count:,} of {total:,} failure cases"
     )
 
 

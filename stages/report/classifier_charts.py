@@ -72,7 +72,7 @@ def difference_figure(outputs: "ClassificationOutputs") -> Figure:
     )
     rows[["gain", "low", "high"]] *= 100
     worst = table_rows(ordered)[0]
-    shown = (
+    extent = (
         f"the worst {len(ordered)} of {len(slices)} slices"
         if len(ordered) < len(slices)
         else "slices"
@@ -85,7 +85,7 @@ def difference_figure(outputs: "ClassificationOutputs") -> Figure:
         charts.differences(rows, "model minus baseline, points"),
         f"Model minus baseline: {points(gain['gain'])} on all test samples; lowest in "
         f"{slice_name(worst)}, {points(worst['gain'])}.",
-        f"Model minus baseline in points of accuracy, on all test samples and in {shown}; intervals "
+        f"Model minus baseline in points of accuracy, on all test samples and in {extent}; intervals "
         f"corrected for {len(slices)} slices. Triangles: better or worse; dots: not "
         f"distinguishable.{metric}",
     )

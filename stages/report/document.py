@@ -72,8 +72,8 @@ class Figures:
 class Columns:
     """Blocks in two columns where there is room for two."""
 
-    left: "Sequence[Block]"
-    right: "Sequence[Block]"
+    first: "Sequence[Block]"
+    second: "Sequence[Block]"
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ class Document:
         blocks = [*self.first, *(block for part in self.sections for block in part.blocks)]
         while blocks:
             match blocks.pop():
-                case Columns(left, right):
-                    blocks += [*left, *right]
+                case Columns(first, second):
+                    blocks += [*first, *second]
                 case Figure(name, data):
                     pictures[name] = data
                 case Figures(figures):

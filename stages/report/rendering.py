@@ -81,12 +81,14 @@ def render_markdown(document: Document, *, short: bool = False) -> str:
         *(_block(block, rows) for block in document.first),
     ]
     for section in document.sections:
-        shown = section.blocks
+        selection = section.blocks
         if section.closed and short:
-            shown = [block for block in shown if not isinstance(block, Table | Figure | Figures)]
-            if all(isinstance(block, Text) for block in shown):
+            selection = [
+                block for block in selection if not isinstance(block, Table | Figure | Figures)
+            ]
+            if all(isinstance(block, Text) for block in selection):
                 continue
-        blocks = [_block(block, rows) for block in shown]
+        blocks = [_block(block, rows) for block in selection]
         heading = escape_markdown(section.heading)
         if section.closed:
             heading = escape_html(section.heading)
@@ -111,8 +113,8 @@ def _block(block: Block, rows: int | None) -> str:  # noqa: C901, PLR0911 (a cas
             return _table(block, rows)
         case Figure():
             return _figure(block)
-        case Columns(left, right):
-            return "\n\n".join(_block(part, rows) for part in [*left, *right])
+        case Columns(first, second):
+            return "\n\n".join(_block(part, rows) for part in [*first, *second])
         case Figures(figures):
             return "\n\n".join(map(_figure, figures))
         case Strip():
@@ -140,11 +142,10 @@ def _code(text: str) -> str:
 def _table(table: Table, rows: int | None) -> str:
     cells = [table.header, *table.rows[:rows]]
     header, *rest = ([escape_markdown(cell) for cell in row] for row in cells)
-    left = len(table.rows) - len(rest)
-    more = f" (the first {len(rest)} rows of {len(table.rows)})" if left > 0 else ""
-    return (
-        f"{escape_markdown(table.caption + more)}\n\n{markdown_table(header, rest, table.numeric)}"
-    )
+    caption = table.caption
+    if len(rest) < len(table.rows):
+        caption += f" (the first {len(rest)} rows of {len(table.rows)})"
+    return f"{escape_markdown(caption)}\n\n{markdown_table(header, rest, table.numeric)}"
 
 
 def _strip(strip: Strip) -> str:

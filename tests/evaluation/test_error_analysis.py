@@ -21,12 +21,12 @@ from stages.evaluation.error_analysis import (
 from stages.evaluation.failure_causes import (
     BETWEEN_CLASSES,
     CAUSES,
+    CONFIDENTLY_WRONG,
     LOW_CONFIDENCE,
     OTHER_CLASS,
     OUTLIER,
     OWN_CLASS,
     SEED_LUCK,
-    CONFIDENTLY_WRONG,
     Diagnosis,
     cause_definitions,
     change_in_words,
@@ -64,7 +64,10 @@ def predict(predicted: int, probability: float = 0.9) -> list[float]:
 
 def params(min_cases: int = 3, neighbours: int = 3, confident_probability: float = 0.5) -> Failures:
     return Failures(
-        show=6, neighbours=neighbours, min_cases=min_cases, confident_probability=confident_probability
+        show=6,
+        neighbours=neighbours,
+        min_cases=min_cases,
+        confident_probability=confident_probability,
     )
 
 
@@ -171,7 +174,9 @@ def test_fewer_samples_than_min_cases_are_all_cases() -> None:
 
 
 def test_a_label_that_every_seed_and_the_neighbours_contradict_is_suspect() -> None:
-    assert cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == CONFIDENTLY_WRONG
+    assert (
+        cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == CONFIDENTLY_WRONG
+    )
 
 
 def test_a_single_seed_accuses_no_label() -> None:
@@ -192,7 +197,9 @@ def test_a_label_is_not_suspect_if_one_seed_predicts_it() -> None:
 
 def test_a_confidently_wrong_needs_a_mean_probability_of_the_margin() -> None:
     seeds = [predict(BEE, 0.875), predict(BEE, 0.375)]  # 0.625 in the mean
-    assert cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.625)) == CONFIDENTLY_WRONG
+    assert (
+        cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.625)) == CONFIDENTLY_WRONG
+    )
     assert cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.626)) == OTHER_CLASS
 
 
@@ -236,7 +243,8 @@ def test_a_sample_near_a_third_class_only_is_drawn_to_another_class() -> None:
 
 def test_the_label_of_a_correct_sample_is_never_suspect() -> None:
     cases = cases_of(
-        [Sample(ANT, 10.3, [predict(ANT, 0.4), predict(ANT, 0.4)])], params(confident_probability=0.1)
+        [Sample(ANT, 10.3, [predict(ANT, 0.4), predict(ANT, 0.4)])],
+        params(confident_probability=0.1),
     )
     assert cases["kind"].tolist() == ["weak"]
     assert not cases["confidently_wrong"].any()

@@ -147,14 +147,14 @@ def _cases(outputs: TextOutputs, texts: PackedTexts) -> Cases:
 
 
 def _weighted_words(
-    row: Mapping[str, Any], outputs: TextOutputs, most: int
+    row: Mapping[str, Any], outputs: TextOutputs, limit: int
 ) -> list[tuple[str, float]]:
     """Return a text's first words, with their weights as shares of the largest; 0 where none is known."""
     words = outputs.word_weights.get(row["id"]) or [(word, 0.0) for word in row["text"].split()]
     largest = max((abs(weight) for _, weight in words), default=0.0) or 1.0
-    scaled = [(word, weight / largest) for word, weight in words[:most]]
-    if len(words) > most:
-        scaled.append((f"[{len(words) - most:,} more words]", 0.0))
+    scaled = [(word, weight / largest) for word, weight in words[:limit]]
+    if len(words) > limit:
+        scaled.append((f"[{len(words) - limit:,} more words]", 0.0))
     return scaled
 
 
