@@ -15,20 +15,21 @@ PACK = """README.md index.html record.json data/run_command.txt data/dataset_not
 data/model_summary.csv data/training_log.csv data/checkpoints.json data/diagnostics.json
 data/data_warnings.json data/metrics.json data/metric_table.csv data/prediction_samples.csv
 data/failure_cases.csv data/failure_summary.json data/next_step.json data/params.json
-pictures/loss.svg"""
+pictures/loss.svg pictures/methods.svg"""
 CLASSIFIER_PACK = """ data/per_class.csv data/confusion_matrix.csv data/predictions.csv
 data/baseline_predictions.csv data/validation_predictions.csv pictures/confusion.svg
-pictures/reliability.svg """
+pictures/reliability.svg pictures/differences.svg data/slices.csv """
 TASK_FILES = {
     "image": CLASSIFIER_PACK + "data/demo.png pictures/augmentation.png",
-    "sentiment": CLASSIFIER_PACK + "data/slices.csv data/error_buckets.csv "
+    "sentiment": CLASSIFIER_PACK + "data/error_buckets.csv "
     "data/driving_words.json data/transformer_flow.csv",
     "workshop": CLASSIFIER_PACK + "data/demo.png data/baseline_log.csv",
     "generative": "data/checkpoint_review.csv data/samples.csv data/classes.csv "
-    "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg",
+    "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg "
+    "pictures/excess.svg",
 }
 RECORD = """task improvement failure_case_count run_command dataset_note baseline current_result
-failure_cases next_step label_rules next_action questions"""
+failure_cases next_step label_rules next_action questions kind verdict headline worst"""
 TASK_KEYS = {
     "image": "split_rule metric error_case class_counts",
     "workshop": "split_rule metric error_case class_counts",

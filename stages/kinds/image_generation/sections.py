@@ -334,7 +334,6 @@ def demo_section(outputs: "GenerationOutputs", interpolation: np.ndarray) -> Sec
         "demo",
         "Try it",
         [
-            Text("Draw samples; the same seed gives the same samples:"),
             Command(command),
             Figure(
                 "between.png",

@@ -177,7 +177,7 @@ def test_a_task_of_three_classes_has_its_own_buckets_baselines_and_words(project
     assert metrics["baselines"]["keyword counts"]["accuracy"] == 1
     assert set(pd.read_csv(data / "error_buckets.csv")["bucket"]) == {"mail", "post"}
     assert list(pd.read_csv(data / "confusion_matrix.csv").columns[1:]) == TONES
-    assert set(pd.read_csv(data / "slices.csv")["slice"]) == {"origin", "length"}
+    assert set(pd.read_csv(data / "slices.csv")["slice"]) == {"class", "origin", "length"}
     page = (project / "evidence/tones/README.md").read_text(encoding="utf-8")
     assert "(buckets by the column origin)" in page
     assert "a Transformer trained from scratch (layers: 1, width: 16" in page
