@@ -17,7 +17,7 @@ _SPECIFICATIONS = Path(__file__).parent / "specifications"
 # Charts are about as wide as a phone, so that their letters keep their size there; cells in pixels.
 _WIDTH, _CELL, _SMALLEST_CELL = 270, 60, 14
 _CELL_WITH_TEXT = 22  # the smallest cell with room for a count
-_LETTER = 7  # pixels, the width of a letter, about
+_LETTER = 7.5  # pixels, the width of a letter, about
 # The colours of charts on a light page, and in their place on a dark one.
 _DARK = {
     "#1c1e21": "#e8e6e1",

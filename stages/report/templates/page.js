@@ -32,13 +32,15 @@ for (const block of document.querySelectorAll(".browser")) {
 }
 if (document.querySelector(".case > button")) {
   const dialog = document.createElement("dialog");
-  dialog.innerHTML = '<form method="dialog"><img alt=""><p></p><button>Close</button></form>';
+  dialog.innerHTML = '<form method="dialog"><p></p><button>Close</button></form>';
+  const image = new Image();
   dialog.setAttribute("aria-label", "Enlarged picture");
   document.body.append(dialog);
   let current = null;
   const show = button => {
     current = button;
-    const image = dialog.querySelector("img"), small = button.querySelector("img");
+    const small = button.querySelector("img");
+    dialog.querySelector("form").prepend(image);
     image.src = small.src;
     image.alt = small.alt;
     dialog.querySelector("p").textContent = button.closest(".case").querySelector("h3").textContent;
