@@ -103,7 +103,7 @@ def method_figure(outputs: "GenerationOutputs") -> Figure:
     level = percent(outputs.task.params.evaluate.confidence, 0)
     return Figure(
         "methods.svg",
-        charts.methods(table, "Fréchet distance to test images (lower is better)", ""),
+        charts.methods(table, "Fréchet distance (lower is better)", ""),
         f"Fréchet distance to test images: {values}.",
         f"Fréchet distance to test images, lower is better: baselines (dots), the model (diamond) and real "
         f"images (square). The model is closer than the baseline by {gain['gain']:.2f} ({level} interval "
