@@ -93,6 +93,14 @@ COMMANDS = {
             "evidence verify --batch submissions.csv --policy policy.yaml --markdown results.md",
         ),
     ),
+    "grade": Command(
+        "grade.command",
+        "hold learners' repositories against a rubric",
+        (
+            "evidence grade clones/* --markdown grades.md --csv grades.csv",
+            "evidence grade --list course.csv --rubric rubric.yaml --tier retrain --yes",
+        ),
+    ),
     "attestation": Command(
         "verify.attestation.command",
         "check a signed statement of a verification, or list those that are kept",
