@@ -125,10 +125,10 @@ def _entries(arguments: argparse.Namespace) -> "dict[str, Entry]":
                 )
             source = entry.repository and source_of(entry, arguments.list.parent)
             entries.append(entry.model_copy(update={"repository": source, "name": name}))
-    names = _names(arguments.submissions)
-    for text, name in zip(arguments.submissions, names, strict=True):
+    labels = _names(arguments.submissions)
+    for text, label in zip(arguments.submissions, labels, strict=True):
         source = source_of(Entry(repository=text), Path())
-        entries.append(Entry(repository=source, revision=arguments.revision, name=name))
+        entries.append(Entry(repository=source, revision=arguments.revision, name=label))
     if not entries:
         raise UserError("name a submission, or a file of them with --list")
     return name_entries(entries, arguments.list or Path("submissions"))
