@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from support.project import ROOT, commit, evidence, run
+from support.project import ROOT, commit, run
 from support.toy import FILES, PIPELINE, make_project
 
 from stages.core.errors import UserError
 from stages.core.files import read_csv, to_csv
 from stages.tools.cli import make_parser
+from stages.tools.experiment_log import COLUMNS, LogRow, with_row
 from stages.tools.grade.checks import Row
 from stages.tools.grade.command import _names
 from stages.tools.grade.rubric import DEFAULT, read_rubric
@@ -142,7 +143,10 @@ def test_a_learner_of_this_project_is_graded_by_its_rubric(small: Path, tmp_path
         f"## Shapes\n{' '.join(shapes)}\n## Next step\n{words}\n"
     )
     run(learner, "dvc", "repro", "--quiet", "pack@workshop", "compare")
-    evidence(learner, "experiment", "workshop", "train.epochs=5", "--why", "longer, so lower loss")
+    log = learner / "evidence/workshop/experiments.csv"
+    row = LogRow("2026-11-25", "workshop.train.epochs=5", "longer", "0.7", "0.7", "underpowered")
+    table = read_csv(log, dtype=str).reindex(columns=COLUMNS, fill_value="")
+    log.write_bytes(to_csv(with_row(table, row)))
     commit(learner, "mine")
     printed, _ = grade(tmp_path, "learner", "--tier", "retrain", "--json", "g.json", status=0)
     content = json.loads((tmp_path / "g.json").read_text())
