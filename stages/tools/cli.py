@@ -80,7 +80,7 @@ COMMANDS = {
             "evidence compare old.csv new.csv --id sample --label y_true --prediction y_pred --margin 0.01",
             "evidence compare old.jsonl new.jsonl --id doc_id --correct acc",
             "evidence compare predictions.csv --prediction baseline --prediction seed_0",
-            "evidence compare HEAD~1 HEAD --json changes.json",
+            "evidence compare HEAD~1 HEAD --html changes.html --markdown changes.md",
             "evidence compare",
         ),
     ),
