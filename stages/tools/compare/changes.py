@@ -253,9 +253,9 @@ def _words(text: str, weights: Any) -> list[tuple[str, float]]:
         words = [(word, 0.0) for word in text.split()]
     largest = max((abs(weight) for _, weight in words), default=0.0)
     scale = largest if 0 < largest < float("inf") else 1.0
-    shown = [(word, weight / scale) for word, weight in words[:_MOST_WORDS]]
-    rest = len(words) - len(shown)
-    return [*shown, (f"[{rest:,} more words]", 0.0)] if rest else shown
+    scaled = [(word, weight / scale) for word, weight in words[:_MOST_WORDS]]
+    rest = len(words) - len(scaled)
+    return [*scaled, (f"[{rest:,} more words]", 0.0)] if rest else scaled
 
 
 def _new_experiments(before: Pack, after: Pack) -> list[tuple[str, ...]]:

@@ -82,11 +82,11 @@ def _task(task: TaskChanges, names: tuple[str, str], samples: int) -> Iterator[s
     yield _folded(f"{task.task}: details", "\n\n".join(parts))
 
 
-def _sample_table(kind: str, samples: Sequence[Sample], most: int) -> str:
+def _sample_table(kind: str, samples: Sequence[Sample], limit: int) -> str:
     from stages.report.rendering import escape_markdown
 
     count = len(samples)
-    rest = f", the first {most}" if count > most else ""
+    rest = f", the first {limit}" if count > limit else ""
     texts = any(sample.words for sample in samples)
     rows = [
         [
@@ -96,7 +96,7 @@ def _sample_table(kind: str, samples: Sequence[Sample], most: int) -> str:
             ),
             *([_quote(sample)] if texts else []),
         ]
-        for sample in samples[:most]
+        for sample in samples[:limit]
     ]
     header = ("sample", "true class", "prediction", "details", *(["text"] if texts else []))
     return f"{kind}: {count}{rest}\n\n{_table(header, rows)}"
@@ -106,15 +106,15 @@ def _quote(sample: Sample) -> str:
     """Return the start of a text, with the words in bold that weigh most for the wrong class."""
     from stages.report.rendering import escape_markdown, highlight_class
 
-    shown, length = [], 0
+    words, length = [], 0
     for word, weight in sample.words:
         length += len(word) + 1
         if length > _TEXT_LENGTH:
-            shown.append("...")
+            words.append("...")
             break
         text = escape_markdown(word)
-        shown.append(f"**{text}**" if highlight_class(weight) == "for-2" and text else text)
-    return f"“{' '.join(shown)}”"
+        words.append(f"**{text}**" if highlight_class(weight) == "for-2" and text else text)
+    return f"“{' '.join(words)}”"
 
 
 def _table(

@@ -87,6 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resamples", type=int, metavar="N", help=f"of the bootstrap ({DEFAULTS['resamples']})"
     )
     tests.add_argument("--seed", type=int, help=f"of the bootstrap ({DEFAULTS['seed']})")
+    _add_outputs(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--json", metavar="FILE.json", help="write all figures; -: print only these"

@@ -1,12 +1,11 @@
 """The checks that the criteria of a rubric name: what a commit shows, and what only a person can judge."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stages.core.errors import UserError, printable
+from stages.tools.grade.rows import Observation, Row, State, make_row, not_shown
 from stages.tools.grade.rubric import (
     Criterion,
     Experiment,
@@ -32,106 +31,22 @@ _DIMENSION = r"(?:\d+|[A-Za-z]+)"
 _SHAPE = re.compile(rf"(?<!\w){_DIMENSION}(?: ?[,x\u00d7] ?\d+)+(?!\w)")
 
 
-class State(StrEnum):
-    """What a check says of a criterion."""
-
-    SHOWN = "shown"
-    OPEN = "to judge"
-    NOT_SHOWN = "not shown"
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a check finds in a commit.
-
-    Attributes:
-        state: whether the criterion is met.
-        evidence: in words, with what the learner wrote in quotes.
-        judge: what a person must decide, "" where nothing is left.
-        note: the learner's whole note, by which equal ones are told.
-    """
-
-    state: State
-    evidence: str
-    judge: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A criterion of the rubric, and what a commit shows of it.
-
-    Attributes:
-        criterion: its name.
-        task: in whose evidence.
-        worth: the points of the criterion.
-        state: "shown", "to judge", "not shown".
-        evidence: in words.
-        judge: what a person must decide, "" where nothing is left.
-        note: the learner's whole note, "" where none counts.
-    """
-
-    criterion: str
-    task: str
-    worth: float
-    state: str
-    evidence: str
-    judge: str = ""
-    note: str = ""
-
-    @property
-    def points(self) -> float:
-        """Return the points that the check gives."""
-        return self.worth if self.state == State.SHOWN else 0.0
-
-    @property
-    def open_points(self) -> float:
-        """Return the points that a person may give."""
-        return self.worth if self.state == State.OPEN else 0.0
-
-
 def grade(rubric: Rubric, submission: Submission) -> list[Row]:
     """Return a row for each criterion of a rubric."""
     return [_grade(criterion, submission) for criterion in rubric.criteria]
 
 
-def unread_rows(rubric: Rubric, reason: str) -> list[Row]:
-    """Return a row for each criterion, none of them shown because nothing could be read."""
-    return [_row(criterion, _not_shown(reason)) for criterion in rubric.criteria]
-
-
 def _grade(criterion: Criterion, submission: Submission) -> Row:
     try:
-        return _row(criterion, _FUNCTIONS[criterion.check](criterion, submission))
+        return make_row(criterion, _FUNCTIONS[criterion.check](criterion, submission))
     except UserError as error:
-        return _row(criterion, _not_shown(str(error)))
-
-
-def _row(criterion: Criterion, observation: Observation) -> Row:
-    """Return the row of a criterion; one with a question is left to a person if it is shown."""
-    state, judge = observation.state, observation.judge
-    if state is not State.NOT_SHOWN and criterion.judge:
-        state, judge = State.OPEN, " ".join(filter(None, (judge, criterion.judge)))
-    evidence = printable(observation.evidence)
-    return Row(
-        criterion.name,
-        criterion.task,
-        criterion.points,
-        str(state),
-        evidence,
-        judge,
-        observation.note,
-    )
-
-
-def _not_shown(evidence: str) -> Observation:
-    return Observation(State.NOT_SHOWN, evidence)
+        return make_row(criterion, not_shown(str(error)))
 
 
 def _check_verified(criterion: Verified, submission: Submission) -> Observation:
     report = submission.report
     if report is None:
-        return _not_shown(f"not verified: {submission.reason}")
+        return not_shown(f"not verified: {submission.reason}")
     tiers = TIERS[: 1 + TIERS.index(criterion.tier)]
     findings = [
         (tier.name, finding)
@@ -142,10 +57,10 @@ def _check_verified(criterion: Verified, submission: Submission) -> Observation:
     ]
     for tier, finding in findings:
         if finding.verdict is Verdict.OUTSIDE:
-            return _not_shown(f"{tier}, {finding.stage}: {finding.reason}")
+            return not_shown(f"{tier}, {finding.stage}: {finding.reason}")
     names = " and ".join(tier.name for tier in report.tiers if tier.name in tiers)
     if not findings:
-        return _not_shown(f"the pipeline has no stage of {criterion.task}")
+        return not_shown(f"the pipeline has no stage of {criterion.task}")
     if criterion.tier not in [tier.name for tier in report.tiers]:
         return Observation(
             State.OPEN, f"nothing disagrees at {names}", _why_not_run(criterion, report)
@@ -185,7 +100,7 @@ def _summarise_stages(names: str, findings: Sequence[Finding], report: Report) -
         return Observation(State.OPEN, evidence, f"Not checked, {stage}: {reason}.")
     if report.code and any(result.verdict in RERUN for result in results):
         return Observation(State.OPEN, evidence, f"It ran its own code; read it ({_code(report)}).")
-    return Observation(State.SHOWN, evidence)
+    return Observation(State.MET, evidence)
 
 
 def _check_claim(criterion: Figure, submission: Submission) -> Observation:
@@ -195,11 +110,11 @@ def _check_claim(criterion: Figure, submission: Submission) -> Observation:
     if submission.is_unchanged(f"evidence/{criterion.task}/data/metrics.json"):
         evidence += "; the metrics are those that came with the project"
     if condition.outcome is Outcome.HOLDS:
-        return Observation(State.SHOWN, evidence)
+        return Observation(State.MET, evidence)
     if condition.outcome is Outcome.COMMITTED:
         reason = submission.reason or "--tier metrics recomputes it"
         return Observation(State.OPEN, evidence, f"Only as committed, not recomputed: {reason}.")
-    return _not_shown(evidence)
+    return not_shown(evidence)
 
 
 def _check_note(criterion: Note, submission: Submission) -> Observation:
@@ -207,16 +122,16 @@ def _check_note(criterion: Note, submission: Submission) -> Observation:
     words = len(note.split())
     evidence = f"{words} words: {_quote(note)}"
     if words < criterion.min_words:
-        return _not_shown(f"{evidence} (at least {criterion.min_words} words)")
+        return not_shown(f"{evidence} (at least {criterion.min_words} words)")
     if not criterion.min_cases:
-        return Observation(State.SHOWN, evidence, note=note)
+        return Observation(State.MET, evidence, note=note)
     cases = submission.table(f"evidence/{criterion.task}/data/failure_cases.csv")[:_MOST_CASES]
     ids = [row["id"] for row in cases if row.get("id")]
     named = [name for name in ids if _mentions(note, name)]
     evidence = f"names {len(named)} of {len(ids)} failure cases; {evidence}"
     if len(named) < criterion.min_cases:
-        return _not_shown(f"{evidence} (at least {criterion.min_cases} cases, by id)")
-    return Observation(State.SHOWN, evidence, note=note)
+        return not_shown(f"{evidence} (at least {criterion.min_cases} cases, by id)")
+    return Observation(State.MET, evidence, note=note)
 
 
 def _check_experiment(criterion: Experiment, submission: Submission) -> Observation:
@@ -230,7 +145,7 @@ def _check_experiment(criterion: Experiment, submission: Submission) -> Observat
     ]
     if len(tried) < criterion.count:
         failed = f", {len(rows) - len(tried)} that failed or say not why" if rows != tried else ""
-        return _not_shown(
+        return not_shown(
             f"evidence/{criterion.task}/experiments.csv has {len(tried)} of the learner's own{failed} "
             f"(at least {criterion.count})"
         )
@@ -240,7 +155,7 @@ def _check_experiment(criterion: Experiment, submission: Submission) -> Observat
     evidence = (
         f"{len(tried)} tried; the last: {change}: {verdict} ({results}); why: {_quote(reason)}"
     )
-    return Observation(State.SHOWN, evidence, note=row["why"])
+    return Observation(State.MET, evidence, note=row["why"])
 
 
 def _check_shapes(criterion: Shapes, submission: Submission) -> Observation:
@@ -252,7 +167,7 @@ def _check_shapes(criterion: Shapes, submission: Submission) -> Observation:
         if len(numbers := tuple(re.findall(r"\d+", row.get("output_shape", "")))) > 1
     )
     if not shapes:
-        return _not_shown(f"{path} is missing or has no shapes")
+        return not_shown(f"{path} is missing or has no shapes")
     note = _read_note(criterion, submission)
     stated = {_dimensions(match[0]) for match in _SHAPE.finditer(note)}
     # The size of a batch may stand as a letter or a word.
@@ -261,8 +176,8 @@ def _check_shapes(criterion: Shapes, submission: Submission) -> Observation:
     evidence = f"{count} of {len(shapes)} shapes of the network: {_quote(note)}"
     if count < criterion.share * len(shapes):
         listed = list_names(f"({', '.join(shape)})" for shape in missing)
-        return _not_shown(f"{evidence} (missing: {listed})")
-    return Observation(State.SHOWN, evidence, note=note)
+        return not_shown(f"{evidence} (missing: {listed})")
+    return Observation(State.MET, evidence, note=note)
 
 
 def _dimensions(text: str) -> tuple[str, ...]:
@@ -279,10 +194,10 @@ def _check_failure_mode(criterion: FailureMode, submission: Submission) -> Obser
         notes = submission.notes(criterion.path)
         note = " ".join(filter(None, notes.values()))
     if not note:
-        return _not_shown(f"{criterion.path} has no notes of its own")
+        return not_shown(f"{criterion.path} has no notes of its own")
     named = [mode for mode in modes if _mentions(_plain(note), _plain(mode))]
     if named:
-        return Observation(State.SHOWN, f"names {list_names(named)}", note=note)
+        return Observation(State.MET, f"names {list_names(named)}", note=note)
     evidence = (
         f"names none of those that the analysis lists ({list_names(modes) or 'it lists none'})"
     )
@@ -348,13 +263,3 @@ _FUNCTIONS: dict[str, Callable[[Any, Submission], Observation]] = {
     "failure_mode": _check_failure_mode,
     "person": _check_person,
 }
-
-
-def total(rows: Iterable[Row]) -> tuple[float, float, float]:
-    """Return the points that checks give, those that a person may give, and the most."""
-    rows = list(rows)
-    return (
-        sum(row.points for row in rows),
-        sum(row.open_points for row in rows),
-        sum(row.worth for row in rows),
-    )

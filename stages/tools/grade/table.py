@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import printable
 from stages.tools.compare.output import align
-from stages.tools.grade.checks import Row, State, total, unread_rows
+from stages.tools.grade.rows import Row, State, total, unread_rows
 from stages.tools.grade.rubric import Rubric
 from stages.tools.verify.batch.results import Result
 
@@ -95,9 +95,9 @@ def _mark_copies(grade: Grade, authors: dict[tuple[str, str], list[str]]) -> Gra
 
 
 def _points(rows: Sequence[Row]) -> str:
-    points, open_points, most = total(rows)
+    points, open_points, worth = total(rows)
     judged = f", {open_points:g} more to judge" if open_points else ""
-    return f"{points:g} of {most:g} points{judged}"
+    return f"{points:g} of {worth:g} points{judged}"
 
 
 def _cell(row: Row) -> str:
@@ -181,14 +181,14 @@ def _data_rows(grade: Grade) -> Iterator[dict[str, str]]:
             "evidence": row.evidence,
             "judge": row.judge,
         }
-    points, open_points, most = (f"{value:g}" for value in total(grade.rows))
+    points, open_points, worth = (f"{value:g}" for value in total(grade.rows))
     yield {
         **common,
         "criterion": "total",
         "task": "",
         "points": points,
         "to_judge": open_points,
-        "of": most,
+        "of": worth,
         "state": "" if grade.was_read else "not read",
         "evidence": "; ".join([grade.line, *grade.remarks]),
         "judge": "",

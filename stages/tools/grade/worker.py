@@ -13,7 +13,8 @@ from stages.core.errors import UserError, one_line
 from stages.core.files import to_json, write
 from stages.core.processes import scratch_folder
 from stages.core.repositories import clone_revision, git, git_in_clone
-from stages.tools.grade.checks import Row, grade
+from stages.tools.grade.checks import grade
+from stages.tools.grade.rows import Row
 from stages.tools.grade.rubric import Rubric, read_rubric
 from stages.tools.grade.submission import Submission
 from stages.tools.verify.report import Report

@@ -16,8 +16,8 @@ from stages.core.errors import UserError
 from stages.core.files import read_csv, to_csv
 from stages.tools.cli import make_parser
 from stages.tools.experiment_log import COLUMNS, LogRow, with_row
-from stages.tools.grade.checks import Row
 from stages.tools.grade.command import _names
+from stages.tools.grade.rows import Row
 from stages.tools.grade.rubric import DEFAULT, read_rubric
 from stages.tools.grade.table import Grade, data_table, make_grades, markdown, text
 from stages.tools.verify.batch.entries import Entry
