@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,13 @@ class TaskChanges:
 
     Attributes:
         task: by name.
-        verdict: on the second revision against the first, "" where there is nothing to test.
         sentence: the verdict in words, or why there is none.
-        figures: behind it, as (term, value).
         metrics: (metric, before, after, change).
         params: (key, before, after).
         data: (key, before, after), of the dataset note.
         experiments: tried since, as (change, why, before, after, verdict, kept).
+        verdict: on the second revision against the first, "" where there is nothing to test.
+        figures: behind it, as (term, value).
         classes: (class, test samples fixed, broken).
         fixed: samples.
         broken: samples.
@@ -76,13 +76,13 @@ class TaskChanges:
     """
 
     task: str
-    verdict: str
     sentence: str
-    figures: Sequence[tuple[str, str]]
     metrics: Sequence[tuple[str, str, str, str]]
     params: Sequence[Row]
     data: Sequence[Row]
     experiments: Sequence[tuple[str, ...]]
+    verdict: str = ""
+    figures: Sequence[tuple[str, str]] = ()
     classes: Sequence[Row] = ()
     fixed: Sequence[Sample] = ()
     broken: Sequence[Sample] = ()
@@ -149,26 +149,25 @@ def _changed_code(before: Revision, after: Revision) -> list[str]:
 def _task_changes(task: str, before: Pack, after: Pack, report: "Report") -> TaskChanges:
     from stages.tools.compare.output import figure_rows, verdict_sentence
 
-    names = (before.revision.name, after.revision.name)
     content, comparison = report.content["tasks"][task], report.comparisons.get(task)
+    reason = content.get("reason")
     metrics = (pack.metrics.get("current", {}) for pack in (before, after))
-    rows = {
-        "metrics": metric_rows(*metrics, intervals=True),
-        "params": _differences(before.params, after.params),
-        "data": _differences(before.note, after.note),
-        "experiments": _new_experiments(before, after),
-    }
-    if comparison is None:
-        reason = content.get("reason")
-        sentence = f"Not compared: {reason}" if reason else "No predictions of samples to test."
-        return TaskChanges(task, "", sentence, [], **rows)
-    figures = comparison.figures
-    return TaskChanges(
+    changes = TaskChanges(
         task,
-        comparison.verdict,
-        _without_verdict(verdict_sentence(comparison, names)),
-        list(figure_rows(comparison, names)),
-        **rows,
+        sentence=f"Not compared: {reason}" if reason else "No predictions of samples to test.",
+        metrics=metric_rows(*metrics, intervals=True),
+        params=_differences(before.params, after.params),
+        data=_differences(before.note, after.note),
+        experiments=_new_experiments(before, after),
+    )
+    if comparison is None:
+        return changes
+    names, figures = (before.revision.name, after.revision.name), comparison.figures
+    return replace(
+        changes,
+        verdict=comparison.verdict,
+        sentence=_without_verdict(verdict_sentence(comparison, names)),
+        figures=list(figure_rows(comparison, names)),
         classes=_by_class(comparison),
         fixed=_samples(comparison.fixed(), "a", before),
         broken=_samples(comparison.broken(), "b", after),

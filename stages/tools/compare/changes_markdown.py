@@ -1,7 +1,7 @@
 """What changes between two revisions as Markdown for a pull request: short, with the details folded."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stages.core.errors import printable
 from stages.tools.compare.changes import Changes, Sample, TaskChanges, unchanged_parts
@@ -60,26 +60,28 @@ def _summary(task: TaskChanges) -> tuple[str, ...]:
 
 def _task(task: TaskChanges, names: tuple[str, str], samples: int) -> Iterator[str]:
     """Yield the folded details of a task."""
-    from stages.report.rendering import escape_markdown
-
     parts = []
-    for title, rows in (("param", task.params), ("of the data", task.data)):
-        if rows:
-            parts.append(_table((title, *names), [[*map(escape_markdown, row)] for row in rows]))
+    for title, differences in (("param", task.params), ("of the data", task.data)):
+        if differences:
+            parts.append(_table((title, *names), _escaped(differences)))
     same = " and ".join(unchanged_parts(task))
     parts += [f"The same in both: {same}."] if same else []
     for kind, entries in (("Broken", task.broken), ("Fixed", task.fixed)):
         if entries and samples:
             parts.append(_sample_table(kind, entries, samples))
     if task.classes:
-        rows = [[*map(escape_markdown, row)] for row in task.classes]
-        parts.append(_table(("class", "fixed", "broken"), rows, (1, 2)))
+        parts.append(_table(("class", "fixed", "broken"), _escaped(task.classes), (1, 2)))
     if task.experiments:
         header = ("experiment tried", "why", "before", "after", "verdict", "kept")
-        parts.append(_table(header, [[*map(escape_markdown, row)] for row in task.experiments]))
-    rows = [[*map(escape_markdown, row)] for row in task.metrics]
-    parts.append(_table(("metric", *names, "change"), rows, (1, 2, 3)))
+        parts.append(_table(header, _escaped(task.experiments)))
+    parts.append(_table(("metric", *names, "change"), _escaped(task.metrics), (1, 2, 3)))
     yield _folded(f"{task.task}: details", "\n\n".join(parts))
+
+
+def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    from stages.report.rendering import escape_markdown
+
+    return [[escape_markdown(cell) for cell in row] for row in rows]
 
 
 def _sample_table(kind: str, samples: Sequence[Sample], limit: int) -> str:
