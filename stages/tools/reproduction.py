@@ -65,7 +65,9 @@ def reproduction(folder: Path) -> Reproduction:
         committed = _committed(folder, LOCK)
         before: Inputs = {}
         after: Inputs = {}
-        if not _is_text(folder / LOCK, committed):  # equal ones need no parsing, which takes a second
+        if not _is_text(
+            folder / LOCK, committed
+        ):  # equal ones need no parsing, which takes a second
             before = stage_inputs(_parse_yaml(committed))
             after = stage_inputs(read_yaml(folder / LOCK))
     except UserError as error:

@@ -1,9 +1,9 @@
 """Run the pipeline as `dvc repro` does, with the stages that do not depend on each other side by side.
 
-The results and dvc.lock come out the same, byte for byte. Each stage that ends gets a line with what it came
-to. At the end stand a table of the results and whether they are the committed ones; the exit status is 1
-where they are outside the measured tolerance. A stage that fails stops what depends on it and nothing else,
-and is named last.
+The results and dvc.lock come out the same, byte for byte. Each stage that ends gets a line with what it
+came to. At the end stand a table of the results and whether they are the committed ones; the exit status is
+1 where they are outside the measured tolerance. A stage that fails stops what depends on it and nothing
+else, and is named last.
 """
 
 import argparse
