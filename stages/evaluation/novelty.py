@@ -1,8 +1,8 @@
 """Is an input unlike the training data? By its distance to the nearest training sample.
 
 The distance is Euclidean, in the features that the network's head classifies: nearest neighbours detect
-inputs out of distribution (Sun et al., 2022, section 3, with k = 1 and without normalising the features). The
-limit is chosen on validation data: 99% of validation samples are at most so far from a training sample.
+inputs out of distribution (Sun et al., 2022, section 3, with k = 1 and without normalising the features).
+The limit is chosen on validation data: 99% of validation samples are at most so far from a training sample.
 """
 
 from typing import TYPE_CHECKING
