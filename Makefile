@@ -33,15 +33,9 @@ endif
 	install -m 755 requirements/evidence.sh $(BIN)/evidence
 	@touch $@
 
-repro: $(READY) ## run the pipeline, print the record, compare with the committed results
+repro: $(READY) ## run the pipeline, print the results, compare with the committed ones
 	@python -m stages.tools.restore_lock
 	@evidence repro
-	@# The tag is no output of DVC's: after a switch between results it may be of other ones.
-	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
-	  python -m stages.compare
-	@evidence record
-	@echo "see: evidence/*/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
-	@python -m stages.tools.reproduction
 
 test: $(READY) ## run the tests, in a few minutes
 	@python -m pytest -n 2 --dist loadgroup -m "not long"

@@ -140,6 +140,11 @@ COMMANDS = {
         "print one training step with every value",
         ("evidence walkthrough workshop",),
     ),
+    "completion": Command(
+        "completion",
+        "print a script that lets a shell complete commands, options and tasks",
+        ("source <(evidence completion bash)",),
+    ),
 }
 
 
@@ -151,6 +156,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(
             USER_ERROR_STATUS, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n"
         )
+
+    def actions(self) -> list[argparse.Action]:
+        """Return its arguments, for shell completion."""
+        return self._actions
 
 
 def make_parser(name: str) -> Parser:

@@ -6,12 +6,12 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.processes import run_command
 from stages.core.repositories import git
 
@@ -58,7 +58,8 @@ def run_experiment(
     settings = [argument for change in changes for argument in ("--set-param", str(change))]
     options = ("--temp", "--name", name, *copies, *settings)
     print(f"running {', '.join(map(str, changes))} (dvc exp run)", file=sys.stderr)
-    lines = run_dvc("exp", "run", *options, f"pack@{task.name}")
+    progress = StageProgress(task.name)
+    lines = run_dvc("exp", "run", *options, f"pack@{task.name}", on_line=progress.show)
     stage = re.compile(rf"(params|\w+@{task.name}): ")
     stage_lines = [line for line in lines if stage.match(line)]
     return name, (stage_lines or lines or [""])[-1]
@@ -105,11 +106,34 @@ def read_file(name: str, path: Path) -> str:
     return git(_ROOT, "show", f"{revisions[0]}:{path.as_posix()}") + "\n"
 
 
-def run_dvc(*arguments: str) -> list[str]:
+class StageProgress:
+    """Prints to stderr which stage of an experiment runs, and what it says of its progress.
+
+    Args:
+        task: whose stages run.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._start = time.monotonic()
+        self._begins = re.compile(rf"Running stage '(params|\w+@{task})':")
+        self._goes_on = re.compile(rf"\w+@{task}, (.*)")
+
+    def show(self, line: str) -> None:
+        """Print a line of DVC's output, if it is one of progress, with the seconds since the start."""
+        if match := self._begins.match(line):
+            text = match[1].replace("@", " ")
+        elif match := self._goes_on.match(line):
+            text = f"  {printable(match[1])}"
+        else:
+            return
+        print(f"{time.monotonic() - self._start:5.0f} s  {text.rstrip()}", file=sys.stderr)
+
+
+def run_dvc(*arguments: str, on_line: Callable[[str], None] | None = None) -> list[str]:
     """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
     variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")  # for the commit that holds the experiment
     identity = {key: value for key, value in os.environ.items() if key.startswith(variables)}
-    result = run_command(_ROOT, "dvc", *arguments, extra_environment=identity)
+    result = run_command(_ROOT, "dvc", *arguments, extra_environment=identity, on_line=on_line)
     if result.returncode == 0:
         return []
     lines = (result.stdout + result.stderr).split("\n")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import UserError, printable
+from stages.core.errors import UserError
 from stages.core.files import read_json, write
 from stages.evaluation.experiments import LOG
 from stages.evaluation.series import required_level, shortfall, with_level
@@ -32,7 +32,6 @@ from stages.tools.dvc_experiments import (
 )
 from stages.tools.evaluation_count import count_test_evaluations
 from stages.tools.experiment_log import (
-    COLUMNS,
     LogRow,
     append_to_log,
     completed_log,
@@ -40,10 +39,25 @@ from stages.tools.experiment_log import (
     read_log,
     with_row,
 )
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.evaluation.experiments import ExperimentResult
+
+# The columns of the log that a line has room for, and their headings.
+_SHOWN = {
+    "date": "date",
+    "try_number": "try",
+    "change": "change",
+    "before": "before",
+    "after": "after",
+    "p": "p",
+    "required_p": "needs below",
+    "verdict": "verdict",
+    "kept": "kept",
+    "why": "expected",
+}
 
 
 def parse_change(task: "Task", changes: list[str]) -> Change:
@@ -243,9 +257,13 @@ def _apply(task: "Task", change: Change) -> bool:
 
 
 def describe_log(task: "Task") -> list[str]:
-    """Return the experiments so far as lines of tab-separated cells, and where the series stands."""
-    cells = [COLUMNS, *read_log(task).itertuples(index=False)]
-    lines = ["\t".join(printable(str(cell)) for cell in row) for row in cells]
+    """Return the experiments so far as the lines of a table, and where the series stands."""
+    table = read_log(task)
+    table["change"] = table["change"].str.removeprefix(task.key(""))
+    table["verdict"] = table["verdict"].str.partition(":")[0]  # without the reason
+    rows = [_SHOWN.values(), *table[[*_SHOWN]].to_numpy().tolist()]
+    lines = [*align([list(map(str, row)) for row in rows], len(_SHOWN))]
+    lines.append(f"all columns: {task.evidence / LOG}")
     if not (task.evidence / "data" / "params.json").exists():
         return lines
     draw = present_draw(task)
@@ -276,7 +294,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unconfirmed", action="store_true", help="with --keep: without the test on a fresh draw"
     )
-    parser.add_argument("--list", action="store_true", help="print the experiments so far")
+    parser.add_argument(
+        "--list", action="store_true", help="print a table of the experiments so far"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -308,7 +328,6 @@ def run(arguments: argparse.Namespace) -> None:
             row = keep_change(task, row, unconfirmed=arguments.unconfirmed)
     finally:  # the validation data have been looked at, also where the confirmation is interrupted
         append_to_log(task, row)
-    for name, value in asdict(row).items():
-        if value:
-            print(f"{name.replace('_', ' ')}: {printable(value)}")
-    print(f"added to: {task.evidence / LOG}")
+    cells = {**asdict(row), "added_to": str(task.evidence / LOG)}
+    pairs = [(name.replace("_", " "), value) for name, value in cells.items() if value]
+    print("\n".join(align(pairs, 2)))

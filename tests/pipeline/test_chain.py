@@ -184,13 +184,21 @@ def test_a_writer_in_two_splits_fails_the_check(prepared: Path) -> None:
 
 def test_predict_names_label_and_confidence(chain: Path) -> None:
     demo = "evidence/image/data/demo.png"
-    name, label, confidence = evidence(chain, "predict", "image", demo).strip().split("\t")
+    line = evidence(chain, "predict", "image", demo).rstrip("\n")
+    name, label, confidence, warning = line.split("\t")
     table = pd.read_csv(chain / "evidence/image/data/predictions.csv")
     table = table[(table["fold"] == 0) & (table["seed_0"] == table["label"])]
     sample = table.sort_values(["confidence", "id"], ascending=[False, True]).iloc[0]
     assert name == demo
     assert label == str(sample["label"])
     assert float(confidence) == pytest.approx(sample["confidence"], abs=2e-3)
+    assert warning == ""
+    (prediction,) = json.loads(evidence(chain, "predict", "image", demo, "--json"))
+    assert (prediction["input"], prediction["class"], prediction["warning"]) == (demo, label, "")
+    probabilities = [row["probability"] for row in prediction["classes"]]
+    assert prediction["confidence"] == probabilities[0]
+    assert sorted(probabilities, reverse=True) == probabilities
+    assert len(probabilities) == 3
 
 
 def test_predict_refuses_what_is_no_image(chain: Path) -> None:
@@ -210,7 +218,7 @@ def test_predict_names_the_words_that_drove_it(chain: Path) -> None:
     assert first[0] == texts[0]
     assert first[1] in {"negative", "positive"}
     assert 0.5 <= float(first[2]) <= 1
-    assert first[3].startswith("words: ")
+    assert set(first[3].split(", ")) <= {*texts[0].split(), "none"}
     assert "\x1b" not in output  # control characters are gone, the rest stays text
     assert second[0] == "=1+1 [31mred <script>alert(1)</script>"
     assert third[0] == texts[2]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.tools.compare.output import align
 from stages.tools.compare.revision import Revision, find_revision, require_revision
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
     from stages.kinds.results import Results

@@ -10,6 +10,7 @@ from stages.tools.compare import options, output
 from stages.tools.compare.metric_changes import metric_rows
 from stages.tools.compare.packs import PACKS, Pack, read_packs
 from stages.tools.compare.revision import Revision
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
     from stages.evaluation.paired_tables import PairedComparison
@@ -101,7 +102,7 @@ def _compare_packs(before: Pack, after: Pack, arguments: argparse.Namespace) -> 
     return _Result(
         [
             output.verdict_sentence(comparison, names),
-            *output.align(rows, 2),
+            *align(rows, 2),
             *output.sample_lines(comparison),
         ],
         output.as_json(comparison),
@@ -138,7 +139,7 @@ def _compare_metrics(before: Pack, after: Pack) -> _Result:
     return _Result(
         [
             "its metrics; there are no predictions of samples to test",
-            *output.align([("metric", *names, "change"), *rows], 1),
+            *align([("metric", *names, "change"), *rows], 1),
         ],
         {"metrics": dict(zip("ab", values, strict=True))},
     )
