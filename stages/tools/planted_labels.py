@@ -34,7 +34,7 @@ class Counts:
 
     planted: int
     named: int
-    both: int
+    named_planted: int
 
 
 def with_wrong_labels(
@@ -76,7 +76,7 @@ def count_named(task: "Task", share: float, draws: int) -> Counts:
     probabilities = {f"seed_{seed}": stored[f"seed_{seed}"] for seed in seeds}
     features = read_arrays(folder / "features.safetensors")
     labels = predictions["label"].to_numpy()
-    ids, planted, named, both = predictions["id"].to_numpy(), 0, 0, 0
+    ids, counts = predictions["id"].to_numpy(), np.zeros(3, dtype=int)
     for changed in _draws(labels, len(folds[0].classes), share, draws):
         cases = find_failure_cases(
             folds,
@@ -87,8 +87,8 @@ def count_named(task: "Task", share: float, draws: int) -> Counts:
         )
         names = set(cases.loc[cases["cause"] == CONFIDENTLY_WRONG, "id"])
         wrong = set(ids[changed != labels])
-        planted, named, both = planted + len(wrong), named + len(names), both + len(names & wrong)
-    return Counts(planted, named, both)
+        counts += len(wrong), len(names), len(names & wrong)
+    return Counts(*counts.tolist())
 
 
 def _draws(labels: np.ndarray, classes: int, share: float, draws: int) -> Iterator[np.ndarray]:
@@ -108,8 +108,10 @@ def table(tasks: Sequence["Task"]) -> str:
                     percent(share, 0),
                     counts.planted,
                     counts.named,
-                    percent(counts.both / counts.named, 0) if counts.named else "none named",
-                    percent(counts.both / counts.planted, 0),
+                    percent(counts.named_planted / counts.named, 0)
+                    if counts.named
+                    else "none named",
+                    percent(counts.named_planted / counts.planted, 0),
                 )
             )
     header = (

@@ -173,7 +173,7 @@ def test_fewer_samples_than_min_cases_are_all_cases() -> None:
     assert len(cases_of(samples, params(min_cases=9))) == 2
 
 
-def test_a_label_that_every_seed_and_the_neighbours_contradict_is_suspect() -> None:
+def test_a_label_that_every_seed_and_the_neighbours_contradict_is_a_confident_mistake() -> None:
     assert (
         cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == CONFIDENTLY_WRONG
     )
@@ -183,13 +183,13 @@ def test_a_single_seed_accuses_no_label() -> None:
     assert cause_of(Sample(ANT, 10.3, [predict(BEE)])) == OTHER_CLASS
 
 
-def test_a_label_is_not_suspect_if_one_seed_predicts_a_third_class() -> None:
+def test_no_mistake_is_confident_if_one_seed_predicts_a_third_class() -> None:
     assert (
         cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(CAT, 0.5)])) == OTHER_CLASS
     )
 
 
-def test_a_label_is_not_suspect_if_one_seed_predicts_it() -> None:
+def test_no_mistake_is_confident_if_one_seed_predicts_it() -> None:
     assert (
         cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(ANT, 0.5)])) == OTHER_CLASS
     )
@@ -203,7 +203,7 @@ def test_a_confidently_wrong_needs_a_mean_probability_of_the_margin() -> None:
     assert cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.626)) == OTHER_CLASS
 
 
-def test_a_label_is_suspect_only_if_most_neighbours_have_the_predicted_class() -> None:
+def test_a_mistake_is_confident_only_if_most_neighbours_have_the_predicted_class() -> None:
     # At 30.16 the nearest three are an ant, an ant and a bee; the nearest one is the bee.
     sample = Sample(ANT, 30.16, [predict(BEE), predict(BEE)])
     assert cause_of(sample, params(neighbours=1)) == CONFIDENTLY_WRONG
@@ -241,7 +241,7 @@ def test_a_sample_near_a_third_class_only_is_drawn_to_another_class() -> None:
     assert cause_of(Sample(ANT, 20.3, [predict(BEE), predict(BEE)])) == OTHER_CLASS
 
 
-def test_the_label_of_a_correct_sample_is_never_suspect() -> None:
+def test_a_correct_sample_is_no_mistake() -> None:
     cases = cases_of(
         [Sample(ANT, 10.3, [predict(ANT, 0.4), predict(ANT, 0.4)])],
         params(confident_probability=0.1),

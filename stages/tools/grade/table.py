@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import printable
-from stages.tools.compare.output import align
 from stages.tools.grade.rows import Row, State, total, unread_rows
 from stages.tools.grade.rubric import Rubric
+from stages.tools.text_tables import align
 from stages.tools.verify.batch.results import Result
 
 if TYPE_CHECKING:
