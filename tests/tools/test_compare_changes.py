@@ -262,6 +262,53 @@ def test_new_experiments_are_those_that_the_first_revision_lacks(
     assert not any(row.split(",")[1] in page.text for row in old.split("\n")[1:] if row)
 
 
+def test_generated_samples_are_compared_by_their_noise_where_all_cases_are_known(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = repository / "evidence/generative/data"
+    cases = read_csv(data / "failure_cases.csv")
+    cases = cases[cases["kind"] == "fails"].drop_duplicates("id")[:4]
+
+    def write_cases(rows: pd.DataFrame, count: int) -> None:
+        rows.to_csv(data / "failure_cases.csv", index=False)
+        edit(data / "failure_summary.json", failure_case_count=count)
+        commit(repository, "cases")
+
+    write_cases(cases[:3], 3)
+    write_cases(cases[1:], 3)
+    compare(capsys, "HEAD~1", "HEAD", "--html", "out.html", "--markdown", "out.md", status=0)
+    page = Page((repository / "out.html").read_text())
+    headings = [text for text in page.text if "drawn from the same noise" in text]
+    assert [heading.partition(":")[0] for heading in headings] == ["1 broken", "1 fixed"]
+    first, last = cases.iloc[0], cases.iloc[-1]
+    assert f"{first['true']}: {first['bucket']} → passes" in page.text
+    assert f"{last['true']}: passes → {last['bucket']}" in page.text
+    assert set(page.pictures()) == {first["id"], last["id"]}
+    assert re.search(
+        r"^\| generative .*\| 1 \| 1 \|$", (repository / "out.md").read_text(), re.MULTILINE
+    )
+    write_cases(cases[1:], 9)  # the table has fewer than there are
+    compare(capsys, "HEAD~1", "HEAD", "--html", "out.html", status=0)
+    assert "same noise" not in (repository / "out.html").read_text()
+
+
+def test_a_damaged_pack_shows_what_is_left(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = fix(repository, "sentiment", 2)
+    data = repository / "evidence/sentiment/data"
+    run(repository, "git", "checkout", "--quiet", "before")
+    (data / "driving_words.json").write_text("[1]")
+    (data / "failure_cases.csv").write_text("id,confidence\n\0\n")
+    (repository / "evidence/sentiment/index.html").unlink()
+    (repository / "evidence/sentiment/experiments.csv").write_bytes(b"\xff\xfe")
+    commit(repository, "damaged")
+    compare(capsys, "HEAD", "main", "--html", "out.html", "--markdown", "out.md", status=1)
+    page = Page((repository / "out.html").read_text())
+    assert set(cases["id"]) <= {*page.text}
+    assert page.pictures() == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

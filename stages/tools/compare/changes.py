@@ -1,16 +1,14 @@
 """What changes between two revisions, task by task: params, data, metrics, experiments, and samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import UserError
+from stages.tools.compare.changed_samples import Sample, changed_generated, changed_samples
 from stages.tools.compare.metric_changes import MISSING, metric_rows
 from stages.tools.compare.packs import Pack, read_packs
 from stages.tools.compare.revision import Revision
-from stages.tools.compare.sample_pictures import find_pictures
 from stages.tools.tolerance import flatten
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str]
 _VALUE_LENGTH = 80  # characters of a value
-_MOST_WORDS = 80  # of a text
 _ORDER = (
     "worse",
     "better",
@@ -29,29 +26,6 @@ _ORDER = (
     "too few groups",
 )
 _LOG_COLUMNS = ("change", "why", "before", "after", "verdict", "kept")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A test sample that one revision alone gets right.
-
-    Attributes:
-        id: of the sample.
-        label: its true class.
-        before: what the first revision predicts.
-        after: what the second one predicts.
-        details: how sure the wrong one is, and the likely cause.
-        words: of a text, with their weights from -1 to 1; none for an image.
-        picture: PNG; b"" where the pack's page has none.
-    """
-
-    id: str
-    label: str
-    before: str
-    after: str
-    details: str
-    words: Sequence[tuple[str, float]]
-    picture: bytes
 
 
 @dataclass(frozen=True)
@@ -161,7 +135,10 @@ def _task_changes(task: str, before: Pack, after: Pack, report: "Report") -> Tas
         experiments=_new_experiments(before, after),
     )
     if comparison is None:
-        return changes
+        if before.has_predictions or after.has_predictions:
+            return changes
+        fixed, broken = changed_generated(before, after)
+        return replace(changes, fixed=fixed, broken=broken)
     names, figures = (before.revision.name, after.revision.name), comparison.figures
     return replace(
         changes,
@@ -169,8 +146,8 @@ def _task_changes(task: str, before: Pack, after: Pack, report: "Report") -> Tas
         sentence=_without_verdict(verdict_sentence(comparison, names)),
         figures=list(figure_rows(comparison, names)),
         classes=_by_class(comparison),
-        fixed=_samples(comparison.fixed(), "a", before),
-        broken=_samples(comparison.broken(), "b", after),
+        fixed=changed_samples(comparison.fixed(), "a", before),
+        broken=changed_samples(comparison.broken(), "b", after),
         both_wrong=_count_both_wrong(comparison),
         scores=comparison.scores,
         gain=(figures["gain"], figures["gain_low"], figures["gain_high"]),
@@ -196,65 +173,6 @@ def _by_class(comparison: "PairedComparison") -> list[Row]:
             counts.setdefault(row["label"], [0, 0])[place] += 1
     ordered = sorted(counts.items(), key=lambda item: (item[1][0] - item[1][1], item[0]))
     return [(name, str(fixed), str(broken)) for name, (fixed, broken) in ordered]
-
-
-def _samples(rows: Sequence[Mapping[str, str]], wrong: str, pack: Pack) -> list[Sample]:
-    """Return samples, those first about which the revision that is wrong is surest.
-
-    Args:
-        rows: id, label, a, b.
-        wrong: which of a and b is wrong.
-        pack: of the revision that is wrong; they are among its failure cases.
-    """
-    cases = {row.get("id", ""): row for row in pack.rows("data/failure_cases.csv")}
-    weights: Mapping[str, Any] = {}
-    with suppress(UserError):
-        weights = pack.revision.read_json(f"{pack.folder}/driving_words.json")
-    pictures = find_pictures(pack.page(), (row["id"] for row in rows))
-    samples = []
-    for row in rows:
-        case = cases.get(row["id"], {})
-        sure = _number(case.get("confidence", ""))
-        details = [f"{row[wrong]} with confidence {100 * sure:.1f}%"] if sure else []
-        details += [f"likely cause: {case['cause']}"] if case.get("cause") else []
-        words = _words(case.get("text", ""), weights.get(row["id"]))
-        samples.append(
-            (
-                -sure,
-                Sample(
-                    row["id"],
-                    row["label"],
-                    row["a"],
-                    row["b"],
-                    "; ".join(details),
-                    words,
-                    pictures.get(row["id"], b""),
-                ),
-            )
-        )
-    return [sample for _, sample in sorted(samples, key=lambda item: (item[0], item[1].id))]
-
-
-def _number(text: str) -> float:
-    """Return a share in a table, 0 for anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return 0.0
-    return number if 0 <= number <= 1 else 0.0
-
-
-def _words(text: str, weights: Any) -> list[tuple[str, float]]:
-    """Return the first words of a text, with weights as shares of the largest where these are known."""
-    try:
-        words = [(str(word), float(weight)) for word, weight in weights]
-    except (TypeError, ValueError):
-        words = [(word, 0.0) for word in text.split()]
-    largest = max((abs(weight) for _, weight in words), default=0.0)
-    scale = largest if 0 < largest < float("inf") else 1.0
-    scaled = [(word, weight / scale) for word, weight in words[:_MOST_WORDS]]
-    rest = len(words) - len(scaled)
-    return [*scaled, (f"[{rest:,} more words]", 0.0)] if rest else scaled
 
 
 def _new_experiments(before: Pack, after: Pack) -> list[tuple[str, ...]]:

@@ -4,7 +4,8 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 
 from stages.core.errors import printable
-from stages.tools.compare.changes import Changes, Sample, TaskChanges, unchanged_parts
+from stages.tools.compare.changed_samples import Sample
+from stages.tools.compare.changes import Changes, TaskChanges, unchanged_parts
 from stages.tools.compare.changes_page import SIGNS
 
 _MOST_CHARACTERS = 30_000  # a comment on GitHub holds 65,536
@@ -39,7 +40,7 @@ def _parts(changes: Changes, samples: int) -> Iterator[str]:
         for name, tasks in ((before, changes.only_before), (after, changes.only_after))
         if tasks
     ]
-    yield f"{'; '.join([commits, *only, code])}."
+    yield f"{'; '.join([commits, *only, code])}. Figures are as committed."
     for task in changes.tasks:
         yield from _task(task, (before, after), samples)
     if changes.code:
@@ -51,11 +52,12 @@ def _summary(task: TaskChanges) -> tuple[str, ...]:
     from stages.report.rendering import escape_markdown
 
     name, sentence = escape_markdown(task.task), escape_markdown(task.sentence)
-    if not task.verdict:
-        return name, "", sentence, "", ""
-    sign = escape_markdown(SIGNS[task.verdict][0])
-    counts = (str(len(task.fixed)), str(len(task.broken)))
-    return name, f"{sign} **{task.verdict}**", sentence, *counts
+    verdict = (
+        f"{escape_markdown(SIGNS[task.verdict][0])} **{task.verdict}**" if task.verdict else ""
+    )
+    has_samples = task.verdict or task.fixed or task.broken
+    counts = (str(len(task.fixed)), str(len(task.broken))) if has_samples else ("", "")
+    return name, verdict, sentence, *counts
 
 
 def _task(task: TaskChanges, names: tuple[str, str], samples: int) -> Iterator[str]:

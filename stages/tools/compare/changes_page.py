@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.control_characters import escape_controls
-from stages.tools.compare.changes import Changes, Sample, unchanged_parts
+from stages.tools.compare.changed_samples import Sample
+from stages.tools.compare.changes import Changes, unchanged_parts
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
