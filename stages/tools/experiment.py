@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from stages.evaluation.experiments import ExperimentResult
 
 # The columns of the log that a line has room for, and their headings.
-_SHOWN = {
+_TABLE_COLUMNS = {
     "date": "date",
     "try_number": "try",
     "change": "change",
@@ -261,8 +261,8 @@ def describe_log(task: "Task") -> list[str]:
     table = read_log(task)
     table["change"] = table["change"].str.removeprefix(task.key(""))
     table["verdict"] = table["verdict"].str.partition(":")[0]  # without the reason
-    rows = [_SHOWN.values(), *table[[*_SHOWN]].to_numpy().tolist()]
-    lines = [*align([list(map(str, row)) for row in rows], len(_SHOWN))]
+    rows = [_TABLE_COLUMNS.values(), *table[[*_TABLE_COLUMNS]].to_numpy().tolist()]
+    lines = [*align([list(map(str, row)) for row in rows], len(_TABLE_COLUMNS))]
     lines.append(f"all columns: {task.evidence / LOG}")
     if not (task.evidence / "data" / "params.json").exists():
         return lines

@@ -52,11 +52,11 @@ def labelled_lines(prediction: "Prediction") -> list[str]:
     from stages.core.errors import printable
     from stages.tools.text_tables import align
 
-    first, *others = (
+    first, *runners_up = (
         f"{name} ({probability:.1%})" for name, probability in prediction.ranked()[:_CLASSES]
     )
     rows = [("class", first)]
-    rows += [("then", ", ".join(others))] if others else []
+    rows += [("then", ", ".join(runners_up))] if runners_up else []
     rows += prediction.details.items()
     rows += [("warning", prediction.warning)] if prediction.warning else []
     return [printable(prediction.input), *(f"  {line}" for line in align(rows, 2))]
