@@ -1,4 +1,4 @@
-"""params.yaml as a whole: the runtime, the tolerance runs and the tasks, each checked by its kind."""
+"""params.yaml as a whole: runtime, tolerance runs, cluster, and the tasks, each checked by its kind."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml, validate
-from stages.core.schema import Runtime, Section, TaskSections, ToleranceRuns
+from stages.core.schema import Cluster, Runtime, Section, TaskSections, ToleranceRuns
 from stages.core.task import Task
 from stages.kinds.registry import KINDS
 
@@ -30,6 +30,7 @@ class Params(Section):
 
     runtime: Runtime
     tolerance: ToleranceRuns
+    cluster: Cluster | None = None
     tasks: Annotated[
         dict[TaskName, Annotated[TaskParams, Field(discriminator="kind")]], Field(min_length=1)
     ]
