@@ -154,12 +154,14 @@ def test_a_job_that_dies_goes_on_where_it_was(
 def test_a_job_that_always_dies_is_an_error_and_keeps_what_has_ended(project: Path) -> None:
     jobs = [Job("good", [("true",)]), Job("bad", [("sh", "-c", "kill -9 $$")])]
     names = []
-    with (
-        pytest.raises(UserError, match=r"bad: its job ended 2 times without a result"),
-        open_site("local", "test", params(restarts=1), []) as site,
-    ):
-        for ended in site.run(jobs):
-            names.append(ended.name)  # noqa: PERF401 (a list would be lost with the error)
+
+    def run_all() -> None:
+        with open_site("local", "test", params(restarts=1), []) as site:
+            for ended in site.run(jobs):
+                names.append(ended.name)  # noqa: PERF401 (a list would be lost with the error)
+
+    with pytest.raises(UserError, match=r"bad: its job ended 2 times without a result"):
+        run_all()
     assert names == ["good"]
     (folder,) = (project / FOLDER).glob("*")
     outcome = folder / "0" / OUTCOME
@@ -243,7 +245,9 @@ def test_a_wrong_section_is_refused(project: Path) -> None:
 
 @needs_submitit
 @pytest.mark.long
-def test_a_cluster_that_takes_no_job_is_one_line(project: Path, cluster: None) -> None:
+def test_a_cluster_that_takes_no_job_is_one_line(
+    project: Path, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     with (
         pytest.raises(
             UserError, match=r"x: the cluster does not take the job: .*invalid partition"
@@ -251,6 +255,7 @@ def test_a_cluster_that_takes_no_job_is_one_line(project: Path, cluster: None) -
         open_site("slurm", "test", params(partition="absent"), []) as site,
     ):
         list(site.run([Job("x", [("true",)])]))
+    assert capsys.readouterr().err == ""
 
 
 @needs_submitit

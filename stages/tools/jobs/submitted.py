@@ -4,11 +4,12 @@ What crosses between processes are command lines and files; submitit pickles not
 its pickled results are not read.
 """
 
+import io
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,10 +58,10 @@ class Engine:
         from submitit.helpers import CommandFunction
 
         words = [sys.executable, "-m", WORKER, str(folder)]
+        function = CommandFunction(words, verbose=False, cwd=str(folder / CLONE))
         try:
-            return self.executor.submit(
-                CommandFunction(words, verbose=False, cwd=str(folder / CLONE))
-            )
+            with redirect_stderr(io.StringIO()):  # submitit repeats what sbatch says
+                return self.executor.submit(function)
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             line = last_line(str(error)).removeprefix("sbatch: error: ")
             raise UserError(
@@ -150,7 +151,8 @@ class SubmittedJobs:
                 while waiting and len(submissions) < (self._engine.at_a_time or len(jobs)):
                     number = next(iter(waiting))
                     submissions[number] = self._submit(number, waiting.pop(number))
-                running = self._engine.running([item.job for item in submissions.values()])
+                jobs_of_submitit = [item.job for item in submissions.values() if item.job]
+                running = self._engine.running(jobs_of_submitit)
                 for number, submission in list(submissions.items()):
                     ended = read_outcome(submission.work, submission.folder)
                     if ended:
