@@ -42,15 +42,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _batches_divide_among_devices(self) -> Self:
-        devices = self.runtime.devices
+    def _batches_divide_among_processes(self) -> Self:
+        processes = self.runtime.processes
+        key = "devices" if self.runtime.nodes == 1 else "devices times runtime.nodes"
         params: Any
         for name, params in self.tasks.items():
             size = params.train.batch_size
-            if size % devices or size < 2 * devices:
+            if size % processes or size < 2 * processes:
                 raise ValueError(
                     f"tasks.{name}.train.batch_size (given {size}) must be a multiple of "
-                    f"runtime.devices (given {devices}), and at least twice that"
+                    f"runtime.{key} (given {processes}), and at least twice that"
                 )
         return self
 

@@ -250,7 +250,7 @@ def test_a_cluster_that_takes_no_job_is_one_line(
 ) -> None:
     with (
         pytest.raises(
-            UserError, match=r"x: the cluster does not take the job: .*invalid partition"
+            UserError, match=r"x: the cluster does not take the job: .*Invalid partition"
         ),
         open_site("slurm", "test", params(partition="absent"), []) as site,
     ):
