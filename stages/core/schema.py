@@ -97,18 +97,6 @@ class ToleranceRuns(Section):
     seeds: Annotated[int, Field(ge=0, le=100)]
 
 
-class Cluster(Section):
-    """What `--on slurm` and `--on local` ask for, for each job; no stage reads it."""
-
-    partition: Name | None
-    account: Name | None
-    minutes: Count
-    memory_gb: Positive
-    cores: Count
-    gpus: Annotated[int, Field(ge=0)]
-    restarts: Annotated[int, Field(ge=0, le=100)]
-
-
 class Split(Section):
     """The shares of groups or samples held out for test and validation, or the number of folds."""
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml, validate
-from stages.core.schema import Cluster, Runtime, Section, TaskSections, ToleranceRuns
+from stages.core.schema import Count, Name, Positive, Runtime, Section, TaskSections, ToleranceRuns
 from stages.core.task import Task
 from stages.kinds.registry import KINDS
 
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     TaskParams = TaskSections
 else:
     TaskParams = reduce(or_, (kind.schema for kind in KINDS.values()))
+
+
+class Cluster(Section):
+    """What `--on slurm` and `--on local` ask for, for each job; no stage reads it."""
+
+    partition: Name | None
+    account: Name | None
+    minutes: Count
+    memory_gb: Positive
+    cores: Count
+    gpus: Annotated[int, Field(ge=0)]
+    restarts: Annotated[int, Field(ge=0, le=100)]
 
 
 class Params(Section):

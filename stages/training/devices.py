@@ -10,7 +10,7 @@ from stages.core.runtime import set_deterministic
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import ClusterEnvironment
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
     from stages.core.schema import Runtime
 
@@ -59,7 +59,8 @@ def _environment(runtime: "Runtime") -> "ClusterEnvironment":
     Raises:
         UserError: torchrun is missing, or has started another number of processes.
     """
-    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     count = int(os.environ["WORLD_SIZE"]) if TorchElasticEnvironment.detect() else None
     if count not in {None, runtime.processes}:

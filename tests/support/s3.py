@@ -28,7 +28,7 @@ class S3Server:
 
     def __init__(self) -> None:
         pytest.importorskip("moto.server", reason="the extras are not installed: make extras")
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
         self.stop_after: int | None = None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,11 @@ from support.slurm import slurm_cluster
 from stages.core.errors import UserError
 from stages.kinds.params import Params, load_params
 from stages.tools.jobs import submitted
-from stages.tools.jobs.job import DONE, OUTCOME, Job, make_ready
+from stages.tools.jobs.job import OUTCOME, PROGRESS, Job, make_ready
 from stages.tools.jobs.site import FOLDER, open_site
 
-try:
-    import submitit
-except ImportError:
-    submitit = None
 needs_submitit = pytest.mark.skipif(
-    submitit is None, reason="submitit is not installed: make extras"
+    find_spec("submitit") is None, reason="submitit is not installed: make extras"
 )
 # A stage that goes on from its checkpoint, and whose whole job is killed the first time.
 RESUMING = """
@@ -193,7 +190,7 @@ def test_a_worker_ends_with_what_has_started_it(project: Path, tmp_path: Path) -
     script = f"python -m stages.tools.jobs.worker {folder} & wait"
     with subprocess.Popen(("sh", "-c", script), cwd=folder / "clone") as shell:
         end = time.monotonic() + 60
-        while not (folder / DONE).exists() and time.monotonic() < end:
+        while not (folder / PROGRESS).exists() and time.monotonic() < end:
             time.sleep(0.1)
         os.kill(shell.pid, signal.SIGKILL)
     begin = time.monotonic()

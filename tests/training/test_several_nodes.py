@@ -127,7 +127,7 @@ def test_two_nodes_give_the_result_of_one_process(small: Path, tmp_path: Path) -
     train_on_two_nodes(project)
     two = pd.read_csv(project / "data/train" / TASK / "log.csv")
     assert list(two) == list(one)
-    losses = [name for name in one if name.endswith("loss")]
+    losses = [name for name in map(str, one) if name.endswith("loss")]
     pd.testing.assert_frame_equal(two[losses], one[losses], atol=0.005, rtol=0)
     run(project, sys.executable, "-m", "stages.evaluate", TASK)
     tolerance = Tolerance.read(ROOT / FILE)

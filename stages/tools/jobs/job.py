@@ -9,7 +9,7 @@ from typing import Any
 from stages.core.files import read_json, to_json, write
 from stages.tools import scratch
 
-CLONE, COMMANDS, DONE, OUTCOME = "clone", "commands.json", "done.json", "outcome.json"
+CLONE, COMMANDS, PROGRESS, OUTCOME = "clone", "commands.json", "progress.json", "outcome.json"
 ERRORS = "errors.txt"
 
 

@@ -17,9 +17,8 @@ from stages.core.repositories import git
 from stages.tools.jobs.job import EndedJob, Job, make_ready, read_outcome
 
 if TYPE_CHECKING:
-    from stages.core.schema import Cluster
     from stages.core.task import Task
-    from stages.kinds.params import Params
+    from stages.kinds.params import Cluster, Params
 
 ENGINES = ("local", "slurm")
 FOLDER = Path(".dvc/tmp/jobs")  # git ignores it; on a cluster all nodes must see it

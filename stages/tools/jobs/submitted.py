@@ -20,7 +20,7 @@ from stages.tools.jobs.job import CLONE, EndedJob, Job, make_ready, read_outcome
 from stages.tools.jobs.site import WORKER
 
 if TYPE_CHECKING:
-    from stages.core.schema import Cluster
+    from stages.kinds.params import Cluster
 
 _PAUSE = 1.0  # seconds between two looks at what has ended
 _SETTLE = (

@@ -16,7 +16,7 @@ from stages.core.files import read_json, to_json, write
 from stages.core.machine import host_record
 from stages.core.processes import end_with_parent, run_command
 from stages.core.slots import VARIABLE
-from stages.tools.jobs.job import CLONE, COMMANDS, DONE, ERRORS, OUTCOME
+from stages.tools.jobs.job import CLONE, COMMANDS, ERRORS, OUTCOME, PROGRESS
 from stages.tools.scratch import failure_line
 
 # Variables of the cluster, by which libraries in a stage would take its processes for parts of one run.
@@ -37,22 +37,23 @@ def run_job(folder: Path) -> int:
         if (folder / OUTCOME).exists():
             return 0
         content = read_json(folder / COMMANDS)
-        done: list[float] = read_json(folder / DONE) if (folder / DONE).exists() else []
+        progress = folder / PROGRESS
+        seconds: list[float] = read_json(progress) if progress.exists() else []
         failure = ""
-        for words in content["commands"][len(done) :]:
+        for words in content["commands"][len(seconds) :]:
             start = time.monotonic()
             result = run_command(
                 folder / CLONE, *words, extra_environment={VARIABLE: str(content["cores"])}
             )
             if result.returncode < 0 or result.returncode in _KILLED:
                 return 1
-            done.append(time.monotonic() - start)
+            seconds.append(time.monotonic() - start)
             if result.returncode:
                 write(folder / ERRORS, result.stdout + result.stderr)
                 failure = failure_line(_name(words), result)
                 break
-            write(folder / DONE, to_json(done))
-        outcome = {"failure": failure, "seconds": sum(done), "machine": host_record()}
+            write(progress, to_json(seconds))
+        outcome = {"failure": failure, "seconds": sum(seconds), "machine": host_record()}
         write(folder / OUTCOME, to_json(outcome))
     return 0
 
