@@ -31,7 +31,7 @@ def run(task: Task) -> None:
         fingerprint,
         resume_folder,
     )
-    from stages.training.devices import launch_fabric
+    from stages.training.devices import launch_fabric, lost_process_is_an_error
     from stages.training.diagnostics import diagnose
     from stages.training.side_by_side import run_side_by_side
 
@@ -42,7 +42,7 @@ def run(task: Task) -> None:
     inputs = (*code_files(task.kind), *module.input_files(task))
     run_fingerprint = fingerprint(task.params.train, runtime, *inputs)
     folder = task.folder("train")
-    with exclusive_trainer(task.name, fabric):
+    with exclusive_trainer(task.name, fabric), lost_process_is_an_error(fabric):
         if fabric.is_global_zero:
             for outputs in (folder, task.folder(LIVE)):
                 shutil.rmtree(outputs, ignore_errors=True)  # an earlier run's, where DVC did not
@@ -56,6 +56,7 @@ def run(task: Task) -> None:
         if threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
             run_side_by_side(trainings)
         runs = [training() for training in trainings]
+        fabric.barrier()  # all have read the resume states, which are deleted next
         if not fabric.is_global_zero:
             return
         diagnostics = []

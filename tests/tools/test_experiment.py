@@ -14,15 +14,9 @@ from stages.core.errors import UserError
 from stages.tools import dvc_experiments
 from stages.tools.cli import make_parser
 from stages.tools.dvc_experiments import Change, experiment_name
-from stages.tools.experiment import (
-    check_change,
-    describe_log,
-    keep_change,
-    parse_change,
-    proposed_change,
-    try_change,
-)
+from stages.tools.experiment import describe_log, keep_change, try_change
 from stages.tools.experiment_log import LogRow, append_to_log, read_log
+from stages.tools.param_changes import check_change, parse_change, parse_changes, proposed_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,16 +47,29 @@ def test_a_change_without_a_result_is_refused(
     monkeypatch.chdir(ROOT)
     task = default_task("workshop")
     with pytest.raises(UserError) as error:
-        check_change(parse_change(task, [argument]), task)
+        check_change(parse_change(task, argument), task)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["train.epochs=3", "train.batch_size=8"], ["train.epochs"]]
+    "arguments",
+    [
+        [],
+        ["train.epochs=3", "train.batch_size=8"],
+        ["train.epochs=3", "train.epochs=3"],
+        ["train.epochs"],
+    ],
 )
 def test_exactly_one_param_is_changed(arguments: list[str]) -> None:
     with pytest.raises(UserError, match=r"change one param|must be KEY=VALUE"):
-        parse_change(default_task("workshop"), arguments)
+        parse_changes(default_task("workshop"), arguments)
+
+
+def test_each_value_of_a_param_is_a_change() -> None:
+    texts = ["train.epochs=3", "tasks.workshop.train.epochs=4"]
+    key = "tasks.workshop.train.epochs"
+    changes = parse_changes(default_task("workshop"), texts)
+    assert changes == [Change(key, "3"), Change(key, "4")]
 
 
 @pytest.mark.parametrize(

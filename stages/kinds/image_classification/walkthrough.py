@@ -31,10 +31,10 @@ def walkthrough_values(task: "Task") -> dict[str, Any]:
     Raises:
         UserError: the data have not been prepared.
     """
-    cpu = {"device": "cpu", "devices": 1, "precision": "32-true"}
+    cpu = {"device": "cpu", "precision": "32-true"}
     task = task.folds()[0]
     dataset = read_dataset(task)
-    fabric = launch_fabric(task.runtime.model_copy(update=cpu))
+    fabric = launch_fabric(task.runtime.alone.model_copy(update=cpu))
     params = task.params.train
     run = training_runs(task, fabric)(seed_of_fold(params.seeds[0], task.fold))
     (images,), labels = next(iter(run.batches(0)))
