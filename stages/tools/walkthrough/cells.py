@@ -149,7 +149,7 @@ def _code_fields(number: int, output: Output) -> dict[str, Any]:
         lines = output.text.splitlines(keepends=True)
         outputs.append({"output_type": "stream", "name": "stdout", "text": lines})
     if output.picture:
-        png = base64.b64encode(output.picture._repr_png_()).decode()  # noqa: SLF001 (Jupyter's protocol)
+        png = base64.b64encode(output.picture._repr_png_()).decode()
         outputs.append(
             {
                 "output_type": "execute_result",

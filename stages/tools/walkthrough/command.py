@@ -91,7 +91,7 @@ def _measure(task: "Task", folder: Path) -> None:
 
     if task.params.prepare.source != "stripes" or task.params.train.model != "tiny_cnn":
         raise UserError(
-            f"--outcomes: {task.name}: the exercises are for a tiny_cnn on stripes, such as the task workshop"
+            f"--outcomes: {task.name}: the exercises are for a tiny_cnn on stripes, as in workshop"
         )
     with scratch_folder() as scratch:
         workbench = Workbench(task.name, scratch)

@@ -71,7 +71,7 @@ def make_page(task: "Task", tables: Path) -> Page:
     cells, names = split_cells(page), {"__name__": "walkthrough"}
     outputs = list(execute(cells, names))
     pictures = {
-        f"{output.picture.name}.png": output.picture._repr_png_()  # noqa: SLF001 (Jupyter's protocol)
+        f"{output.picture.name}.png": output.picture._repr_png_()
         for output in outputs
         if output.picture
     }
