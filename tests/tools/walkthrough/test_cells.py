@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_only_python_blocks_are_code() -> None:
 LINES = st.text(st.characters(categories=("L", "N", "P"), exclude_characters="`"), min_size=1)
 CELLS = st.lists(st.builds(Cell, LINES, st.booleans()), min_size=1).filter(
     lambda cells: all(
-        a.is_code or b.is_code for a, b in zip(cells, cells[1:], strict=False)
+        a.is_code or b.is_code for a, b in pairwise(cells)
     )  # neighbouring texts are one
 )
 
@@ -75,7 +76,9 @@ def test_a_page_without_outputs_has_the_same_cells_again(cells: list[Cell]) -> N
 
 
 def test_a_cell_outputs_what_it_prints_and_the_value_of_its_last_expression() -> None:
-    outputs, names = run("x = 3\nprint('x is', x)", "x + 1", "x = 5", "print(x)\nDot()", "Dot().name")
+    outputs, names = run(
+        "x = 3\nprint('x is', x)", "x + 1", "x = 5", "print(x)\nDot()", "Dot().name"
+    )
     assert [output.text for output in outputs] == ["x is 3\n", "4\n", "", "5\n", "'dot'\n"]
     assert [output.picture for output in outputs] == [None, None, None, Dot(), None]
     assert names["x"] == 5

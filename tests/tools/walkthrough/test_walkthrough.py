@@ -5,7 +5,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from support.project import ROOT, default_task, merge, read_params
 from stages import prepare
 from stages.core.errors import UserError
 from stages.core.params import read_yaml
+from stages.kinds.image_classification.walkthrough import loop_lines
 from stages.kinds.params import check_params, load_tasks
 from stages.tools.cli import main
-from stages.tools.walkthrough.cells import Cell, execute
+from stages.tools.walkthrough.cells import Cell, Output, execute
 from stages.tools.walkthrough.exercises import (
     DIFFICULTIES,
     LEVELS,
@@ -30,7 +31,7 @@ from stages.tools.walkthrough.exercises import (
     apply_exercise,
     read_exercises,
 )
-from stages.tools.walkthrough.page import Page, make_page
+from stages.tools.walkthrough.page import make_page
 
 DOCS = ROOT / "docs"
 TABLES = DOCS / "workshop"
@@ -50,11 +51,41 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(stripes: Path) -> Iterator[Page]:
-    """Return the walkthrough of the task workshop, with the committed outcomes."""
+def written(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder into which the command has written page, notebook and pictures."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "workshop").mkdir()
+    for name in (OUTCOMES, DIFFICULTIES):
+        shutil.copy(TABLES / name, folder / "workshop")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(stripes)
-        yield make_page(default_task("workshop"), TABLES)
+        with pytest.raises(SystemExit) as stop:
+            main(["walkthrough", "workshop", "--out", str(folder)])
+    assert stop.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def notebook() -> list[dict[str, Any]]:
+    """Return the cells of the committed notebook."""
+    content = json.loads((DOCS / "workshop.ipynb").read_text(encoding="utf-8"))
+    cells: list[dict[str, Any]] = content["cells"]
+    return cells
+
+
+@pytest.fixture(scope="module")
+def executed(stripes: Path, notebook: list[dict[str, Any]]) -> tuple[list[Output], dict[str, Any]]:
+    """Run the notebook; return the outputs of its code, and the names that it has left behind."""
+    code = [
+        Cell("".join(cell["source"]), is_code=True)
+        for cell in notebook
+        if cell["cell_type"] == "code"
+    ]
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(stripes)
+        patch.setattr("sys.path", list(sys.path))
+        return list(execute(code, names)), names
 
 
 def check_step(names: dict[str, Any]) -> None:
@@ -70,8 +101,10 @@ def check_step(names: dict[str, Any]) -> None:
     assert names["loss_after"] < -probabilities[range(len(labels)), labels].log().mean()
 
 
-def test_the_values_are_those_computed_by_hand(page: Page) -> None:
-    names = page.names
+def test_the_values_are_those_computed_by_hand(
+    executed: tuple[list[Output], dict[str, Any]],
+) -> None:
+    _, names = executed
     check_step(names)
     assert names["images"].shape == (32, 1, 16, 16)
     assert names["losses"][0] == pytest.approx(np.log(3), abs=0.05)
@@ -81,17 +114,20 @@ def test_the_values_are_those_computed_by_hand(page: Page) -> None:
     assert len(names["losses"]) == 12 * names["run"].steps == 180
 
 
-def test_the_loop_by_hand_trains_as_the_pipeline_does(page: Page) -> None:
+def test_the_loop_by_hand_trains_as_the_pipeline_does(
+    executed: tuple[list[Output], dict[str, Any]],
+) -> None:
+    _, names = executed
     log = pd.read_csv(ROOT / "evidence/workshop/data/training_log.csv")
     log = log[log["seed"] == 0]
-    epochs = np.reshape(page.names["losses"], (12, -1)).mean(axis=1)
+    epochs = np.reshape(names["losses"], (12, -1)).mean(axis=1)
     assert epochs == pytest.approx(log["train_loss"].to_numpy(), abs=2e-3)
-    accuracy = page.names["scores"]["accuracy"]
+    accuracy = names["scores"]["accuracy"]
     assert accuracy == pytest.approx(log["validation_accuracy"].iloc[-1], abs=0.01)
 
 
-def test_the_loop_has_six_lines(page: Page) -> None:
-    lines = page.names["loop_lines"]().splitlines()
+def test_the_loop_has_six_lines() -> None:
+    lines = loop_lines().splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("for group in ")
     assert lines[-1].startswith("optimizer.step()")
@@ -126,20 +162,27 @@ def assert_alike(text: str, committed: str) -> None:
 def assert_same_picture(png: bytes, committed: bytes) -> None:
     """Check that two pictures differ by 8 of 255 levels, at most."""
     pixels, others = (
-        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=int) for data in (png, committed)
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=int)
+        for data in (png, committed)
     )
     assert pixels.shape == others.shape
     assert abs(pixels - others).max() <= 8
 
 
-def test_the_committed_page_is_what_its_cells_print(page: Page) -> None:
-    assert_alike(page.markdown, (DOCS / "workshop.md").read_text(encoding="utf-8"))
+def test_the_committed_page_is_what_the_command_writes(written: Path) -> None:
+    page, committed = (
+        (folder / "workshop.md").read_text(encoding="utf-8") for folder in (written, DOCS)
+    )
+    assert_alike(page, committed)
 
 
-def test_the_committed_pictures_are_those_of_the_cells(page: Page) -> None:
-    committed = {path.name: path.read_bytes() for path in TABLES.iterdir()}
-    assert committed.keys() == {*page.pictures, OUTCOMES, DIFFICULTIES}
-    for name, content in page.pictures.items():
+def test_the_committed_pictures_are_those_of_the_cells(written: Path) -> None:
+    files, committed = (
+        {path.name: path.read_bytes() for path in (folder / "workshop").iterdir()}
+        for folder in (written, DOCS)
+    )
+    assert files.keys() == committed.keys()
+    for name, content in files.items():
         if name.endswith(".png"):
             assert_same_picture(content, committed[name])
         else:
@@ -147,14 +190,10 @@ def test_the_committed_pictures_are_those_of_the_cells(page: Page) -> None:
 
 
 def test_the_committed_notebook_runs_and_prints_what_it_shows(
-    stripes: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: list[dict[str, Any]], executed: tuple[list[Output], dict[str, Any]]
 ) -> None:
-    monkeypatch.chdir(stripes)
-    monkeypatch.setattr("sys.path", ["", *[str(ROOT)]])
-    notebook = json.loads((DOCS / "workshop.ipynb").read_text(encoding="utf-8"))
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    code = [Cell("".join(cell["source"]), is_code=True) for cell in cells]
-    for cell, output in zip(cells, execute(code, {}), strict=True):
+    cells = [cell for cell in notebook if cell["cell_type"] == "code"]
+    for cell, output in zip(cells, executed[0], strict=True):
         text = "".join(
             "".join(part["text"]) for part in cell["outputs"] if part["output_type"] == "stream"
         )
@@ -166,24 +205,12 @@ def test_the_committed_notebook_runs_and_prints_what_it_shows(
             assert_same_picture(output.picture._repr_png_(), committed)
 
 
-def test_notebook_and_page_say_the_same(page: Page) -> None:
-    notebook = json.loads((DOCS / "workshop.ipynb").read_text(encoding="utf-8"))
-    committed = (DOCS / "workshop.md").read_text(encoding="utf-8")
-    setup = notebook["cells"].pop(1)
-    assert "pin_threads" in "".join(setup["source"])
+def test_notebook_and_page_say_the_same(notebook: list[dict[str, Any]]) -> None:
+    page = (DOCS / "workshop.md").read_text(encoding="utf-8")
+    assert "pin_threads" in "".join(notebook[1]["source"])
     start = 0
-    for cell in notebook["cells"]:  # in the same order
-        start = committed.index("".join(cell["source"]), start)
-
-
-def test_the_command_prints_the_page(
-    stripes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(stripes)
-    with pytest.raises(SystemExit) as stop:
-        main(["walkthrough", "workshop"])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("# Training a small network, step by step: workshop")
+    for cell in [*notebook[:1], *notebook[2:]]:  # in the same order
+        start = page.index("".join(cell["source"]), start)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +283,9 @@ def test_the_outcomes_are_those_of_the_present_params() -> None:
     predictions = pd.read_csv(data / "validation_predictions.csv")
     accuracy = (predictions["seed_0"] == predictions["label"]).mean()
     assert outcomes["accuracy_before"].to_numpy() == pytest.approx(accuracy, abs=0.01)
-    assert outcomes["loss_before"].to_numpy() == pytest.approx(log["validation_loss"].min(), abs=0.01)
+    assert outcomes["loss_before"].to_numpy() == pytest.approx(
+        log["validation_loss"].min(), abs=0.01
+    )
     assert outcomes["last_before"].to_numpy() == pytest.approx(log["train_loss"].iloc[-1], abs=0.01)
     assert set(outcomes["count"]) == {len(predictions)}
     difficulties = pd.read_csv(TABLES / DIFFICULTIES)
@@ -275,7 +304,9 @@ def test_the_outcomes_come_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     outcomes = pd.DataFrame([workbench.outcome(exercise) for exercise in EXERCISES])
     assert list(outcomes["verdict"]) == list(committed["verdict"])
     for name in committed.columns.drop(["exercise", "verdict"]):
-        assert outcomes[name].to_numpy() == pytest.approx(committed[name].to_numpy(), abs=0.02), name
+        assert outcomes[name].to_numpy() == pytest.approx(committed[name].to_numpy(), abs=0.02), (
+            name
+        )
     difficulties = pd.DataFrame([workbench.difficulty(level) for level in LEVELS])
     committed = pd.read_csv(TABLES / DIFFICULTIES)
     pd.testing.assert_frame_equal(difficulties, committed, atol=0.02, rtol=0, check_dtype=False)
