@@ -95,12 +95,12 @@ def _measure(task: "Task", folder: Path) -> None:
         )
     with scratch_folder() as scratch:
         workbench = Workbench(task.name, scratch)
-        outcomes, difficulties = [], []
+        rows = []
         for exercise in read_exercises():
             print(f"exercise {exercise.name}", file=sys.stderr)
-            outcomes.append(workbench.outcome(exercise))
+            rows.append(workbench.outcome(exercise))
+        outcomes, rows = pd.DataFrame(rows), []
         for level in LEVELS:
             print(f"difficulty {level:g}", file=sys.stderr)
-            difficulties.append(workbench.difficulty(level))
-    tables = {OUTCOMES: pd.DataFrame(outcomes), DIFFICULTIES: pd.DataFrame(difficulties)}
-    write_all(folder, tables)
+            rows.append(workbench.difficulty(level))
+    write_all(folder, {OUTCOMES: outcomes, DIFFICULTIES: pd.DataFrame(rows)})
