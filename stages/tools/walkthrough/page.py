@@ -118,7 +118,7 @@ def difficulty_chart(table: "pd.DataFrame") -> bytes:
     rows = [
         {"difficulty": row["difficulty"], "network": name, **_scores(row, key)}
         for row in table.to_dict("records")
-        for name, key in (("linear layer", "linear"), ("CNN", "cnn"))
+        for name, key in (("linear", "linear"), ("CNN", "cnn"))
     ]
     specification = json.loads(_SPECIFICATION.read_text(encoding="utf-8"))
     svg: str = vl_convert.vegalite_to_svg({**specification, "datasets": {"scores": rows}})
