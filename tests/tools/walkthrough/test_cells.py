@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.tools.walkthrough.cells import (
@@ -69,6 +69,7 @@ CELLS = st.lists(st.builds(Cell, LINES, st.booleans()), min_size=1).filter(
 )
 
 
+@settings(max_examples=25, deadline=None)
 @given(CELLS)
 def test_a_page_without_outputs_has_the_same_cells_again(cells: list[Cell]) -> None:
     page = to_markdown(cells, [Output()] * len(cells), "pictures")
