@@ -136,9 +136,9 @@ COMMANDS = {
         "bench", "measure results over further splits and seeds, and time", ("evidence bench",)
     ),
     "walkthrough": Command(
-        "walkthrough",
-        "print one training step with every value",
-        ("evidence walkthrough workshop",),
+        "walkthrough.command",
+        "run a task's training step by step, and print every value",
+        ("evidence walkthrough workshop", "evidence walkthrough workshop --out docs"),
     ),
     "completion": Command(
         "completion",

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from stages.core.errors import printable
 from stages.tools.compare.changed_samples import Sample
 from stages.tools.compare.changes import Changes, TaskChanges, unchanged_parts
-from stages.tools.compare.changes_page import SIGNS
 
 _MOST_CHARACTERS = 30_000  # a comment on GitHub holds 65,536
 _SAMPLES = (10, 5, 2, 0)  # of each kind, as many as fit
@@ -49,11 +48,11 @@ def _parts(changes: Changes, samples: int) -> Iterator[str]:
 
 
 def _summary(task: TaskChanges) -> tuple[str, ...]:
-    from stages.report.rendering import escape_markdown
+    from stages.report.rendering import TONES, escape_markdown
 
     name, sentence = escape_markdown(task.task), escape_markdown(task.sentence)
     verdict = (
-        f"{escape_markdown(SIGNS[task.verdict][0])} **{task.verdict}**" if task.verdict else ""
+        f"{escape_markdown(TONES[task.verdict].sign)} **{task.verdict}**" if task.verdict else ""
     )
     has_samples = task.verdict or task.fixed or task.broken
     counts = (str(len(task.fixed)), str(len(task.broken))) if has_samples else ("", "")

@@ -298,8 +298,6 @@ def mistakes_explained_away(target: Target) -> None:
     """Another cause of a mistake, in the table of cases."""
     cause = "confidently wrong in every run"
     target.edit_table("failure_cases.csv", lambda table: table.assign(cause=cause))
-        "failure_cases.csv", lambda table: table.assign(cause="confidently wrong in every run")
-    )
     target.relock_results()
 
 
