@@ -34,7 +34,7 @@ endif
 	install -m 755 requirements/evidence.sh $(BIN)/evidence
 	@touch $@
 
-extras: $(EXTRAS) ## add what a cluster and remotes on S3 need to the virtual environment
+extras: $(EXTRAS) ## add what clusters, remotes on S3 and tests of pages need to the environment
 
 $(EXTRAS): $(READY) requirements/extras.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
@@ -71,7 +71,7 @@ gpu: $(READY) ## run the tasks on a GPU; write docs/gpu.md
 LOCK := uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --quiet
 lock: $(READY) ## write the lock anew from pyproject.toml
-	@$(LOCK) --all-extras --group s3-server -o requirements/all.txt >/dev/null
+	@$(LOCK) --all-extras --group s3-server --group browser -o requirements/all.txt >/dev/null
 	@$(LOCK) --constraint requirements/all.txt -o requirements/plain.txt >/dev/null
 	@python requirements/split.py
 	@rm requirements/all.txt requirements/plain.txt

@@ -1,6 +1,6 @@
 """Split the lock: what torch brings (its CUDA build, on Linux), the extras, and all else.
 
-So that a CPU-only torch can be installed from another index, the rest from the lock, and the extras by those
+So that a CPU-only torch can come from another index, the rest from the lock, and the extras for those
 who need them.
 """
 
