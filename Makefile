@@ -8,11 +8,12 @@ TORCH_INDEX ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+EXTRAS := .venv/.extras
 TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' requirements/torch.txt)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-all lint bench reliability gpu lock clean
+.PHONY: help venv extras repro test test-all lint bench reliability gpu lock clean
 
 help: ## say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -33,15 +34,16 @@ endif
 	install -m 755 requirements/evidence.sh $(BIN)/evidence
 	@touch $@
 
-repro: $(READY) ## run the pipeline, print the record, compare with the committed results
+extras: $(EXTRAS) ## add what clusters, remotes on S3 and tests of pages need to the environment
+
+$(EXTRAS): $(READY) requirements/extras.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements/extras.txt
+	@touch $@
+
+repro: $(READY) ## run the pipeline, print the results, compare with the committed ones
 	@python -m stages.tools.restore_lock
 	@evidence repro
-	@# The tag is no output of DVC's: after a switch between results it may be of other ones.
-	@test "$$(git rev-parse --quiet --verify refs/tags/baseline)" = "$$(cat data/compare/revision.txt)" || \
-	  python -m stages.compare
-	@evidence record
-	@echo "see: evidence/*/index.html, dvc metrics diff baseline, dvc plots show (after: . .venv/bin/activate)"
-	@python -m stages.tools.reproduction
 
 test: $(READY) ## run the tests, in a few minutes
 	@python -m pytest -n 2 --dist loadgroup -m "not long"
@@ -65,12 +67,15 @@ reliability: $(READY) ## kill the pipeline and feed it damaged files, an hour lo
 gpu: $(READY) ## run the tasks on a GPU; write docs/gpu.md
 	@for part in chains resume steps page; do PYTHONPATH=.:tests python -m gpu $$part || exit; done
 
+# First with the extras and then without them, within the versions of the first: the two never disagree.
+LOCK := uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --quiet
 lock: $(READY) ## write the lock anew from pyproject.toml
-	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --quiet -o requirements/all.txt >/dev/null
+	@$(LOCK) --all-extras --group s3-server --group browser -o requirements/all.txt >/dev/null
+	@$(LOCK) --constraint requirements/all.txt -o requirements/plain.txt >/dev/null
 	@python requirements/split.py
-	@rm requirements/all.txt
+	@rm requirements/all.txt requirements/plain.txt
 
 clean: ## remove the environment and what the pipeline can make again
-	rm -rf .venv data/params data/prepare data/check data/baseline data/train data/evaluate \
+	rm -rf .venv data/params data/prepare data/check data/baseline data/train data/live data/evaluate \
 	  data/failures data/pack data/compare data/resume dvc_plots

@@ -9,7 +9,7 @@ import shutil
 from stages.core.errors import exit_on_user_error
 from stages.core.files import write
 from stages.core.processes import end_with_launcher
-from stages.core.task import DATA, STAGES
+from stages.core.task import DATA, FOLDERS
 from stages.kinds.params import FILE, load_params, load_tasks
 from stages.kinds.sources import check_sources
 
@@ -21,8 +21,8 @@ def delete_removed_tasks(names: set[str]) -> None:
 
     DVC leaves them in place, and the stage compare, which merges all tasks, depends on their folder.
     """
-    for stage in STAGES:
-        folder = DATA / stage
+    for name in FOLDERS:
+        folder = DATA / name
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and path.name not in names:
                 shutil.rmtree(path)

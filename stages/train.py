@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.core.runtime import seed_of_fold
-from stages.core.task import Task
+from stages.core.task import LIVE, Task
 from stages.kinds.entry import run_stage
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(task: Task) -> None:
         fingerprint,
         resume_folder,
     )
-    from stages.training.devices import launch_fabric
+    from stages.training.devices import launch_fabric, lost_process_is_an_error
     from stages.training.diagnostics import diagnose
     from stages.training.side_by_side import run_side_by_side
 
@@ -42,9 +42,10 @@ def run(task: Task) -> None:
     inputs = (*code_files(task.kind), *module.input_files(task))
     run_fingerprint = fingerprint(task.params.train, runtime, *inputs)
     folder = task.folder("train")
-    with exclusive_trainer(task.name, fabric):
+    with exclusive_trainer(task.name, fabric), lost_process_is_an_error(fabric):
         if fabric.is_global_zero:
-            shutil.rmtree(folder, ignore_errors=True)  # an earlier run's seeds, where DVC did not
+            for outputs in (folder, task.folder(LIVE)):
+                shutil.rmtree(outputs, ignore_errors=True)  # an earlier run's, where DVC did not
         states = resume_folder(task.name, run_fingerprint)
         trainings = [
             partial(_train, fold, seed, training_run, fabric, states)
@@ -55,6 +56,7 @@ def run(task: Task) -> None:
         if threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
             run_side_by_side(trainings)
         runs = [training() for training in trainings]
+        fabric.barrier()  # all have read the resume states, which are deleted next
         if not fabric.is_global_zero:
             return
         diagnostics = []
@@ -106,8 +108,9 @@ def _train(
 
     run = training_run(seed_of_fold(seed, fold.fold))
     name, log_folder = fold.run_name(seed), fold.folder("train") / f"log-{seed}"
+    table = fold.folder(LIVE) / f"seed-{seed}.csv"
     epochs = fold.params.train.epochs if fabric.is_global_zero else 0
-    with _log(log_folder, f"{fold.name}, {name}", epochs) as log:
+    with _log(log_folder, table, f"{fold.name}, {name}", epochs) as log:
         state = fit(run, fabric, states / f"{name}.safetensors", log, name)
     return FinishedRun(fold, seed, run.chance_loss, state)
 
@@ -132,11 +135,7 @@ def _tables(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     """Return the log of all runs, and the rule by which epochs were selected."""
     import pandas as pd
 
-    rows = [
-        {**run.columns(), **row, "epoch": int(row["epoch"])}
-        for run in runs
-        for row in run.state.history
-    ]
+    rows = [{**run.columns(), **row} for run in runs for row in _rows(run.state.history)]
     first = runs[0].state
     checkpoints: dict[str, Any] = {
         "rule": "lowest validation loss, the first of equals",
@@ -150,9 +149,19 @@ def _tables(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     return {"log.csv": pd.DataFrame(rows), "checkpoints.json": checkpoints}
 
 
+def _rows(history: "History") -> list[dict[str, float]]:
+    """Return the rows of a log, with the epoch as a whole number."""
+    return [{**row, "epoch": int(row["epoch"])} for row in history]
+
+
 @contextmanager
-def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History], None]]":
-    """Yield a function that sends the history after each epoch to a progress bar and to DVCLive.
+def _log(
+    folder: Path, table: Path, title: str, epochs: int
+) -> "Iterator[Callable[[History], None]]":
+    """Yield a function that takes the history after each epoch to a progress bar, DVCLive and a table.
+
+    DVCLive has a file for each figure, which `dvc plots` would draw one by one. It draws the table, where
+    the losses stand side by side, while the training goes on.
 
     After a resume it receives the earlier epochs as well and writes them again, so that the log of a
     killed run ends in the same bytes. Without epochs (a process that is not the first) it does nothing.
@@ -165,9 +174,11 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
         return
     import sqlite3
 
+    import pandas as pd
     from dvclive.live import Live
     from tqdm import tqdm
 
+    from stages.core.files import write
     from stages.core.progress import shows_bars
 
     try:
@@ -188,6 +199,8 @@ def _log(folder: Path, title: str, epochs: int) -> "Iterator[Callable[[History],
                 live.next_step()  # type: ignore[no-untyped-call]
                 bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
                 bar.update()
+            if history:
+                write(table, pd.DataFrame(_rows(history)))
 
         yield log
 

@@ -9,6 +9,7 @@ USER_ERROR_STATUS = 2
 EVIDENCE_ERROR_STATUS = 3
 INTERRUPTED_STATUS = 130
 _LONGEST_START, _LONGEST_END = 900, 300  # characters of a line that is too long to read
+_JOINER = "\u200d"  # of an emoji's parts
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -29,8 +30,8 @@ class EvidenceError(UserError):
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Return `text` on one line, without control characters; emoji may have joined parts."""
+    return " ".join("".join(c if c.isprintable() or c == _JOINER else " " for c in text).split())
 
 
 def one_line(text: str) -> str:

@@ -74,6 +74,8 @@ def machine_record(runtime: "Runtime") -> dict[str, Any]:
         "device": _device_name(runtime),
         "devices": runtime.devices,
         "precision": runtime.precision,
+        # Absent for one process, so that records of before stay equal.
+        **({"world_size": runtime.processes} if runtime.processes > 1 else {}),
     }
 
 

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,8 @@ from stages.core.errors import UserError
 _SCRATCH = "evidence-first-scratch-"
 _SECONDS_TO_LOCK = 60  # after which a scratch folder without a lock is abandoned
 _OUTPUT_LIMIT = 64 * 2**20  # bytes of a command's output that are read
+_LENGTH = 65536  # bytes of output that are read at a time
+_SECONDS_TO_LINE = 0.25  # at most, until a line of a running command is seen
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 # The options with which DVC starts a shell, so that it reads no configuration.
 _SHELL_OPTIONS = {"zsh": ["--no-rcs"], "bash": ["--noprofile", "--norc"]}
@@ -71,6 +74,7 @@ def run_command(
     *command: str,
     extra_environment: Mapping[str, str] | None = None,
     seconds: float | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; the command and its children end with this process, also if it is killed.
 
@@ -82,18 +86,20 @@ def run_command(
         command: and its arguments; no shell is involved.
         extra_environment: variables to set.
         seconds: after which it is ended; None for no limit.
+        on_line: called with each line that it prints, soon after it has printed it.
 
     Raises:
         TimeLimitError: it ran longer.
         UserError: there is no such command.
     """
-    return run_commands([(folder, command)], extra_environment, seconds)[0]
+    return run_commands([(folder, command)], extra_environment, seconds, on_line)[0]
 
 
 def run_commands(
     commands: Sequence[tuple[Path, Sequence[str]]],
     extra_environment: Mapping[str, str] | None = None,
     seconds: float | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run commands at the same time, each in its folder, as `run_command` does.
 
@@ -118,7 +124,11 @@ def run_commands(
             running.enter_context(guarded(process))
         try:
             for process, files in zip(processes, outputs, strict=True):
-                process.wait(seconds)
+                if on_line:
+                    with LineReader(files, on_line):
+                        process.wait(seconds)
+                else:
+                    process.wait(seconds)
                 texts = (end_of(file) for file in files)
                 results.append(
                     subprocess.CompletedProcess(process.args, process.returncode, *texts)
@@ -131,6 +141,43 @@ def run_commands(
                 raise TimeLimitError(f"it took longer than {seconds:g} s") from None
             raise
     return results
+
+
+class LineReader:
+    """Calls a function with each line that a running command adds to its files of output.
+
+    Args:
+        files: that the command writes.
+        on_line: the function, called in a thread of its own.
+    """
+
+    def __init__(self, files: Iterable[IO[bytes]], on_line: Callable[[str], None]) -> None:
+        self._pending = {file.fileno(): b"" for file in files}
+        self._offsets = dict.fromkeys(self._pending, 0)
+        self._on_line = on_line
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(_SECONDS_TO_LINE):
+            self._read()
+        self._read()
+
+    def _read(self) -> None:
+        for descriptor in self._pending:  # whose own position stays with the command
+            while data := os.pread(descriptor, _LENGTH, self._offsets[descriptor]):
+                self._offsets[descriptor] += len(data)
+                *lines, rest = (self._pending[descriptor] + data).split(b"\n")
+                self._pending[descriptor] = rest[-_LENGTH:]
+                for line in lines:
+                    self._on_line(line.decode("utf-8", errors="replace"))
 
 
 def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

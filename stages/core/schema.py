@@ -68,13 +68,24 @@ class Section(BaseModel):
 
 
 class Runtime(Section):
-    """Threads, instruction set, device and precision."""
+    """Threads, instruction set, device, processes and precision."""
 
     threads: Threads
     cpu: Literal["avx2", "native"]
     device: Literal["cpu", "cuda", "mps", "auto"]
     devices: Count
+    nodes: Count = 1
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
+
+    @property
+    def processes(self) -> int:
+        """Return how many processes train one model together: the world size."""
+        return self.devices * self.nodes
+
+    @property
+    def alone(self) -> "Runtime":
+        """Return it for a training of one process: of a baseline, or of a network that is measured."""
+        return self.model_copy(update={"devices": 1, "nodes": 1})
 
 
 class ToleranceRuns(Section):
@@ -316,7 +327,7 @@ class Failures(Section):
     show: Annotated[int, Field(ge=6, le=12)]
     neighbours: Annotated[int, Field(ge=1, le=50)]
     min_cases: Annotated[int, Field(ge=3)]
-    suspect_margin: ZeroToOne
+    confident_probability: ZeroToOne
 
 
 class Pack(Section):

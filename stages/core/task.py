@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 DATA = Path("data")
-_FITTED = ("baseline", "train")  # the stages that fit something, once in each fold
+LIVE = "live"  # the loss of each training run, written while the stage train trains
+FOLDERS = (*STAGES, LIVE)  # below `DATA`, each with a folder for each task
+_FITTED = ("baseline", "train", LIVE)  # those of what is fitted once in each fold
 # Params that may name a file or folder which no stage writes.
 _INPUTS = (
     "prepare.path",
@@ -54,7 +56,7 @@ class Task:
         return run_name(seed, self.fold)
 
     def folder(self, stage: str) -> Path:
-        """Return the folder of a stage's cached outputs: `data/train/image`.
+        """Return a folder of cached outputs: `data/train/image`.
 
         What a fold fits is in a folder below it: `data/train/image/fold-2`.
         """

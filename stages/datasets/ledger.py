@@ -22,6 +22,7 @@ class SourceNote:
         raw_sha256: of the raw bytes; None: the digest of the packed array is used.
         limits: what results on these samples do not show, for the pack: term -> explanation.
         remarks: sentences on what is left out or unusual, for the user.
+        synthetic: whether the samples are drawn for their labels, which are right by construction.
     """
 
     origin: str
@@ -30,6 +31,7 @@ class SourceNote:
     raw_sha256: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    synthetic: bool = False
 
 
 @dataclass

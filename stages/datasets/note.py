@@ -77,6 +77,7 @@ def source_fields(packed: "PackedSamples", source: "SourceNote", noun: str) -> d
         "origin": source.origin,
         "licence": source.licence,
         "label_rules": source.label_rules,
+        "synthetic": source.synthetic,
         "limits": dict(source.limits),
         "raw_sha256": source.raw_sha256 or packed.sha256,
         "raw_sha256_of": "the source" if source.raw_sha256 else f"the packed {noun}s",

@@ -41,7 +41,7 @@ class ClassifierEvaluation:
     Attributes:
         predictions: the tables that all figures are computed from.
         probabilities: by seed, (n, classes) each, the primary seed first.
-        features: of "train" and "test" samples, (n, width) each, by the primary seed's model; with folds
+        features: of the samples of each split, (n, width) each, by the primary seed's model; with folds
             of each fold, as `features_key` names them.
         figures: the metrics, tables and plots.
         warnings: what is suspicious about the data, though the result stands.
@@ -127,7 +127,8 @@ def _evaluate_fold(
     weights = dataset.class_weights(fold.params.train.class_weights)
     for seed in fold.params.train.seeds:
         embed, predict = load(fold, dataset, seed)
-        probabilities = predict(embed("validation"))
+        validation_features = embed("validation")
+        probabilities = predict(validation_features)
         validation[f"seed_{seed}"] = probabilities.argmax(axis=1)
         loss = mean_cross_entropy(probabilities, validation_labels, weights)
         name = fold.run_name(seed)
@@ -137,7 +138,11 @@ def _evaluate_fold(
         test_features = embed("test")
         seeds[seed] = predict(test_features)
         if not features:
-            features = {"train": embed("train"), "test": test_features}
+            features = {
+                "train": embed("train"),
+                "validation": validation_features,
+                "test": test_features,
+            }
             warnings = label_noise(
                 predict(features["train"]),
                 dataset.labels("train"),

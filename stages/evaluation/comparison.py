@@ -14,6 +14,7 @@ from stages.evaluation.classification_metrics import Predictions, metric_score
 from stages.evaluation.folds import fold_numbers, run_log, strongest_name
 from stages.evaluation.prediction_tables import PredictionTables
 from stages.evaluation.scoring import improvement_figures, method_scores
+from stages.evaluation.slices import slice_metrics
 
 if TYPE_CHECKING:
     from stages.core.schema import EvaluateClassifier
@@ -26,7 +27,7 @@ class ClassificationMetrics:
 
     Attributes:
         metrics: scores of "current", "baseline" and every method, and the improvement.
-        tables: per_class and confusion of the primary seed's model.
+        tables: per_class, confusion and slices of the primary seed's model.
         plots: the tables that `dvc plots` draws, of the current model.
         baseline_plots: the same of the baseline.
     """
@@ -48,6 +49,7 @@ def compute_metrics(
     predictions: PredictionTables,
     baseline: dict[str, Any],
     log: pd.DataFrame,
+    slices: Mapping[str, np.ndarray] | None = None,
 ) -> ClassificationMetrics:
     """Return the figures of a classifier's predictions, beside those of the baselines.
 
@@ -58,6 +60,7 @@ def compute_metrics(
         baseline: the summary of the stage baseline: "methods" (the simplest first), "strongest",
             "validation", "training_log_loss".
         log: the training log: seed, epoch, train_loss, validation_loss, ...
+        slices: the values of further slices than the classes, by column, (n,) each.
     """
     params: EvaluateClassifier = task.params.evaluate
     labels, names, seeds = predictions.labels(), dataset.classes, predictions.by_seed()
@@ -93,9 +96,10 @@ def compute_metrics(
         metrics["folds"] = _fold_metrics(predictions, baseline)
     fold = 0 if dataset.folds > 1 else None
     loss, baseline_loss = _loss_tables(run_log(log, fold, primary), baseline)
+    by_slice = _slice_table(predictions, names, slices or {}, params.confidence)
     return ClassificationMetrics(
         metrics,
-        _class_tables(model, simple, labels, names),
+        {**_class_tables(model, simple, labels, names), "slices": by_slice},
         plot_tables(model, labels, names, params.bins, loss),
         plot_tables(simple, labels, names, params.bins, baseline_loss),
     )
@@ -144,6 +148,23 @@ def _class_tables(
     matrix = pd.DataFrame(counts, columns=pd.Index(names))
     matrix.insert(0, "true / predicted", names)
     return {"per_class": table, "confusion": matrix}
+
+
+def _slice_table(
+    predictions: PredictionTables,
+    names: list[str],
+    slices: Mapping[str, np.ndarray],
+    confidence: float,
+) -> pd.DataFrame:
+    """Return the scores of model and strongest baseline by class and by further slices."""
+    labels = predictions.labels()
+    return slice_metrics(
+        {"class": np.array(names, dtype=object)[labels], **slices},
+        predictions.of_model().predicted == labels,
+        predictions.of_strongest().predicted == labels,
+        predictions.predictions["group"].to_numpy(),
+        confidence,
+    )
 
 
 def plot_tables(

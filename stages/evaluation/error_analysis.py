@@ -17,6 +17,7 @@ from stages.evaluation.failure_causes import (
     shared_diagnoses,
 )
 from stages.evaluation.folds import features_key, fold_numbers
+from stages.evaluation.slices import worst_slice
 
 if TYPE_CHECKING:
     from stages.core.files import Content
@@ -83,7 +84,11 @@ def analyse_classifier(
     features = read_arrays(folder / "features.safetensors")
     dataset, folds = read_dataset(task), [read_dataset(fold) for fold in task.folds()]
     cases = find_failure_cases(folds, predictions, probabilities, features, params)
-    summary = summarise_failures(predictions, cases, seeds[0])
+    slices = read_csv(folder / "slices.csv", dtype={"slice": str, "value": str})
+    summary = {
+        **summarise_failures(predictions, cases, seeds[0]),
+        "worst_slice": worst_slice(slices),
+    }
     return FailureAnalysis(
         cases,
         success_samples(dataset, predictions, seeds[0], params.show),
@@ -114,11 +119,12 @@ def find_failure_cases(
             fold, and perhaps bucket.
         probabilities: by seed, (n, classes) for the test samples each, the primary seed first.
         features: of the train and test samples of each fold, (n, width), as `features_key` names them.
-        params: min_cases, neighbours, suspect_margin.
+        params: min_cases, neighbours, confident_probability.
 
     Returns:
-        id, row, kind (wrong, weak), true, predicted, confidence, probability_of_true, baseline,
-        change (broken, persistent, fixed, kept), failure_rate (share of seeds), suspect_label, bucket
+        id, with folds fold, with groups group, row, kind (wrong, weak), true, predicted, confidence,
+        probability_of_true, baseline, change (broken, persistent, fixed, kept), failure_rate (share of
+        seeds), confidently_wrong, bucket
         (that of the predictions, or "true → predicted"; for a weak case the class with the second
         highest probability stands for the predicted one), cause, neighbours (ids), neighbour_rows,
         neighbour_labels, nearest_distance.
@@ -155,7 +161,7 @@ def _describe_cases(
         rows: the predictions of the cases.
         by_seed: (seeds, cases, classes), their probabilities.
         features: of the cases, and of the training samples.
-        params: neighbours, suspect_margin.
+        params: neighbours, confident_probability.
     """
     if rows.empty:
         return pd.DataFrame()
@@ -169,13 +175,19 @@ def _describe_cases(
     indices, distances = nearest_neighbours(queries, training, params.neighbours)
     neighbour_labels = train["label"].to_numpy()[indices]
     failure_rate = (predicted != labels).mean(axis=0)
-    suspect = wrong & _suspect_labels(by_seed, confused, neighbour_labels, params.suspect_margin)
+    confidently_wrong = (
+        wrong
+        & (not dataset.note.get("synthetic"))  # labels of drawn samples are right by construction
+        & _agree_with_confidence(by_seed, confused, neighbour_labels, params.confident_probability)
+    )
     far = distances[:, 0] > _usual_distance(training)
     names = np.array(dataset.classes, dtype=object)
+    columns = {*rows.columns} - (set() if dataset.note.get("grouped") else {"group"})
     pairs = [f"{names[t]} → {names[c]}" for t, c in zip(labels, confused, strict=True)]
     return pd.DataFrame(
         {
             "id": rows["id"].to_numpy(),
+            **{key: rows[key].to_numpy() for key in ("fold", "group") if key in columns},
             "row": rows["row"].to_numpy(),
             "kind": np.where(wrong, "wrong", "weak"),
             "true": names[labels],
@@ -185,9 +197,11 @@ def _describe_cases(
             "baseline": names[rows["baseline"].to_numpy()],
             "change": _changes(~wrong, rows["baseline"].to_numpy() == labels),
             "failure_rate": failure_rate,
-            "suspect_label": suspect,
+            "confidently_wrong": confidently_wrong,
             "bucket": rows["bucket"].to_numpy() if "bucket" in rows else pairs,
-            "cause": likely_causes(labels, confused, neighbour_labels, far, failure_rate, suspect),
+            "cause": likely_causes(
+                labels, confused, neighbour_labels, far, failure_rate, confidently_wrong
+            ),
             **_neighbour_columns(train, indices, names),
             "nearest_distance": distances[:, 0].astype(float),
         }
@@ -247,16 +261,17 @@ def _usual_distance(features: np.ndarray) -> float:
     return float(np.quantile(distances[:, -1], FAR))
 
 
-def _suspect_labels(
-    by_seed: np.ndarray, confused: np.ndarray, neighbour_labels: np.ndarray, margin: float
+def _agree_with_confidence(
+    by_seed: np.ndarray, confused: np.ndarray, neighbour_labels: np.ndarray, probability: float
 ) -> np.ndarray:
+    """Return whether all runs predict the confused class with confidence, and most neighbours have it."""
     predicted = by_seed.argmax(axis=2)
-    # One seed's model has none to agree with, so it accuses no label.
+    # One seed's model has none to agree with.
     agree = (predicted == predicted[0]).all(axis=0) & (len(by_seed) > 1)
-    confident = by_seed.mean(axis=0)[np.arange(len(confused)), confused] >= margin
+    confident = by_seed.mean(axis=0)[np.arange(len(confused)), confused] >= probability
     neighbours_agree = (neighbour_labels == confused[:, None]).mean(axis=1) > _HALF
-    suspect: np.ndarray = agree & confident & neighbours_agree
-    return suspect
+    result: np.ndarray = agree & confident & neighbours_agree
+    return result
 
 
 def _changes(correct: np.ndarray, baseline_correct: np.ndarray) -> np.ndarray:
@@ -315,7 +330,7 @@ def summarise_failures(predictions: pd.DataFrame, cases: pd.DataFrame, seed: str
         "kinds": _counts(cases["kind"]),
         "causes": _counts(cases["cause"]),
         "buckets": _counts(cases["bucket"]),
-        "suspect_labels": int(cases["suspect_label"].sum()),
+        "confidently_wrong": int(cases["confidently_wrong"].sum()),
     }
 
 

@@ -22,7 +22,7 @@ from stages.training.diagnostics import (
 
 FAR = 0.95
 
-SUSPECT_LABEL = "suspect label"
+CONFIDENTLY_WRONG = "confidently wrong in every run"
 LOW_CONFIDENCE = "weak but right"
 SEED_LUCK = "luck of the seed"
 OUTLIER = "unlike the training data"
@@ -32,8 +32,9 @@ OWN_CLASS = "among its own class"
 
 # The definition of each cause. The first that applies to a case, in this order, is its likely cause.
 CAUSES = {
-    SUSPECT_LABEL: "the models of all seeds predict the same other class with a high mean probability, "
-    "and most of the nearest training samples have that class",
+    CONFIDENTLY_WRONG: "the models of all seeds predict the same other class with a high mean probability, "
+    "and most of the nearest training samples have that class: look at the label, or at what the model "
+    "cannot see",
     LOW_CONFIDENCE: "the models of all seeds are right, the primary seed's with low confidence",
     SEED_LUCK: "fewer than half of the seeds' models are wrong",
     OUTLIER: f"the sample is farther from its nearest training sample than {FAR:.0%} of training samples "
@@ -45,7 +46,7 @@ CAUSES = {
 
 # What a share of the failure cases does, where its likely cause is this one.
 _CAUSES_IN_WORDS = {
-    SUSPECT_LABEL: "have a suspect label",
+    CONFIDENTLY_WRONG: "are confidently wrong in every run",
     LOW_CONFIDENCE: "are weak but right",
     SEED_LUCK: "differ by seed",
     OUTLIER: "are unlike the training data",
@@ -69,7 +70,7 @@ def cause_definitions(seeds: int) -> dict[str, str]:
     """
     if seeds > 1:
         return CAUSES
-    of_several = {SUSPECT_LABEL, SEED_LUCK}
+    of_several = {CONFIDENTLY_WRONG, SEED_LUCK}
     single = {LOW_CONFIDENCE: "the model is right, with low confidence"}
     return {name: text for name, text in {**CAUSES, **single}.items() if name not in of_several}
 
@@ -98,7 +99,7 @@ def likely_causes(
     neighbour_labels: np.ndarray,
     far: np.ndarray,
     failure_rate: np.ndarray,
-    suspect: np.ndarray,
+    confidently_wrong: np.ndarray,
 ) -> np.ndarray:
     """Return the likely cause of each of n cases, (n,).
 
@@ -109,12 +110,12 @@ def likely_causes(
         neighbour_labels: the classes of the nearest training samples, (n, neighbours).
         far: whether a case is farther from the training samples than these are from one another, (n,).
         failure_rate: share of seeds whose model is wrong, (n,).
-        suspect: whether the label is suspect, (n,).
+        confidently_wrong: whether every run makes the same mistake with confidence, (n,).
     """
     near_own = (neighbour_labels == labels[:, None]).any(axis=1)
     near_confused = (neighbour_labels == confused[:, None]).any(axis=1)
     rules = {
-        SUSPECT_LABEL: suspect,
+        CONFIDENTLY_WRONG: confidently_wrong,
         LOW_CONFIDENCE: failure_rate == 0,
         SEED_LUCK: failure_rate < _HALF,
         OUTLIER: far,
@@ -125,13 +126,13 @@ def likely_causes(
 
 
 def label_smoothing_changes(params: Any) -> dict[str, Change]:
-    """Return, for any classifier, the changes for suspect labels and for low confidence."""
+    """Return, for any classifier, the changes for confident mistakes and for low confidence."""
     smoothing: float = params.label_smoothing
     return {
-        SUSPECT_LABEL: (
+        CONFIDENTLY_WRONG: (
             "label_smoothing",
             min(_MOST_SMOOTHING, round(smoothing + _SMOOTHING_STEP, 3)),
-            "softer targets reduce the effect of wrong labels; check the suspect ones by eye first",
+            "softer targets reduce the effect of wrong labels; look at the labels of these cases first",
         ),
         LOW_CONFIDENCE: (
             "label_smoothing",

@@ -18,6 +18,28 @@ def proportion_interval(correct: int, count: int, confidence: float) -> tuple[fl
     return wilson_interval(correct / count, count, -float(special.ndtri((1 - confidence) / 2)))
 
 
+def difference_interval(
+    new: tuple[float, int], old: tuple[float, int], alpha: float
+) -> tuple[float, float]:
+    """Return the interval of the difference of two independent shares, `new` minus `old`.
+
+    It is the hybrid score interval (Newcombe, 1998, method 10), at the level 1 - `alpha`.
+
+    Args:
+        new: share and number of samples.
+        old: the same.
+        alpha: chance that the difference lies outside.
+    """
+    quantile = -float(special.ndtri(alpha / 2))
+    difference = new[0] - old[0]
+    (new_low, new_high), (old_low, old_high) = (
+        wilson_interval(share, count, quantile) for share, count in (new, old)
+    )
+    below = np.hypot(new[0] - new_low, old_high - old[0])
+    above = np.hypot(new_high - new[0], old[0] - old_low)
+    return float(difference - below), float(difference + above)
+
+
 def mcnemar_test(fixed: int, broken: int) -> float:
     """Return the two-sided p value of the exact McNemar test.
 

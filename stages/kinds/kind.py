@@ -50,6 +50,8 @@ class Kind:
         plots: the files in data/evaluate/<task>/plots, by name without the suffix.
         bench: what `evidence bench` repeats.
         small_params: params with which a task of this kind runs through all its stages in seconds.
+        metric: the figure in metrics.json that decides the verdict; "" where the param `evaluate.metric`
+            names it.
         can_sample: whether the kind has a module `sample`, for `evidence sample`.
         can_propose: whether it has a module `propose` and two templates, for `evidence new`.
         can_score_other_data: whether it has a module `other_data`, for `evidence verify --data`.
@@ -64,6 +66,7 @@ class Kind:
     plots: tuple[str, ...]
     bench: BenchRuns
     small_params: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ""
     can_sample: bool = False
     can_propose: bool = False
     can_score_other_data: bool = False

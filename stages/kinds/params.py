@@ -1,4 +1,4 @@
-"""params.yaml as a whole: the runtime, the tolerance runs and the tasks, each checked by its kind."""
+"""params.yaml as a whole: runtime, tolerance runs, cluster, and the tasks, each checked by its kind."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml, validate
-from stages.core.schema import Runtime, Section, TaskSections, ToleranceRuns
+from stages.core.schema import Count, Name, Positive, Runtime, Section, TaskSections, ToleranceRuns
 from stages.core.task import Task
 from stages.kinds.registry import KINDS
 
@@ -25,11 +25,24 @@ else:
     TaskParams = reduce(or_, (kind.schema for kind in KINDS.values()))
 
 
+class Cluster(Section):
+    """What `--on slurm` and `--on local` ask for, for each job; no stage reads it."""
+
+    partition: Name | None
+    account: Name | None
+    minutes: Count
+    memory_gb: Positive
+    cores: Count
+    gpus: Annotated[int, Field(ge=0)]
+    restarts: Annotated[int, Field(ge=0, le=100)]
+
+
 class Params(Section):
     """All of params.yaml."""
 
     runtime: Runtime
     tolerance: ToleranceRuns
+    cluster: Cluster | None = None
     tasks: Annotated[
         dict[TaskName, Annotated[TaskParams, Field(discriminator="kind")]], Field(min_length=1)
     ]
@@ -41,15 +54,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _batches_divide_among_devices(self) -> Self:
-        devices = self.runtime.devices
+    def _batches_divide_among_processes(self) -> Self:
+        processes = self.runtime.processes
+        key = "devices" if self.runtime.nodes == 1 else "devices times runtime.nodes"
         params: Any
         for name, params in self.tasks.items():
             size = params.train.batch_size
-            if size % devices or size < 2 * devices:
+            if size % processes or size < 2 * processes:
                 raise ValueError(
                     f"tasks.{name}.train.batch_size (given {size}) must be a multiple of "
-                    f"runtime.devices (given {devices}), and at least twice that"
+                    f"runtime.{key} (given {processes}), and at least twice that"
                 )
         return self
 

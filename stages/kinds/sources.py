@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core.errors import UserError
-from stages.core.task import DATA, STAGES, Task
+from stages.core.task import DATA, FOLDERS, Task
 from stages.kinds.params import FILE
 from stages.kinds.registry import KINDS
 
@@ -81,7 +81,7 @@ def _check_weights(task: Task) -> None:
             ValueError,
         ) as error:  # no permission, a NUL in the path, ...
             raise UserError(f"{value}; cannot be used ({error})") from None
-        for folder in (DATA / stage for stage in STAGES):
+        for folder in (DATA / name for name in FOLDERS):
             if any(place.is_relative_to(folder.resolve()) for place in places):
                 raise UserError(
                     f"{value}; must be outside {folder}, which DVC deletes before it runs the stage; copy "

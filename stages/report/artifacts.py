@@ -87,6 +87,7 @@ CLASSIFICATION = (
     Artifact(
         "confusion", "evaluate", "confusion.csv", "confusion_matrix.csv", ("true / predicted",)
     ),
+    Artifact("slices", "evaluate", "slices.csv", "slices.csv", ("slice", "value")),
     Artifact("predictions", "evaluate", "predictions.csv", "predictions.csv", _PREDICTION_TEXT),
     Artifact(
         "baseline_predictions",

@@ -14,10 +14,20 @@ import vl_convert
 from stages.core.task import run_name
 
 _SPECIFICATIONS = Path(__file__).parent / "specifications"
-_WIDTH = 520  # of a confusion matrix with many classes, in pixels
-_CELL, _WIDE_CELL, _SMALLEST_CELL = 44, 88, 14
-_FEW_CLASSES = 4  # up to here cells are wide: class names are often longer than counts
-_CELL_WITH_TEXT = 24  # the smallest cell with room for a count
+# Charts are about as wide as a phone, so that their letters keep their size there; cells in pixels.
+_WIDTH, _CELL, _SMALLEST_CELL = 270, 60, 14
+_CELL_WITH_TEXT = 22  # the smallest cell with room for a count
+_LETTER = 7.5  # pixels, the width of a letter, about
+# The colours of charts on a light page, and in their place on a dark one.
+_DARK = {
+    "#1c1e21": "#e8e6e1",
+    "#e4e2dc": "#33373c",
+    "#8a8f98": "#9aa1ab",
+    "#0b7a63": "#5cc4a6",
+    "#c4601d": "#f0a066",
+    "#b3261e": "#ff8f84",
+    "#5a6f9c": "#9db4e8",
+}
 
 
 def loss_curves(
@@ -55,13 +65,14 @@ def shares(curves: pd.DataFrame, selected_step: int) -> bytes:
     specification = _read("shares.json")
     encoding = specification["layer"][0]["encoding"]
     encoding["x"]["axis"]["values"] = sorted(set(curves["step"]))
-    encoding["color"]["scale"]["domain"] = list(curves["curve"].drop_duplicates())
+    for channel in ("color", "strokeDash"):
+        encoding[channel]["scale"]["domain"] = list(curves["curve"].drop_duplicates())
     selected = pd.DataFrame({"step": [selected_step]})
     return _svg(specification, {"curves": curves, "selected": selected})
 
 
 def confusion(matrix: pd.DataFrame) -> bytes:
-    """Return the confusion matrix, with counts where a cell has room for them.
+    """Return the confusion matrix, with counts where a cell has room for them; only mistakes are coloured.
 
     Args:
         matrix: the true class in the first column, and a column of counts for each predicted class.
@@ -71,14 +82,15 @@ def confusion(matrix: pd.DataFrame) -> bytes:
     cells = cells.rename(columns={true: "true"})
     cells["share"] = cells["count"] / cells.groupby("true")["count"].transform("sum").clip(lower=1)
     names = list(matrix[true])
-    largest = _WIDE_CELL if len(names) <= _FEW_CLASSES else _CELL
-    side = min(largest, max(_SMALLEST_CELL, _WIDTH // len(names)))
+    side = min(_CELL, max(_SMALLEST_CELL, _WIDTH // len(names)))
     specification = _read("confusion.json")
     specification["width"]["step"] = specification["height"]["step"] = side
     for axis in ("x", "y"):
         specification["encoding"][axis]["sort"] = names
+    if _LETTER * max(map(len, map(str, names))) > side:
+        specification["encoding"]["x"]["axis"]["labelAngle"] = -90
     if side < _CELL_WITH_TEXT:
-        del specification["layer"][1]
+        specification["layer"].pop()
     return _svg(specification, {"cells": cells})
 
 
@@ -86,8 +98,38 @@ def reliability(curves: Mapping[str, pd.DataFrame]) -> bytes:
     """Return accuracy by confidence for each named reliability curve (at most two), and the diagonal."""
     specification = _read("reliability.json")
     specification["encoding"]["color"]["scale"]["domain"] = list(curves)
+    dashes = specification["layer"][1]["encoding"]["strokeDash"]
+    dashes["scale"]["domain"] = list(curves)
     bins = pd.concat([curve.assign(curve=name) for name, curve in curves.items()])
     return _svg(specification, {"bins": bins})
+
+
+def methods(scores: pd.DataFrame, metric: str, number: str) -> bytes:
+    """Return the score of each method with its interval, a row each.
+
+    Args:
+        scores: name, role (model, baseline, control), score, low, high (perhaps missing).
+        metric: what the scores are, in prose.
+        number: format of the scores, as d3 has it: ".0%" or "".
+    """
+    specification = _read("methods.json")
+    specification["encoding"]["y"]["sort"] = list(scores["name"])
+    axis = specification["layer"][0]["encoding"]["x"]
+    axis["title"], axis["axis"]["format"] = metric, number
+    return _svg(specification, {"methods": scores})
+
+
+def differences(rows: pd.DataFrame, title: str) -> bytes:
+    """Return differences with their intervals around a line at 0, a row each.
+
+    Args:
+        rows: name, gain, low, high (perhaps missing), verdict (better, worse, not distinguishable).
+        title: what the differences are, with their unit.
+    """
+    specification = _read("differences.json")
+    specification["encoding"]["y"]["sort"] = list(rows["name"])
+    specification["layer"][1]["encoding"]["x"]["title"] = title
+    return _svg(specification, {"differences": rows})
 
 
 def gains(scores: pd.DataFrame, changes: pd.DataFrame, metric: str) -> bytes:
@@ -125,4 +167,14 @@ def _svg(specification: Mapping[str, Any], datasets: Mapping[str, pd.DataFrame])
     rows = {name: table.to_dict("records") for name, table in datasets.items()}
     complete = {**specification, "config": _read("config.json"), "datasets": rows}
     svg: str = vl_convert.vegalite_to_svg(complete)
-    return svg.encode()
+    return svg.replace(">", f"><style>{_dark_style()}</style>", 1).encode()
+
+
+def _dark_style() -> str:
+    """Return the rules that give a chart its dark colours where the reader's screen is dark."""
+    rules = [
+        f'[{attribute}="{light}"]{{{attribute}:{dark}}}'
+        for light, dark in _DARK.items()
+        for attribute in ("fill", "stroke")
+    ]
+    return f"@media(prefers-color-scheme:dark){{{''.join(rules)}}}"

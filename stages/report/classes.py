@@ -6,7 +6,15 @@ import pandas as pd
 
 from stages.report import charts
 from stages.report.document import Block, Figure, Table
-from stages.report.formatting import make_table, model_name, percent, table_rows
+from stages.report.formatting import (
+    make_table,
+    model_name,
+    percent,
+    points,
+    points_range,
+    slice_name,
+    table_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +50,42 @@ def split_table(
     if folds > 1:
         caption += f"; each is test data in one of {folds} folds; train and validation: fold 0"
     return make_table([*selected, {"class": "all", **total}], columns, caption)
+
+
+def slice_table(outputs: "ClassificationOutputs") -> Table:
+    """Return the accuracy of model and baseline by slice, where the model loses most first."""
+    slices, level = outputs.slices, percent(outputs.task.params.evaluate.confidence, 0)
+    ordered = slices.sort_values(["gain", "gain_high"], kind="stable").head(MOST_ROWS)
+    rows = [
+        {
+            **row,
+            "name": slice_name(row),
+            "accuracy": percent(row["accuracy"]),
+            "baseline_accuracy": percent(row["baseline_accuracy"]),
+            "gain": points(row["gain"]),
+            "interval": points_range(row["gain_low"], row["gain_high"]),
+        }
+        for row in table_rows(ordered)
+    ]
+    columns = {
+        "name": "slice",
+        "count": "n",
+        "accuracy": "model",
+        "baseline_accuracy": "baseline",
+        "gain": "difference",
+        "interval": f"{level} interval",
+        "verdict": "verdict",
+    }
+    extent = (
+        f", the {MOST_ROWS} lowest of {len(slices)} (data/slices.csv has all)"
+        if len(slices) > MOST_ROWS
+        else ""
+    )
+    caption = (
+        f"Test accuracy by slice, model minus baseline{extent}; the intervals are corrected for "
+        f"{len(slices)} slices"
+    )
+    return make_table(rows, columns, caption)
 
 
 def class_table(outputs: "ClassificationOutputs") -> Table:

@@ -1,80 +1,166 @@
-"""The sections of a classifier's evidence pack, one for each stage."""
+"""The sections of a classifier's evidence, in a reader's order: what fails, why, how sure, what next."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import cause_definitions
 from stages.evaluation.folds import strongest_name
-from stages.evaluation.verdict import groups_needed
-from stages.report import charts, classes, sections
+from stages.report import classes, sections
+from stages.report.classifier_charts import difference_figure, method_figure, reliability_figure
 from stages.report.document import (
     Block,
+    Cases,
+    Columns,
     Document,
     Facts,
-    Figure,
-    Gallery,
+    Headline,
     Quotes,
     Section,
+    Strip,
     Table,
     Text,
 )
 from stages.report.formatting import (
     answer_questions,
-    calibration_line,
-    interval_method,
+    gain_line,
     make_table,
     method_rows,
     percent,
-    points,
-    points_range,
-    significance_line,
     summary_line,
-    verdict_line,
-    verdict_reason,
+    worst_slice_line,
 )
 from stages.report.training_section import train_section
+from stages.report.verdict_facts import verdict_facts
 
 if TYPE_CHECKING:
-    from stages.core.schema import EvaluateClassifier
     from stages.report.stage_outputs import ClassificationOutputs
+
+
+@dataclass(frozen=True)
+class SampleBlocks:
+    """The samples that the pack shows.
+
+    Attributes:
+        failures: the first failure cases, for the first screen.
+        successes: correct predictions, for the first screen.
+        cases: all failure cases.
+    """
+
+    failures: Strip | Quotes
+    successes: Strip | Quotes
+    cases: Cases
 
 
 def classification_document(
     outputs: "ClassificationOutputs",
     title: str,
-    samples: tuple[Gallery | Quotes, Gallery | Quotes],
+    samples: SampleBlocks,
     extra: Mapping[str, Sequence[Block]],
     demo: Sequence[Block],
 ) -> Document:
-    """Return a classifier's evidence, section by section.
+    """Return a classifier's evidence.
 
     Args:
         outputs: of the stages before the pack.
         title: of the document.
         samples: the successes and the failure cases.
-        extra: what the kind adds to the sections "check", "baseline", "train", "evaluate" and
-            "failures", by name; "limits" is required.
+        extra: what the kind adds to the sections "fails", "why", "sure", "classes", "check", "baseline"
+            and "train", by name; "limits" is required.
         demo: how to try the model.
     """
-    successes, failures = samples
     return Document(
         title,
-        verdict_line(outputs),
+        Headline(gain_line(outputs), outputs.gain["verdict"]),
         summary_line(outputs),
         [
+            failures_section(outputs, samples.cases, *extra.get("fails", ())),
+            causes_section(outputs, *extra.get("why", ())),
+            certainty_section(outputs, *extra.get("sure", ())),
+            sections.next_step_section(outputs),
+            sections.review_section(outputs, {}),
+            Section("limits", "Risks and limits", extra["limits"]),
+            Section("demo", "Try it", demo),
             sections.overview_section(outputs, answer_questions(outputs)),
+            Section(
+                "classes",
+                "Scores by class and slice",
+                [
+                    *_fold_table(outputs),
+                    classes.slice_table(outputs),
+                    classes.class_table(outputs),
+                    classes.bucket_table(outputs.summary["buckets"]),
+                    *extra.get("classes", ()),
+                ],
+                closed=True,
+            ),
             sections.prepare_section(outputs),
             sections.check_section(outputs, *extra.get("check", ())),
             baseline_section(outputs, *extra.get("baseline", ())),
             train_section(outputs, *extra.get("train", ())),
-            evaluate_section(outputs, successes, *extra.get("evaluate", ())),
-            failures_section(outputs, failures, *extra.get("failures", ())),
-            sections.review_section(outputs, {}),
-            sections.next_step_section(outputs),
-            Section("limits", "Risks and limits", extra["limits"]),
-            Section("demo", "Try it", demo),
+        ],
+        [
+            Columns(
+                [
+                    method_figure(outputs),
+                    *sections.first_facts(outputs, worst_slice_line(outputs)),
+                ],
+                [difference_figure(outputs)],
+            ),
+            samples.failures,
+            samples.successes,
+        ],
+    )
+
+
+def failures_section(outputs: "ClassificationOutputs", cases: Cases, *extra: Block) -> Section:
+    """Return the failure cases, and their counts beside the baseline."""
+    changes = outputs.summary["changes"]
+    counts = Facts(
+        [
+            ("Fixed", f"{changes['fixed']} samples that only the baseline gets wrong"),
+            ("Broken", f"{changes['broken']} samples that only the model gets wrong"),
+            ("Persistent", f"{changes['persistent']} samples that both get wrong"),
+        ]
+    )
+    return Section("fails", "What fails", [counts, *extra, cases])
+
+
+def causes_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
+    """Return the likely causes and the confused classes."""
+    summary = outputs.summary
+    causes = make_table(
+        [
+            {"cause": cause, "cases": summary["causes"][cause], "rule": definition}
+            for cause, definition in cause_definitions(outputs.gain["seeds"]).items()
+            if cause in summary["causes"]
+        ],
+        {"cause": "likely cause", "cases": "cases", "rule": "rule"},
+        f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",
+    )
+    return Section(
+        "why",
+        "Why it fails",
+        [
+            causes,
+            *classes.confusion_blocks(outputs),
+            *extra,
+        ],
+    )
+
+
+def certainty_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
+    """Return the verdict with its test, all methods' scores, and calibration."""
+    return Section(
+        "sure",
+        "How sure is the result",
+        [
+            verdict_facts(outputs),
+            _method_table(outputs),
+            reliability_figure(outputs),
+            *extra,
         ],
     )
 
@@ -106,7 +192,7 @@ def baseline_section(outputs: "ClassificationOutputs", *extra: Block) -> Section
     folds = len(baseline.get("folds", ()))
     of_folds = f" (means over {folds} folds)" if folds else ""
     table = make_table(rows, columns, f"Baselines on validation data{of_folds}")
-    return Section("baseline", "Baseline", [table, text, *extra])
+    return Section("baseline", "Baselines", [table, text, *extra], closed=True)
 
 
 def _wins(baseline: Mapping[str, Any]) -> str:
@@ -146,21 +232,6 @@ def _fold_table(outputs: "ClassificationOutputs") -> list[Block]:
     return [make_table(rows, columns, caption)] if rows else []
 
 
-def evaluate_section(
-    outputs: "ClassificationOutputs", successes: Gallery | Quotes, *extra: Block
-) -> Section:
-    """Return scores, the verdict, confusion, calibration, and correctly predicted samples."""
-    blocks: list[Block] = [
-        _method_table(outputs),
-        verdict_facts(outputs),
-        *_fold_table(outputs),
-        classes.class_table(outputs),
-        *classes.confusion_blocks(outputs),
-        _reliability_figure(outputs),
-    ]
-    return Section("evaluate", "Evaluate", [*blocks, *extra, successes])
-
-
 def _method_table(outputs: "ClassificationOutputs") -> Table:
     metric = outputs.gain["metric"]
     columns = {
@@ -182,106 +253,3 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
         f"{percent(outputs.task.params.evaluate.confidence, 0)} of draws"
     )
     return make_table(method_rows(outputs), columns, caption)
-
-
-def verdict_facts(outputs: "ClassificationOutputs") -> Facts:
-    """Return the verdict with its figures, its test, and what it holds for."""
-    gain, params = outputs.gain, outputs.task.params.evaluate
-    level = f"{percent(params.confidence, 0)} interval"
-    facts = {
-        "Verdict": verdict_reason(outputs),
-        "Gain": f"{points(gain['gain'])}, {level} {points_range(gain['gain_low'], gain['gain_high'])} "
-        f"({interval_method(gain, params)})",
-        "Test": f"{gain['fixed']} samples fixed, {gain['broken']} broken; {significance_line(gain)}",
-    }
-    if "groups" in gain:
-        facts |= _group_facts(gain, params, outputs.metrics["n"])
-    if gain["seeds"] > 1:
-        facts[f"Over {gain['seeds']} seeds"] = (
-            f"mean gain {points(gain['seed_gain_mean'])}, "
-            f"{points_range(gain['seed_gain_min'], gain['seed_gain_max'])}, standard deviation "
-            f"{100 * gain['seed_gain_sd']:.2f} points"
-        )
-    detectable = points(gain["smallest_detectable_gain"])
-    if gain["smallest_detectable_gain"] >= 1:
-        detectable = "none"
-    facts |= {
-        "Smallest detectable gain": f"{detectable} with {percent(gain['power'], 0)} power, if "
-        f"{percent(params.assumed_regressions)} of samples are broken; the params call "
-        f"{points(params.worthwhile_gain)} worthwhile",
-        "Log loss": f"lower than the baseline's by {gain['log_loss_gain']:.3f} nats, {level} "
-        f"{gain['log_loss_gain_low']:.3f} to {gain['log_loss_gain_high']:.3f} (like that of the gain)",
-        "Scope": _scope(outputs),
-    }
-    return Facts(list(facts.items()))
-
-
-def _group_facts(
-    gain: Mapping[str, Any], params: "EvaluateClassifier", count: int
-) -> dict[str, str]:
-    """Return what the groups do to the gain, of which `count` samples tell."""
-    groups = gain["groups"]
-    if groups == 1:
-        return {"Design effect": "unknown: one group does not show how much groups differ"}
-    facts = {
-        "Design effect": f"{gain['design_effect']:.2f}: about the gain, {count} samples of {groups} groups "
-        f"say as much as {gain['effective_n']:.0f} independent ones",
-    }
-    if groups >= groups_needed(1 - params.confidence):
-        facts["Gain by standard error"] = (
-            f"{percent(params.confidence, 0)} interval "
-            f"{points_range(gain['gain_t_low'], gain['gain_t_high'])} (cluster-robust standard error, "
-            f"Student's t with {gain['degrees_of_freedom']:.1f} degrees of freedom)"
-        )
-    return facts
-
-
-def _scope(outputs: "ClassificationOutputs") -> str:
-    gain, count = outputs.gain, outputs.metrics["n"]
-    if "groups" not in gain:
-        return f"the intervals hold for samples like these {count}"
-    return (
-        f"the intervals hold for new groups, as far as they are like these {gain['groups']} (evidence "
-        f"bench {outputs.task.name} measures other splits)"
-    )
-
-
-def _reliability_figure(outputs: "ClassificationOutputs") -> Figure:
-    model, baseline = (calibration_line(outputs.metrics[name]) for name in ("current", "baseline"))
-    errors = f"Expected calibration error {model}; baseline {baseline}."
-    return Figure(
-        "reliability.svg",
-        charts.reliability(outputs.reliability_curves()),
-        f"Reliability curve. {errors}",
-        "Calibration: accuracy in bins of confidence; larger dots hold more samples. Above the dashed "
-        f"line the accuracy exceeds the confidence. {errors}",
-    )
-
-
-def failures_section(
-    outputs: "ClassificationOutputs", failures: Gallery | Quotes, *extra: Block
-) -> Section:
-    """Return the failure cases, and their counts by change, cause and bucket."""
-    summary = outputs.summary
-    changes = summary["changes"]
-    counts = Facts(
-        [
-            ("Fixed", f"{changes['fixed']} samples that only the baseline gets wrong"),
-            ("Broken", f"{changes['broken']} samples that only the model gets wrong"),
-            ("Persistent", f"{changes['persistent']} samples that both get wrong"),
-            (
-                "Suspect labels",
-                f"{summary['suspect_labels']} among the cases, to be checked by eye",
-            ),
-        ]
-    )
-    causes = make_table(
-        [
-            {"cause": cause, "cases": summary["causes"].get(cause, 0), "rule": definition}
-            for cause, definition in cause_definitions(outputs.gain["seeds"]).items()
-        ],
-        {"cause": "likely cause", "cases": "cases", "rule": "rule"},
-        f"Likely causes of the {summary['failure_case_count']} failure cases: the first rule that applies",
-    )
-    buckets = classes.bucket_table(summary["buckets"])
-    return Section("failures", "Failures", [counts, failures, causes, buckets, *extra])

@@ -102,22 +102,27 @@ def model_name(outputs: "ClassificationOutputs") -> str:
 
 def verdict_line(outputs: "ClassificationOutputs") -> str:
     """Return the result in one line: verdict, gain and its interval."""
+    return f"{outputs.gain['verdict'].capitalize()}: {gain_line(outputs)}"
+
+
+def gain_line(outputs: "ClassificationOutputs") -> str:
+    """Return the gain and its interval in one line."""
     gain = outputs.gain
     level = percent(outputs.task.params.evaluate.confidence, 0)
     return (
-        f"{gain['verdict'].capitalize()}{_limit(outputs)}: {points(gain['gain'])} of "
-        f"{METRICS[gain['metric']]} over {outputs.metrics['strongest_baseline']} ({level} interval "
-        f"{points_range(gain['gain_low'], gain['gain_high'])})"
+        f"{points(gain['gain'])} of {METRICS[gain['metric']]} over "
+        f"{outputs.metrics['strongest_baseline']} ({level} interval "
+        f"{points_range(gain['gain_low'], gain['gain_high'])}){_limit(outputs)}"
     )
 
 
 def _limit(outputs: "ClassificationOutputs") -> str:
-    """Return the number in params that a verdict refers to, in brackets; "" for most verdicts."""
+    """Return the number in params that a verdict refers to; "" for most verdicts."""
     gain, params = outputs.gain, outputs.task.params.evaluate
     if gain["verdict"] == "equivalent":
-        return f" (within {100 * params.equivalence_margin:.1f} points)"
+        return f", within {100 * params.equivalence_margin:.1f} points"
     if gain["verdict"] == "too few groups":
-        return f" ({gain['groups']}, needed: {groups_needed(1 - params.confidence)})"
+        return f"; {gain['groups']} groups, {groups_needed(1 - params.confidence)} needed"
     return ""
 
 
@@ -217,11 +222,33 @@ def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
         "sample_success": f"{len(successes)} are shown, from the most confident ({highest['id']}, "
         f"{percent(highest['confidence'])}) to the least confident ({lowest['id']}, "
         f"{percent(lowest['confidence'])})",
-        "sample_failure": f"{len(cases)} cases ({kinds}). The first is {first['id']}: true class "
-        f"{first['true']}, predicted {first['predicted']} with confidence "
+        "sample_failure": f"{worst_slice_line(outputs)} {len(cases)} cases ({kinds}). The first is "
+        f"{first['id']}: true class {first['true']}, predicted {first['predicted']} with confidence "
         f"{percent(first['confidence'])}; likely cause: {first['cause']}",
         "debug_next": outputs.next_step["why"],
     }
+
+
+def worst_slice_line(outputs: "ClassificationOutputs") -> str:
+    """Return where the model does worse than the baseline, in a sentence."""
+    row = outputs.summary["worst_slice"]
+    if row is None:
+        return f"In none of {len(outputs.slices)} slices is it worse than the baseline."
+    level = percent(outputs.task.params.evaluate.confidence, 0)
+    sure = (
+        "worse" if row["verdict"] == "worse" else "below the baseline, not distinguishable from it"
+    )
+    return (
+        f"Worst in {slice_name(row)}: {percent(row['accuracy'])} where the baseline has "
+        f"{percent(row['baseline_accuracy'])} (n {row['count']}; {points(row['gain'])}, {level} interval "
+        f"{points_range(row['gain_low'], row['gain_high'])}, corrected for {len(outputs.slices)} slices: "
+        f"{sure})."
+    )
+
+
+def slice_name(row: Mapping[str, Any]) -> str:
+    """Return what to call a slice: its column and its value."""
+    return f"{row['slice']} {row['value']}" if row["value"] else f"no {row['slice']}"
 
 
 def method_rows(outputs: "ClassificationOutputs") -> list[dict[str, Any]]:
@@ -252,26 +279,3 @@ def metric_table(outputs: "ClassificationOutputs") -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(method_rows(outputs))
-
-
-def success_lines(sample: Mapping[str, Any]) -> list[str]:
-    """Return the details of a correctly predicted sample, as lines of its card."""
-    return [
-        f"confidence {percent(sample['confidence'])}",
-        f"baseline predicts {sample['baseline']}",
-        sample["id"],
-    ]
-
-
-def case_lines(case: Mapping[str, Any], seeds: int) -> list[str]:
-    """Return the details of a failure case, as lines of its card; `seeds`: of how many there are models."""
-    lines = [
-        f"confidence {percent(case['confidence'])}, true class {percent(case['probability_of_true'])}",
-        f"likely cause: {case['cause']}",
-        f"{case['change']}: the baseline predicts {case['baseline']}",
-        *([f"wrong for {percent(case['failure_rate'], 0)} of seeds"] if seeds > 1 else []),
-        f"nearest training samples: {case['neighbour_labels'].replace(' | ', ', ')}",
-    ]
-    if str(case["suspect_label"]) == "True":
-        lines.append("check its label")
-    return lines

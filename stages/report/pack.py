@@ -1,12 +1,13 @@
 """The evidence pack: its files, and the record under the names that every pack uses."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import to_bytes, to_csv, to_json
 from stages.report.document import Document
-from stages.report.formatting import answer_questions, metric_table
+from stages.report.formatting import answer_questions, gain_line, metric_table, worst_slice_line
 from stages.report.rendering import render_markdown, render_page, to_data
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class EvidencePack:
     def files(self) -> dict[str, bytes]:
         """Return the pack's files by their path in the evidence folder."""
         contents: dict[str, Content] = {
-            "README.md": render_markdown(self.document),
+            "README.md": render_markdown(self.document, short=True),
             "index.html": render_page(self.document, self.page_limit_mb),
             "record.json": to_json(self.record),
             **{f"data/{name}": content for name, content in self.data.items()},
@@ -43,8 +44,11 @@ class EvidencePack:
         return {path: to_bytes(path, content) for path, content in contents.items()}
 
     def content(self) -> "dict[str, Content]":
-        """Return the content of the pages, as data."""
-        return {"document.json": to_data(self.document)}
+        """Return the content of the page as data, and the SHA-256 of each file of the pack."""
+        digests = {
+            path: hashlib.sha256(content).hexdigest() for path, content in self.files().items()
+        }
+        return {"document.json": to_data(self.document), "files.json": digests}
 
 
 def data_files(outputs: "StageOutputs", artifacts: "Sequence[Artifact]") -> "dict[str, Content]":
@@ -73,6 +77,8 @@ def common_record(outputs: "StageOutputs") -> dict[str, Any]:
     samples = outputs.successes[["id", "true", "predicted", "confidence"]]
     return {
         "task": outputs.task.name,
+        "kind": outputs.task.kind,
+        "verdict": outputs.gain["verdict"],
         "improvement": round(outputs.gain["gain"], 3),
         "failure_case_count": outputs.summary["failure_case_count"],
         "run_command": outputs.run_command,
@@ -99,5 +105,7 @@ def classification_record(
         **common_record(outputs),
         "failure_cases": outputs.cases[columns].to_dict("records"),
         "questions": answer_questions(outputs),
+        "headline": gain_line(outputs),
+        "worst": worst_slice_line(outputs),
         **extra,
     }

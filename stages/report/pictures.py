@@ -1,4 +1,4 @@
-"""Pictures of samples as PNG (the same bytes for the same pixels), and galleries of them."""
+"""Pictures of samples as PNG (the same bytes for the same pixels), and strips and cases of them."""
 
 import io
 from collections.abc import Sequence
@@ -7,16 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from stages.report.document import Card, Gallery
-from stages.report.formatting import case_lines, model_name, success_lines, table_rows
+from stages.report.cases import (
+    CASES_FILE,
+    cases_extent,
+    classification_case,
+    failures_caption,
+    spread,
+    weak,
+)
+from stages.report.document import Cases, Picture, Strip, Tile
+from stages.report.formatting import model_name, percent, table_rows
+from stages.report.rendering import MEGABYTE
 
 if TYPE_CHECKING:
     from stages.report.stage_outputs import ClassificationOutputs
 
-TILE = 48
+TILE = 128  # pixels, the longer side of a picture
 NEIGHBOURS = 3
+_SHEET_TILE = 64  # the same in a sheet of many
+_LARGEST_PIXELATED = 48
 _GAP = 6
-_WIDE_GAP = 14
+_FIRST = 8  # on the first screen
+_SHARE_OF_CASES, _BASE64 = 0.5, 4 / 3
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
@@ -24,35 +36,23 @@ def to_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
 
 
-def thumbnail(pixels: np.ndarray) -> Image.Image:
-    """Return uint8 pixels (channel, height, width) as an RGB image whose longer side is about 48.
+def thumbnail(pixels: np.ndarray, tile: int = TILE) -> Image.Image:
+    """Return uint8 pixels (channel, height, width) as an RGB image whose longer side is about `tile`.
 
     A small image is enlarged by a whole factor, so that its pixels stay squares.
     """
     image = to_image(pixels).convert("RGB")
     longest = max(image.size)
-    if longest <= TILE:
-        factor = TILE // longest
+    if longest <= min(tile, _LARGEST_PIXELATED):
+        factor = tile // longest
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    scale = TILE / longest
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-
-
-def image_strip(sample: np.ndarray, neighbours: Sequence[np.ndarray]) -> bytes:
-    """Return a PNG of a sample and, after a wider gap, its neighbours in a row."""
-    tiles = [thumbnail(pixels) for pixels in [sample, *neighbours]]
-    width = sum(tile.width + _GAP for tile in tiles) - _GAP + (_WIDE_GAP if neighbours else 0)
-    sheet = Image.new("RGBA", (width, max(tile.height for tile in tiles)), (0, 0, 0, 0))
-    x = 0
-    for index, tile in enumerate(tiles):
-        sheet.paste(tile, (x, 0))
-        x += tile.width + _GAP + (_WIDE_GAP if index == 0 else 0)
-    return to_png(sheet)
+    size = (max(1, round(side * tile / longest)) for side in image.size)
+    return image.resize((next(size), next(size)), Image.Resampling.LANCZOS)
 
 
 def image_grid(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
     """Return a PNG of rows of samples."""
-    tiles = [[thumbnail(pixels) for pixels in row] for row in rows]
+    tiles = [[thumbnail(pixels, _SHEET_TILE) for pixels in row] for row in rows]
     width = max(sum(tile.width + _GAP for tile in row) for row in tiles) - _GAP
     heights = [max(tile.height for tile in row) for row in tiles]
     sheet = Image.new("RGBA", (width, sum(heights) + _GAP * (len(tiles) - 1)), (0, 0, 0, 0))
@@ -73,52 +73,68 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def success_gallery(outputs: "ClassificationOutputs", images: np.ndarray) -> Gallery:
+def sample_picture(pixels: np.ndarray, alt: str) -> Picture:
+    """Return the picture of a sample, uint8 (channel, height, width), in the size that pages show."""
+    return Picture(to_png(thumbnail(pixels)), alt)
+
+
+def success_strip(outputs: "ClassificationOutputs", images: np.ndarray) -> Strip:
     """Return correctly predicted test images.
 
     Args:
         outputs: of the stages before the pack.
         images: all images of the task, (n, channel, height, width), uint8.
     """
-    cards = [
-        Card(
+    tiles = [
+        Tile(
             f"right-{number:02}.png",
-            image_strip(images[sample["row"]], []),
-            f"Test image {sample['id']}, class {sample['true']}.",
-            f"{sample['true']} → {sample['predicted']}",
-            success_lines(sample),
+            sample_picture(images[row["row"]], f"Test image {row['id']}"),
+            f"{row['true']}, {percent(row['confidence'], 0)} sure",
         )
-        for number, sample in enumerate(table_rows(outputs.successes), start=1)
+        for number, row in enumerate(spread(table_rows(outputs.successes), _FIRST), start=1)
     ]
-    caption = f"{len(cards)} correct predictions, evenly from the most to the least confident."
-    return Gallery(caption, cards)
+    return Strip("It is right, evenly from the most to the least confident:", tiles)
 
 
-def failure_gallery(outputs: "ClassificationOutputs", images: np.ndarray) -> Gallery:
-    """Return the first failure cases, each with its nearest training images.
-
-    Args:
-        outputs: of the stages before the pack.
-        images: all images of the task, (n, channel, height, width), uint8.
-    """
-    cards = []
-    cases = outputs.cases.head(outputs.task.params.failures.show)
-    for number, case in enumerate(table_rows(cases), start=1):
-        neighbours = [images[int(row)] for row in case["neighbour_rows"].split()[:NEIGHBOURS]]
-        classes = ", ".join(case["neighbour_labels"].split(" | ")[:NEIGHBOURS])
-        cards.append(
-            Card(
-                f"case-{number:02}.png",
-                image_strip(images[case["row"]], neighbours),
-                f"Test image {case['id']}, class {case['true']}, and its nearest training images, of "
-                f"classes {classes}.",
-                f"{case['true']} → {case['predicted']} ({case['kind']})",
-                [*case_lines(case, outputs.gain["seeds"]), case["id"]],
-            )
+def failure_strip(outputs: "ClassificationOutputs", images: np.ndarray) -> Strip:
+    """Return the first failure cases; arguments as of `success_strip`."""
+    turns = outputs.cases.assign(turn=outputs.cases.groupby("bucket").cumcount())
+    first = turns.sort_values("turn", kind="stable").head(
+        _FIRST
+    )  # the first of each bucket, in turn
+    tiles = [
+        Tile(
+            f"case-{number:02}.png",
+            sample_picture(images[row["row"]], f"Test image {row['id']}"),
+            f"{row['true']} taken for {row['predicted']}" if row["kind"] == "wrong" else weak(row),
+            row["id"],
         )
-    total = f" of {len(outputs.cases)}" if len(outputs.cases) > len(cards) else ""
-    return Gallery(
-        f"{len(cards)}{total} failure cases, the most confident mistake first: the test image and its "
-        f"{NEIGHBOURS} nearest training images, by the features of {model_name(outputs)}.",
-        cards,
+        for number, row in enumerate(table_rows(first), start=1)
+    ]
+    return Strip(failures_caption(outputs), tiles)
+
+
+def image_cases(outputs: "ClassificationOutputs", images: np.ndarray) -> Cases:
+    """Return the failure cases, each with its nearest training images; arguments as of `success_strip`.
+
+    The pictures take at most half of the page; cases for which no room is left are in the table alone.
+    """
+    cases, room = [], outputs.task.params.pack.page_limit_mb * MEGABYTE * _SHARE_OF_CASES
+    for row in table_rows(outputs.cases):
+        labels = row["neighbour_labels"].split(" | ")
+        places = map(int, row["neighbour_rows"].split())
+        near = [
+            sample_picture(images[place], label)
+            for label, place in list(zip(labels, places, strict=True))[:NEIGHBOURS]
+        ]
+        picture = sample_picture(images[row["row"]], f"Test image {row['id']}")
+        room -= sum(len(item.data) for item in [picture, *near]) * _BASE64
+        if room < 0:
+            break
+        heading = f"nearest training images: {', '.join(labels[:NEIGHBOURS])}"
+        cases.append(classification_case(row, outputs, (heading, near), picture=picture))
+    caption = (
+        f"{cases_extent(len(cases), len(outputs.cases))}, the most confident mistake first. Nearest "
+        f"training images are those by the features of {model_name(outputs)}."
     )
+    return Cases(caption, cases, len(outputs.cases), CASES_FILE)

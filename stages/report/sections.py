@@ -25,17 +25,25 @@ QUESTIONS = {
 }
 
 
+def first_facts(outputs: "StageOutputs", worst: str) -> list[Block]:
+    """Return where the result is worse, and the next step with its command."""
+    return [
+        Facts([("Where it is worse", worst), ("Next step", outputs.next_step["summary"])]),
+        Command(f"evidence experiment {outputs.task.name} --next"),
+    ]
+
+
 def overview_section(outputs: "StageOutputs", answers: Mapping[str, str]) -> Section:
     """Return the answers to `QUESTIONS`, by the same keys, and the command that reproduces the result."""
     return Section(
-        "glance",
-        "At a glance",
+        "answers",
+        "The five questions, and how to reproduce",
         [
             Facts([(QUESTIONS[key], answer) for key, answer in answers.items()]),
-            Text("Reproduce the result:"),
             Command(outputs.run_command),
             Link("Who has reproduced results of this repository", REPRODUCTIONS),
         ],
+        closed=True,
     )
 
 
@@ -53,7 +61,7 @@ def prepare_section(outputs: "StageOutputs") -> Section:
             )
         )
     blocks.append(split_table(note["class_counts"], note["counts"], note.get("folds", 1)))
-    return Section("prepare", "Prepare", blocks)
+    return Section("prepare", "Data", blocks, closed=True)
 
 
 def _dataset_facts(note: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
@@ -85,8 +93,8 @@ def _dataset_facts(note: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
             ),
         ),
     ]
-    groups = note["groups"].items()
-    facts += [(f"Groups in {split}", ", ".join(names)) for split, names in groups if names]
+    groups = [f"{split}: {', '.join(names)}" for split, names in note["groups"].items() if names]
+    facts += [("Groups", "; ".join(groups))] if groups else []
     return facts + [("Remark", remark) for remark in note["remarks"]]
 
 
@@ -95,7 +103,7 @@ def check_section(outputs: "StageOutputs", *extra: Block) -> Section:
     columns = {"check": "check", "passed": "passed", "observed": "observed"}
     checks = make_table(outputs.checks, columns, "Checks before training")
     shapes = layer_table(outputs.shapes, "Output shapes of the layers")
-    return Section("check", "Check", [checks, shapes, *extra])
+    return Section("check", "Checks and layers", [checks, shapes, *extra], closed=True)
 
 
 def layer_table(shapes: "pd.DataFrame", caption: str) -> Table:
@@ -169,10 +177,9 @@ def next_step_section(outputs: "StageOutputs") -> Section:
             Text(outputs.next_step["why"]),
             Command(outputs.next_step["command"]),
             Text(
-                "The next command makes the same change, tests on validation data whether it is an "
-                f"improvement, and adds a line to evidence/{name}/experiments.csv, which lists failed "
-                "attempts too:"
+                f"evidence experiment {name} --next makes the same change and tests on validation data "
+                f"whether it is an improvement. It adds a line to evidence/{name}/experiments.csv, which "
+                "lists failed attempts too."
             ),
-            Command(f"evidence experiment {name} --next"),
         ],
     )

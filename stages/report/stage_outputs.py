@@ -51,6 +51,7 @@ class ClassificationOutputs(StageOutputs):
 
     per_class: pd.DataFrame
     confusion: pd.DataFrame
+    slices: pd.DataFrame
     predictions: pd.DataFrame
     baseline_predictions: pd.DataFrame
     validation_predictions: pd.DataFrame

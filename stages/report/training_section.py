@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def train_section(outputs: "ClassificationOutputs", *extra: Block) -> Section:
     """Return the loss curves, the selected epoch of each seed, and the diagnostics."""
     blocks = [_loss_figure(outputs), _run_table(outputs), *extra]
-    return Section("train", "Train", [*blocks, *sections.diagnostics_blocks(outputs)])
+    blocks = [*blocks, *sections.diagnostics_blocks(outputs)]
+    return Section("train", "Training", blocks, closed=True)
 
 
 def _loss_figure(outputs: "ClassificationOutputs") -> Figure:

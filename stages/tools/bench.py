@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
@@ -18,10 +18,11 @@ from stages.core.processes import last_line, run_command, scratch_folder
 from stages.core.repositories import git
 from stages.core.task import STAGES
 from stages.tools import scratch
+from stages.tools.jobs import site as job_site
+from stages.tools.repeats import results, run_repeats
 
 if TYPE_CHECKING:
     from stages.core.task import Task
-    from stages.kinds.kind import BenchRuns
 
 # Goals in seconds on two cores: of `dvc repro pack@<task>` from nothing by kind (with params like those of
 # the tasks that ship), of `evidence repro` of all tasks from nothing and with nothing to do, and of the
@@ -38,22 +39,6 @@ _PEAK = (
     "unit = 2**20 if sys.platform == 'darwin' else 2**10; "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // unit); sys.exit(code)"
 )
-
-
-_REPEATED = ("prepare", "check", "baseline", "train", "evaluate")  # the stages of each repeat
-
-
-def variation(repeat: int) -> dict[str, Any]:
-    """Return the params of a task that differ in a repeat: the seeds of the split and of all training.
-
-    Both vary together, so that the repeats show all that a result owes to chance (Bouthillier et al., 2021,
-    section 4).
-    """
-    return {
-        "prepare": {"split": {"seed": repeat}},
-        "baseline": {"flatten_linear": {"seed": repeat}},
-        "train": {"seeds": [repeat]},
-    }
 
 
 def run_timed(clone: Path, *command: str) -> tuple[float, str]:
@@ -78,80 +63,6 @@ def _clone(tasks: Sequence["Task"]) -> Iterator[Path]:
         for task in tasks:
             scratch.link_local_inputs(clone, task)
         yield clone
-
-
-def results(task: "Task", bench: "BenchRuns", repeats: int) -> str:
-    """Return a table of a task's results over `repeats` splits and training seeds, in Markdown."""
-    from stages.report.formatting import markdown_table
-
-    rows: list[dict[str, Any]] = []
-    gains: list[float] = []
-    with _clone([task]) as clone:
-        for repeat in range(repeats):
-            scratch.change_params(clone, task.name, variation(repeat))
-            for stage in _REPEATED:
-                run_timed(clone, "python", "-m", f"stages.{stage}", task.name)
-            metrics = read_json(clone / task.folder("evaluate") / "metrics.json")
-            rows.append({"seed": repeat, **select_figures(metrics, bench.columns)})
-            gains.append(metrics["current"]["improvement"]["gain"])
-    figures = [row[bench.summary] for row in rows]
-    table = markdown_table(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows])
-    return (
-        f"{table}\n\nThe seed is that of the split and of training: each repeat holds out other data and "
-        f"trains another model. {bench.summary.capitalize()}: mean {mean(figures):.4f}, standard deviation "
-        f"{stdev(figures):.4f}, least {min(figures):.4f}, most {max(figures):.4f}, over {repeats} repeats."
-        f"\n\n{describe_outperforming(gains, task.params.evaluate.confidence)}"
-    )
-
-
-def describe_outperforming(gains: Sequence[float], confidence: float) -> str:
-    """Return in words how probably the model outperforms the strongest baseline in another repeat.
-
-    Args:
-        gains: over the strongest baseline, of each repeat.
-        confidence: level of the interval.
-    """
-    from stages.evaluation.outperforming import (
-        GAMMA,
-        probability_of_outperforming,
-        recommended_repeats,
-    )
-
-    p = probability_of_outperforming(gains, confidence)
-    wins, ties = sum(gain > 0 for gain in gains), sum(gain == 0 for gain in gains)
-    return (
-        f"P(model > strongest baseline): {p.share:.2f}, {confidence:.0%} interval {p.low:.2f} to "
-        f"{p.high:.2f}, from {wins} wins and {ties} ties, which count half, in {p.repeats} repeats: "
-        f"{p.conclusion}. Better: the interval lies above 0.5; meaningfully: it also reaches above {GAMMA} "
-        f"(Bouthillier et al., 2021, who recommend {recommended_repeats()} repeats). The repeats share "
-        "samples, so the interval is optimistic: it is too narrow."
-    )
-
-
-def select_figures(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return figures of metrics.json by heading.
-
-    Args:
-        metrics: its content.
-        columns: heading -> dotted path; a `*` in both stands for each key at that place.
-    """
-    figures: dict[str, Any] = {}
-    for heading, path in columns.items():
-        before, star, _ = path.partition("*")
-        names = _at(metrics, before.rstrip(".")) if star else [""]
-        for name in names:
-            figures[heading.replace("*", name)] = _at(metrics, path.replace("*", name))
-    return figures
-
-
-def _at(metrics: Any, path: str) -> Any:
-    for key in path.split("."):
-        metrics = metrics[key]
-    return metrics
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def pipeline_times(tasks: Sequence["Task"], repetitions: int) -> str:
@@ -274,6 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repetitions", type=int, default=3, help="of each time from nothing (default: 3)"
     )
+    job_site.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -287,25 +199,32 @@ def run(arguments: argparse.Namespace) -> None:
     from stages.kinds.registry import KINDS
 
     _check_numbers(arguments.repeats, arguments.repetitions)
-    if arguments.task and arguments.pipeline:
-        raise UserError("give either --task or --pipeline")
+    if arguments.pipeline and (arguments.task or arguments.on):
+        raise UserError(f"give either --pipeline or {'--task' if arguments.task else '--on'}")
     params = load_params()
     tasks = load_tasks(params)
     selected = [select_task(tasks, arguments.task)] if arguments.task else list(tasks.values())
     machine = ", ".join(f"{key} {value}" for key, value in machine_record(params.runtime).items())
     commit = git(Path(), "rev-parse", "--short", "HEAD")
+    repeats = {
+        task.name: arguments.repeats or KINDS[task.kind].bench.repeats
+        for task in ([] if arguments.pipeline else selected)
+    }
+    command = f"bench {' '.join(f'{name}={count}' for name, count in repeats.items())}"
+    with job_site.open_site(arguments.on, command, params, selected) as site:
+        metrics = run_repeats([tasks[name] for name in repeats], repeats, site)
     print(f"# Bench\n\n`evidence bench` at commit {commit}. {machine}.", flush=True)
-    if not arguments.task:
+    if not arguments.task and not arguments.on:
         times = pipeline_times(selected, arguments.repetitions)
         print(f"\n## All tasks: time\n\n{times}", flush=True)
-    for task in [] if arguments.pipeline else selected:
-        bench = KINDS[task.kind].bench
-        table = results(task, bench, arguments.repeats or bench.repeats)
+    for task in [tasks[name] for name in repeats]:
+        table = results(task, KINDS[task.kind].bench, metrics[task.name])
         print(f"\n## {task.name}: splits and training seeds\n\n{table}", flush=True)
-        print(
-            f"\n## {task.name}: time\n\n{task_times(task, arguments.repetitions)}",
-            flush=True,
-        )
+        if not arguments.on:
+            times = task_times(task, arguments.repetitions)
+            print(f"\n## {task.name}: time\n\n{times}", flush=True)
+    if arguments.on:
+        print("\nTimes are those of one machine: `evidence bench` without `--on` measures them.")
 
 
 def _check_numbers(repeats: int | None, repetitions: int) -> None:

@@ -80,7 +80,7 @@ COMMANDS = {
             "evidence compare old.csv new.csv --id sample --label y_true --prediction y_pred --margin 0.01",
             "evidence compare old.jsonl new.jsonl --id doc_id --correct acc",
             "evidence compare predictions.csv --prediction baseline --prediction seed_0",
-            "evidence compare HEAD~1 HEAD --json changes.json",
+            "evidence compare HEAD~1 HEAD --html changes.html --markdown changes.md",
             "evidence compare",
         ),
     ),
@@ -91,6 +91,14 @@ COMMANDS = {
             "evidence verify HEAD --tier predictions",
             "evidence verify --claim 'image accuracy >= 0.95' --attest result.json",
             "evidence verify --batch submissions.csv --policy policy.yaml --markdown results.md",
+        ),
+    ),
+    "grade": Command(
+        "grade.command",
+        "hold learners' repositories against a rubric",
+        (
+            "evidence grade clones/* --markdown grades.md --csv grades.csv",
+            "evidence grade --list course.csv --rubric rubric.yaml --tier retrain --yes",
         ),
     ),
     "attestation": Command(
@@ -128,9 +136,14 @@ COMMANDS = {
         "bench", "measure results over further splits and seeds, and time", ("evidence bench",)
     ),
     "walkthrough": Command(
-        "walkthrough",
-        "print one training step with every value",
-        ("evidence walkthrough workshop",),
+        "walkthrough.command",
+        "run a task's training step by step, and print every value",
+        ("evidence walkthrough workshop", "evidence walkthrough workshop --out docs"),
+    ),
+    "completion": Command(
+        "completion",
+        "print a script that lets a shell complete commands, options and tasks",
+        ("source <(evidence completion bash)",),
     ),
 }
 
@@ -143,6 +156,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(
             USER_ERROR_STATUS, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n"
         )
+
+    def actions(self) -> list[argparse.Action]:
+        """Return its arguments, for shell completion."""
+        return self._actions
 
 
 def make_parser(name: str) -> Parser:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stages.core.errors import UserError
 from stages.core.files import read_csv, write
 from stages.evaluation.experiments import VALIDATION_PREDICTIONS
-from stages.tools.dvc_experiments import Change, read_file, remove_experiment, run_experiment
+from stages.tools.dvc_experiments import Change, read_file, remove_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from stages.core.task import Task
     from stages.evaluation.experiments import ExperimentResult
+    from stages.tools.dvc_experiments import ExperimentRunner
     from stages.tools.experiment_log import Draw
 
 
@@ -43,7 +44,12 @@ class Confirmation:
 
 
 def confirm(
-    task: "Task", change: Change, inputs: "Sequence[str]", draw: "Draw", log: "pd.DataFrame"
+    task: "Task",
+    change: Change,
+    inputs: "Sequence[str]",
+    draw: "Draw",
+    log: "pd.DataFrame",
+    run: "ExperimentRunner",
 ) -> Confirmation:
     """Test a change on a fresh draw.
 
@@ -53,6 +59,7 @@ def confirm(
         inputs: files and folders that git does not hold, as for `run_experiment`.
         draw: the present one.
         log: the experiments so far; a draw that confirmed an earlier one is not fresh.
+        run: runs experiments.
     """
     if "validation" in draw.official:
         return Confirmation(
@@ -65,8 +72,7 @@ def confirm(
     split = Change(task.key("prepare.split.seed"), seed)
     names = []
     try:
-        for changes in ([split], [split, change]):
-            name, error = run_experiment(changes, task, inputs)
+        for name, error in run(([split], [split, change]), task, inputs):
             names.append(name)
             if error:
                 return Confirmation(seed, f"failed: {error}", confirmed=False)

@@ -5,6 +5,7 @@ what this command writes.
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,8 @@ CHECKED_BY_VALUE = {
     "stages/core/schema.py",
     *(f"stages/kinds/{kind}/{name}.py" for kind in KINDS for name in ("__init__", "schema")),
 }
-_DATA_SUFFIXES = (".j2", ".json", ".js")
+_DATA_SUFFIXES = (".j2", ".json", ".js", ".css")
+_TEMPLATE_PARTS = re.compile(r"{% (?:extends|include|from) \"([^\"]+)\"")
 
 
 @cache
@@ -36,7 +38,10 @@ def imports(path: Path) -> frozenset[Path]:
 
     Imports for type checkers only (`if TYPE_CHECKING`) do not count.
     """
-    return frozenset(_used(ROOT / path, ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+    text = (ROOT / path).read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return frozenset(_used(ROOT / path, ast.parse(text)))
+    return frozenset(path.parent / name for name in _TEMPLATE_PARTS.findall(text))
 
 
 def _used(path: Path, node: ast.AST) -> Iterator[Path]:
@@ -74,7 +79,7 @@ def closure(*entries: Path, excluded: Iterable[str] = ()) -> set[str]:
         if path in visited or path.as_posix() in excluded:
             continue
         visited.add(path)
-        if path.suffix == ".py":
+        if path.suffix in {".py", ".j2"}:
             pending += imports(path)
     return {path.as_posix() for path in visited}
 

@@ -6,12 +6,12 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.processes import run_command
 from stages.core.repositories import git
 
@@ -22,6 +22,12 @@ _ROOT = Path()
 _TEMPORARY = Path(".dvc/tmp/exps/standalone")  # DVC makes a folder tmp... here for each experiment
 _SECONDS_TO_START = 60  # after which a folder in which no process runs is abandoned
 _NAME_LENGTH = 40
+
+
+# Runs experiments of a task with inputs that git does not hold; yields name and error of each, in order.
+ExperimentRunner = Callable[
+    [Sequence[Sequence["Change"]], "Task", Sequence[str]], Iterator[tuple[str, str]]
+]
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,34 @@ def run_experiment(
     delete_abandoned_folders()
     remove_experiment(name)  # it was tried before
     copies = [argument for path in inputs for argument in ("--copy-paths", path)]
-    settings = [argument for change in changes for argument in ("--set-param", str(change))]
-    options = ("--temp", "--name", name, *copies, *settings)
     print(f"running {', '.join(map(str, changes))} (dvc exp run)", file=sys.stderr)
-    lines = run_dvc("exp", "run", *options, f"pack@{task.name}")
-    stage = re.compile(rf"(params|\w+@{task.name}): ")
+    return name, run_in_place(changes, task.name, "--temp", *copies)
+
+
+def run_experiments(
+    experiments: Sequence[Sequence[Change]], task: "Task", inputs: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Run experiments, each when it is asked for; yield what `run_experiment` returns of each."""
+    for changes in experiments:
+        yield run_experiment(changes, task, inputs)
+
+
+def run_in_place(changes: Sequence[Change], task: str, *options: str) -> str:
+    """Run a task with changes as a DVC experiment; return the line on which it failed, "" if it did not.
+
+    Args:
+        changes: of params.
+        task: by name, to run up to its pack.
+        options: of `dvc exp run`.
+    """
+    name = experiment_name(changes)
+    settings = [argument for change in changes for argument in ("--set-param", str(change))]
+    progress = StageProgress(task)
+    command = ("exp", "run", "--name", name, *options, *settings, f"pack@{task}")
+    lines = run_dvc(*command, on_line=progress.show)
+    stage = re.compile(rf"(params|\w+@{task}): ")
     stage_lines = [line for line in lines if stage.match(line)]
-    return name, (stage_lines or lines or [""])[-1]
+    return (stage_lines or lines or [""])[-1]
 
 
 def delete_abandoned_folders() -> None:
@@ -105,11 +132,34 @@ def read_file(name: str, path: Path) -> str:
     return git(_ROOT, "show", f"{revisions[0]}:{path.as_posix()}") + "\n"
 
 
-def run_dvc(*arguments: str) -> list[str]:
+class StageProgress:
+    """Prints to stderr which stage of an experiment runs, and what it says of its progress.
+
+    Args:
+        task: whose stages run.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._start = time.monotonic()
+        self._begins = re.compile(rf"Running stage '(params|\w+@{task})':")
+        self._goes_on = re.compile(rf"\w+@{task}, (.*)")
+
+    def show(self, line: str) -> None:
+        """Print a line of DVC's output, if it is one of progress, with the seconds since the start."""
+        if match := self._begins.match(line):
+            text = match[1].replace("@", " ")
+        elif match := self._goes_on.match(line):
+            text = f"  {printable(match[1])}"
+        else:
+            return
+        print(f"{time.monotonic() - self._start:5.0f} s  {text.rstrip()}", file=sys.stderr)
+
+
+def run_dvc(*arguments: str, on_line: Callable[[str], None] | None = None) -> list[str]:
     """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
-    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")  # for the commit that holds the experiment
-    identity = {key: value for key, value in os.environ.items() if key.startswith(variables)}
-    result = run_command(_ROOT, "dvc", *arguments, extra_environment=identity)
+    result = run_command(
+        _ROOT, "dvc", *arguments, extra_environment=git_identity(), on_line=on_line
+    )
     if result.returncode == 0:
         return []
     lines = (result.stdout + result.stderr).split("\n")
@@ -118,10 +168,16 @@ def run_dvc(*arguments: str) -> list[str]:
     ]
 
 
-def references(name: str) -> list[str]:
+def git_identity() -> dict[str, str]:
+    """Return the variables that say who commits: DVC keeps an experiment as a commit."""
+    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")
+    return {key: value for key, value in os.environ.items() if key.startswith(variables)}
+
+
+def references(name: str, repository: Path = _ROOT) -> list[str]:
     """Return the git references of DVC experiments of this name, the newest first."""
     format_ = ("--sort=-creatordate", "--format=%(refname)")
-    names = git(_ROOT, "for-each-ref", *format_, "refs/exps").split("\n")
+    names = git(repository, "for-each-ref", *format_, "refs/exps").split("\n")
     return [reference for reference in names if reference.endswith(f"/{name}")]
 
 

@@ -10,15 +10,15 @@ it if it is better there too.
 """
 
 import argparse
-import shlex
 import sys
 import tempfile
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stages.core.errors import UserError, printable
+from stages.core.errors import UserError
 from stages.core.files import read_json, write
 from stages.evaluation.experiments import LOG
 from stages.evaluation.series import required_level, shortfall, with_level
@@ -28,11 +28,10 @@ from stages.tools.dvc_experiments import (
     apply_experiment,
     experiment_name,
     read_file,
-    run_experiment,
+    run_experiments,
 )
 from stages.tools.evaluation_count import count_test_evaluations
 from stages.tools.experiment_log import (
-    COLUMNS,
     LogRow,
     append_to_log,
     completed_log,
@@ -40,98 +39,36 @@ from stages.tools.experiment_log import (
     read_log,
     with_row,
 )
+from stages.tools.jobs import site as job_site
+from stages.tools.param_changes import (
+    check_change,
+    parse_change,
+    parse_changes,
+    parse_value,
+    proposed_change,
+)
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from stages.core.task import Task
     from stages.evaluation.experiments import ExperimentResult
+    from stages.tools.dvc_experiments import ExperimentRunner
 
-
-def parse_change(task: "Task", changes: list[str]) -> Change:
-    """Return the change that the command line names, under its full key.
-
-    Args:
-        task: the key may leave out `tasks.<name>.`.
-        changes: the arguments KEY=VALUE; there must be one.
-
-    Raises:
-        UserError: there is none, there are several, or it is not written KEY=VALUE.
-    """
-    if len(changes) != 1:
-        raise UserError(
-            f"{len(changes)} changes given; change one param, so that its effect is known: "
-            f"KEY=VALUE, such as train.learning_rate=0.005, or --next"
-        )
-    key, equals, value = changes[0].partition("=")
-    if not (key and equals and value):
-        raise UserError(
-            f"given {changes[0]!r}; must be KEY=VALUE, such as train.learning_rate=0.005"
-        )
-    return Change(task.key(key.removeprefix(task.key(""))), value)
-
-
-def proposed_change(task: "Task") -> tuple[Change, str]:
-    """Return the change that the pack proposes, and why.
-
-    Raises:
-        UserError: the pack has not been made.
-    """
-    step = read_json(task.evidence / "data" / "next_step.json")
-    *_, argument = shlex.split(step["command"])
-    return parse_change(task, [argument]), step["why"]
-
-
-def check_change(change: Change, task: "Task") -> Change:
-    """Check a change against the schema of the params, before anything runs.
-
-    Returns:
-        The change with its value written as DVC reads it: `1e-3` as `0.001`.
-
-    Raises:
-        UserError: the key is unknown, the value is not allowed or is the present one, or results before
-            and after the change would not be comparable.
-    """
-    from stages.core.params import read_yaml
-    from stages.kinds.params import FILE, check_params
-
-    params = read_yaml(FILE)
-    section: Any = params
-    *path, name = change.key.split(".")
-    for part in path:
-        section = section.setdefault(part, {}) if isinstance(section, dict) else None
-    if not isinstance(section, dict):
-        raise UserError(f"{FILE}: {change.key}: no such key")
-    value = _parse_value(change)
-    unchanged = name in section and section[name] == value
-    section[name] = value
-    check_params(params, FILE)  # an unknown key gets its nearest known key here
-    _require_comparable(change, task)
-    if unchanged:
-        raise UserError(f"{change.key}: is {value!r} already; give another value")
-    if isinstance(value, int | float):  # DVC takes 0x10 for text
-        return Change(change.key, str(value).lower())
-    return change
-
-
-def _parse_value(change: Change) -> Any:
-    from stages.core.params import parse_yaml
-
-    try:
-        return parse_yaml(change.value)
-    except ValueError:
-        raise UserError(
-            f"{change.key}: given {change.value!r}; must be a value as in YAML"
-        ) from None
-
-
-def _require_comparable(change: Change, task: "Task") -> None:
-    key = change.key.removeprefix(task.key(""))
-    prefixes = task.module("experiment").COMPARABLE
-    if not key.startswith(("train.", *prefixes)) or key == "train.seeds":
-        keys = " or ".join(("train (but not train.seeds)", *prefixes))
-        raise UserError(
-            f"{change.key}: results before and after would not be comparable; change a key of "
-            f"{task.key('')}{keys}, or edit params.yaml and run dvc repro"
-        )
+# The columns of the log that a line has room for, and their headings.
+_TABLE_COLUMNS = {
+    "date": "date",
+    "try_number": "try",
+    "change": "change",
+    "before": "before",
+    "after": "after",
+    "p": "p",
+    "required_p": "needs below",
+    "verdict": "verdict",
+    "kept": "kept",
+    "why": "expected",
+}
 
 
 def require_current_evidence(task: "Task") -> None:
@@ -163,13 +100,16 @@ def compare_results(task: "Task", name: str) -> "ExperimentResult":
     return result
 
 
-def try_change(task: "Task", change: Change, why: str) -> LogRow:
+def try_change(
+    task: "Task", change: Change, why: str, run_all: "ExperimentRunner" = run_experiments
+) -> LogRow:
     """Run the change, compare at the level that the series requires, and return the row for the log.
 
     Args:
         task: with a pack of the present params.
         change: of one param.
         why: what is expected, for the log.
+        run_all: runs experiments.
 
     Raises:
         UserError: the change or the pack does not allow a comparison.
@@ -183,7 +123,7 @@ def try_change(task: "Task", change: Change, why: str) -> LogRow:
     alpha = 1 - task.params.evaluate.confidence
     number = len(draw.rows(log, "validation")) + 1
     level = required_level(number, alpha)
-    name, error = run_experiment([change], task, untracked_inputs(task))
+    ((name, error),) = run_all([[change]], task, untracked_inputs(task))
     row = LogRow(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         change=str(change),
@@ -208,23 +148,30 @@ def try_change(task: "Task", change: Change, why: str) -> LogRow:
     return replace(row, test_evaluations=str(evaluations))
 
 
-def keep_change(task: "Task", row: LogRow, *, unconfirmed: bool) -> LogRow:
+def keep_change(
+    task: "Task",
+    row: LogRow,
+    run_all: "ExperimentRunner" = run_experiments,
+    *,
+    unconfirmed: bool,
+) -> LogRow:
     """Confirm a better change on a fresh draw, apply it to the work tree, and return the completed row.
 
     Args:
         task: with a pack of the present params.
         row: of the try, which is not in the log yet.
+        run_all: runs experiments.
         unconfirmed: whether to apply it without the fresh draw.
     """
     from stages.tools.tracking import untracked_inputs
 
-    change = parse_change(task, [row.change])
+    change = parse_change(task, row.change)
     if unconfirmed:
         confirmation = Confirmation("", "not asked for (--unconfirmed)", confirmed=True)
     else:
         draw = present_draw(task)
         log = completed_log(task, draw)
-        confirmation = confirm(task, change, untracked_inputs(task), draw, log)
+        confirmation = confirm(task, change, untracked_inputs(task), draw, log, run_all)
     return replace(
         row,
         kept="yes" if confirmation.confirmed and _apply(task, change) else "no",
@@ -236,16 +183,20 @@ def keep_change(task: "Task", row: LogRow, *, unconfirmed: bool) -> LogRow:
 def _apply(task: "Task", change: Change) -> bool:
     """Apply the experiment of a change to the work tree; print why that was not possible if it was not."""
     name = experiment_name([change])
-    problem = apply_experiment(task, change.key, _parse_value(change), name)
+    problem = apply_experiment(task, change.key, parse_value(change), name)
     if problem:
         print(f"not kept: dvc exp apply {name}: {problem}", file=sys.stderr)
     return not problem
 
 
 def describe_log(task: "Task") -> list[str]:
-    """Return the experiments so far as lines of tab-separated cells, and where the series stands."""
-    cells = [COLUMNS, *read_log(task).itertuples(index=False)]
-    lines = ["\t".join(printable(str(cell)) for cell in row) for row in cells]
+    """Return the experiments so far as the lines of a table, and where the series stands."""
+    table = read_log(task)
+    table["change"] = table["change"].str.removeprefix(task.key(""))
+    table["verdict"] = table["verdict"].str.partition(":")[0]  # without the reason
+    rows = [_TABLE_COLUMNS.values(), *table[[*_TABLE_COLUMNS]].to_numpy().tolist()]
+    lines = [*align([list(map(str, row)) for row in rows], len(_TABLE_COLUMNS))]
+    lines.append(f"all columns: {task.evidence / LOG}")
     if not (task.evidence / "data" / "params.json").exists():
         return lines
     draw = present_draw(task)
@@ -265,7 +216,11 @@ def describe_log(task: "Task") -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
     parser.add_argument("task", help="its name in params.yaml")
-    parser.add_argument("change", nargs="*", help="KEY=VALUE, such as train.learning_rate=0.005")
+    parser.add_argument(
+        "change",
+        nargs="*",
+        help="KEY=VALUE, such as train.learning_rate=0.005; several values of one key are a try each",
+    )
     parser.add_argument("--next", action="store_true", help="try the change that the pack proposes")
     parser.add_argument("--why", default="", help="what you expect of the change, and why")
     parser.add_argument(
@@ -276,7 +231,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unconfirmed", action="store_true", help="with --keep: without the test on a fresh draw"
     )
-    parser.add_argument("--list", action="store_true", help="print the experiments so far")
+    parser.add_argument(
+        "--list", action="store_true", help="print a table of the experiments so far"
+    )
+    job_site.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -291,24 +249,67 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.list:
         print("\n".join(describe_log(task)))
         return
+    changes, why = _requested(task, arguments)
+    run_all, run_kept = _runners(task, changes, arguments.on)
+    for change in changes:
+        row = try_change(task, change, why, run_all)
+        try:
+            if arguments.keep and row.verdict == "better":
+                row = keep_change(task, row, run_kept, unconfirmed=arguments.unconfirmed)
+        finally:  # the validation data have been looked at, also where the confirmation is interrupted
+            append_to_log(task, row)
+        cells = {**asdict(row), "added_to": str(task.evidence / LOG)}
+        pairs = [(name.replace("_", " "), value) for name, value in cells.items() if value]
+        print("\n".join(align(pairs, 2)))
+
+
+def _requested(task: "Task", arguments: argparse.Namespace) -> tuple[list[Change], str]:
+    """Return the changes to try, and why.
+
+    Raises:
+        UserError: the arguments contradict each other, or one is missing.
+    """
     if arguments.next and arguments.change:
         raise UserError("give either a change or --next")
     if arguments.unconfirmed and not arguments.keep:
         raise UserError("--unconfirmed is for --keep: without it nothing is applied")
+    proposed_why = ""
     if arguments.next:
         change, proposed_why = proposed_change(task)
+        changes = [change]
     else:
-        change, proposed_why = parse_change(task, arguments.change), ""
+        changes = parse_changes(task, arguments.change)
     why = arguments.why.strip() or proposed_why
     if not why:
         raise UserError("--why is missing: state what you expect of the change, and why")
-    row = try_change(task, change, why)
-    try:
-        if arguments.keep and row.verdict == "better":
-            row = keep_change(task, row, unconfirmed=arguments.unconfirmed)
-    finally:  # the validation data have been looked at, also where the confirmation is interrupted
-        append_to_log(task, row)
-    for name, value in asdict(row).items():
-        if value:
-            print(f"{name.replace('_', ' ')}: {printable(value)}")
-    print(f"added to: {task.evidence / LOG}")
+    if arguments.keep and len(changes) > 1:
+        raise UserError("--keep is for one value: try them first, then the best one with --keep")
+    return changes, why
+
+
+def _runners(
+    task: "Task", changes: list[Change], on: str
+) -> "tuple[ExperimentRunner, ExperimentRunner]":
+    """Return what runs the experiments of changes, and those that confirm one of them.
+
+    Args:
+        task: with a pack of the present params.
+        changes: which are run at once, side by side, where `on` names a place.
+        on: as `--on` names it.
+    """
+    if not on:
+        return run_experiments, run_experiments
+    from stages.tools.jobs.experiments import submit_experiments
+    from stages.tools.tracking import untracked_inputs
+
+    require_current_evidence(task)
+    experiments = [[check_change(change, task)] for change in changes]
+    submit = partial(submit_experiments, on=on)
+    errors = dict(submit(experiments, task, untracked_inputs(task)))
+
+    def look_up(
+        experiments: "Sequence[Sequence[Change]]", _task: "Task", _inputs: "Sequence[str]"
+    ) -> "Iterator[tuple[str, str]]":
+        return ((name, errors[name]) for name in map(experiment_name, experiments))
+
+    return look_up, submit

@@ -9,21 +9,23 @@ each task again for each setting.
 import argparse
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
+from stages.tools.jobs import site as job_site
+from stages.tools.jobs.job import Job
 
 if TYPE_CHECKING:
     from stages.core.schema import Runtime
     from stages.core.task import Task
     from stages.kinds.params import Params
+    from stages.tools.jobs.site import Site
 
 LEVEL = 0.99
 RULE = (
@@ -140,73 +142,63 @@ def metric_tolerances(
     return tolerances
 
 
-def measure(task: "Task", params: "Params", folder: Path) -> dict[str, Any]:
+def measure(task: "Task", params: "Params", site: "Site", *, check_devices: bool) -> dict[str, Any]:
     """Rerun a task with each setting; return its entry in evidence/tolerance.json.
 
     Args:
         task: to rerun.
-        params: of the clone.
-        folder: holds the clone `base`, and each rerun's copy of it while they run.
+        params: of HEAD.
+        site: where the reruns run.
+        check_devices: whether settings with a device that this machine lacks are skipped.
 
     Raises:
         UserError: a stage fails, or the task has no committed results.
     """
     from stages.core.files import read_json
+    from stages.core.repositories import read_blob
     from stages.tools.tolerance import flatten
 
-    base = folder / "base"
-    committed = flatten(read_json(base / task.evidence / "data" / "metrics.json"))
-    clones: dict[str, Path] = {}  # by the name of their setting
+    committed = flatten(json.loads(read_blob(Path(), "HEAD", f"{task.evidence}/data/metrics.json")))
     skipped: dict[str, str] = {}
+    jobs: list[Job] = []
     for setting in settings(params):
         try:
-            setting.require_device(params.runtime)
+            if check_devices:
+                setting.require_device(params.runtime)
         except UserError as error:
             skipped[setting.name] = str(error)
             _log(task.name, f"{setting.name}: skipped: {error}")
             continue
-        clone = folder / f"rerun-{len(clones)}"
-        shutil.copytree(base, clone, symlinks=True)
-        setting.apply(clone, task)
-        clones[setting.name] = clone
-    seconds = run_side_by_side(task, clones)
+        commands = [("python", "-m", f"stages.{stage}", task.name) for stage in STAGES]
+        jobs.append(Job(setting.name, commands, partial(setting.apply, task=task)))
     seeds = list(task.params.train.seeds)
-    path = task.folder("evaluate") / "metrics.json"
-    reruns = [flatten(align_seeds(read_json(clone / path), seeds)) for clone in clones.values()]
-    for clone in clones.values():
-        shutil.rmtree(clone)
-    return {"runs": seconds, "skipped": skipped, "metrics": metric_tolerances(committed, reruns)}
-
-
-def run_side_by_side(task: "Task", clones: Mapping[str, Path]) -> dict[str, float]:
-    """Run a task up to its evaluation in clones, as many at a time as the machine takes.
-
-    Args:
-        task: to run.
-        clones: by name.
-
-    Returns:
-        The seconds by name, in their order.
-
-    Raises:
-        UserError: a stage fails.
-    """
-    from stages.core.process_pool import run_pool
-    from stages.core.processes import last_line
-    from stages.core.slots import VARIABLE
-    from stages.tools.repro.command import default_jobs
-
-    script = " && ".join(f"python -m stages.{stage} {task.name}" for stage in STAGES)
-    # The processor is filled by reruns: each trains one run at a time.
-    command = ("env", f"{VARIABLE}=1", "sh", "-c", script)
-    commands = {name: (clone, command) for name, clone in clones.items()}
     seconds: dict[str, float] = {}
-    for name, ended in run_pool(commands, default_jobs()):
-        if ended.status:
-            raise UserError(f"{task.name}, {name}: {last_line(ended.errors)}")
-        seconds[name] = round(ended.seconds, 1)
-        _log(task.name, f"{name}: {seconds[name]} s")
-    return {name: seconds[name] for name in clones}
+    reruns: dict[str, dict[str, Any]] = {}
+    machines: list[Mapping[str, Any]] = []
+    for ended in site.run(jobs):
+        if ended.failure:
+            raise UserError(f"{task.name}, {ended.name}: {ended.failure}")
+        seconds[ended.name] = round(ended.seconds, 1)
+        _log(task.name, f"{ended.name}: {seconds[ended.name]} s")
+        metrics = read_json(ended.clone / task.folder("evaluate") / "metrics.json")
+        reruns[ended.name] = flatten(align_seeds(metrics, seeds))
+        machines.append(ended.machine)
+    names = [job.name for job in jobs]
+    return {
+        "runs": {name: seconds[name] for name in names},
+        "skipped": skipped,
+        "metrics": metric_tolerances(committed, [reruns[name] for name in names]),
+        "machine": merge_machines(machines),
+    }
+
+
+def merge_machines(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the record of the machines on which reruns ran; of what differs between them, a list."""
+    merged = {}
+    for key in machines[0] if machines else ():
+        values = [*dict.fromkeys(machine[key] for machine in machines)]
+        merged[key] = values[0] if len(values) == 1 else values
+    return merged
 
 
 def _log(task: str, line: str) -> None:
@@ -216,27 +208,26 @@ def _log(task: str, line: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("task", nargs="*", help="tasks of params.yaml (default: all)")
+    job_site.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure the tolerance of each task named, and write it."""
     from stages.core.files import read_json, to_json, write
-    from stages.core.machine import host_record
-    from stages.core.processes import scratch_folder
-    from stages.core.repositories import clone_revision
-    from stages.kinds.params import FILE, load_params, load_tasks, select_task
+    from stages.core.params import parse_yaml
+    from stages.core.repositories import git, read_blob
+    from stages.kinds.params import FILE, check_params, load_tasks, select_task
     from stages.tools.tolerance import FILE as TOLERANCE
 
-    with scratch_folder() as folder:
-        commit = clone_revision(str(Path.cwd()), "HEAD", folder / "base")
-        params = load_params(folder / "base" / FILE)
-        tasks = load_tasks(params)
-        selected = [select_task(tasks, name) for name in arguments.task or tasks]
-        content = read_json(TOLERANCE) if TOLERANCE.exists() else {"tasks": {}}
-        for task in selected:
-            content["tasks"][task.name] = {
-                **measure(task, params, folder),
-                "machine": host_record(),
-                "revision": commit,
-            }
-            write(TOLERANCE, to_json({**content, "rule": RULE}))
+    commit = git(Path(), "rev-parse", "HEAD")
+    params = check_params(parse_yaml(read_blob(Path(), commit, FILE.as_posix()).decode()))
+    tasks = load_tasks(params)
+    selected = [select_task(tasks, name) for name in arguments.task or tasks]
+    content = read_json(TOLERANCE) if TOLERANCE.exists() else {"tasks": {}}
+    # A job may have a GPU where this machine has none.
+    has_gpus = bool(arguments.on == "slurm" and params.cluster and params.cluster.gpus)
+    for task in selected:
+        with job_site.open_site(arguments.on, f"tolerance {task.name}", params, [task]) as site:
+            entry = measure(task, params, site, check_devices=not has_gpus)
+        content["tasks"][task.name] = {**entry, "revision": commit}
+        write(TOLERANCE, to_json({**content, "rule": RULE}))

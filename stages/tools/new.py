@@ -149,7 +149,7 @@ def _params_path(path: str, name: str) -> str:
     Raises:
         UserError: it does not exist, is a pipe or a device, or the pipeline writes there.
     """
-    from stages.core.task import DATA, STAGES
+    from stages.core.task import DATA, FOLDERS
     from stages.tools.tracking import is_inside
 
     try:
@@ -163,7 +163,7 @@ def _params_path(path: str, name: str) -> str:
     if not is_inside(path):
         return str(Path(path).resolve())
     relative = Path(path).resolve().relative_to(Path.cwd().resolve())
-    outputs = [*_OUTPUTS, *(f"{DATA}/{stage}" for stage in STAGES)]
+    outputs = [*_OUTPUTS, *(f"{DATA}/{folder}" for folder in FOLDERS)]
     overlaps = [
         output
         for output in outputs

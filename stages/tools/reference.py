@@ -36,9 +36,10 @@ edit it by hand. How the parts work together: [design.md](design.md)."""
 _STATUSES = {
     0: "success; of `evidence verify`: nothing disagrees; of `evidence compare` for two tables or "
     "revisions: B is better or equivalent, or predicts the same",
-    1: "of `evidence compare`: that is not shown; otherwise a disagreement: of `evidence verify` a stage "
-    "is *outside*, of `evidence faults run` a fault is missed or a warning false, of `python -m "
-    "stages.tools.reproduction` (the end of `make repro`) a result is outside the measured tolerance",
+    1: "of `evidence compare`: that is not shown; of `evidence grade`: a submission could not be read; "
+    "otherwise a disagreement: of `evidence verify` a stage is *outside*, of `evidence faults run` a fault "
+    "is missed or a warning false, of `evidence repro` (and so `make repro`) a result is outside the "
+    "measured tolerance",
     USER_ERROR_STATUS: "wrong input or a failed check, in one line that says what to do; of `evidence "
     "verify`: something that was requested could not be checked",
     EVIDENCE_ERROR_STATUS: "stored results contradict each other or their source: weights and log, data "

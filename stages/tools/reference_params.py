@@ -106,7 +106,7 @@ def params_sections(meanings: Mapping[str, str]) -> Iterator[str]:
     shared = _read_commented(FILE.read_text(encoding="utf-8"))
     yield "### Shared by all tasks"
     table = ParamTable(Params.model_json_schema(), meanings)
-    rows = [row for name in ("runtime", "tolerance") for row in table.rows(name, shared)]
+    rows = [row for name in ("runtime", "tolerance", "cluster") for row in table.rows(name, shared)]
     yield markdown_table(_HEADER, rows)
     for kind in KINDS.values():
         template = Path(f"stages/kinds/{kind.name}/template.yaml").read_text(encoding="utf-8")

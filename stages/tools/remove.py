@@ -127,12 +127,12 @@ def _without_stages(name: str) -> str | None:
 
 def _output_files(name: str) -> list[Path]:
     """Return where the stages write for the task."""
-    from stages.core.task import DATA, STAGES
+    from stages.core.task import DATA, FOLDERS
 
     resume = DATA / "resume"
     return [
         *(Path("evidence", name, part) for part in _PACK),
-        *(DATA / stage / name for stage in STAGES),
+        *(DATA / folder / name for folder in FOLDERS),
         *sorted(Path("plots").glob(f"*/{name}.csv")),
         *(resume / f"{name}{suffix}" for suffix in (".lock", ".pid")),
         *sorted(resume.glob(f"{name}-*")),

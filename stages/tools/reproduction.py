@@ -62,10 +62,16 @@ def reproduction(folder: Path) -> Reproduction:
     from stages.core.params import read_yaml
 
     try:
-        committed_lock = _parse_yaml(_committed(folder, LOCK))
+        committed = _committed(folder, LOCK)
+        before: Inputs = {}
+        after: Inputs = {}
+        if not _is_text(
+            folder / LOCK, committed
+        ):  # equal ones need no parsing, which takes a second
+            before = stage_inputs(_parse_yaml(committed))
+            after = stage_inputs(read_yaml(folder / LOCK))
     except UserError as error:
         return Reproduction([f"no committed results to compare with ({error})"])
-    before, after = stage_inputs(committed_lock), stage_inputs(read_yaml(folder / LOCK))
     tasks = list(read_yaml(folder / PARAMS)["tasks"])
     changes = {task: changed_input(before, after, f"@{task}") for task in tasks}
     lines = [
@@ -152,6 +158,11 @@ def _results(folder: Path) -> tuple[set[str], set[str]]:
 
 def _paths(folder: Path, *command: str) -> set[str]:
     return set(filter(None, git(folder, *command, "--", *FOLDERS).split("\0")))
+
+
+def _is_text(path: Path, text: str) -> bool:
+    """Return whether a file holds a text, of which git has removed white space at the ends."""
+    return path.is_file() and path.read_text(encoding="utf-8").strip() == text
 
 
 def _committed(folder: Path, path: str) -> str:

@@ -118,13 +118,13 @@ def tables(count: int = COUNT) -> str:
     )
 
 
-def with_tables(page: str, name: str, text: str) -> str:
+def with_tables(page: str, name: str, text: str, module: str = "simulate") -> str:
     """Return the page with other tables between the two comments of this name.
 
     Raises:
         UserError: the page lacks one of them.
     """
-    start, end = f"<!-- {name}: python -m stages.tools.simulate -->", f"<!-- end of {name} -->"
+    start, end = f"<!-- {name}: python -m stages.tools.{module} -->", f"<!-- end of {name} -->"
     pattern = rf"(?<={re.escape(start)}\n).*?(?={re.escape(end)})"
     if not re.search(pattern, page, re.DOTALL):
         raise UserError(f"{PAGE} must have the lines {start} and {end}")

@@ -17,6 +17,7 @@ from stages.core.errors import (
     [
         (UserError("two\n  lines\tand more"), 2, "two lines and more"),
         (UserError("a\x1b[31mb"), 2, "a [31mb"),
+        (UserError("\U0001f926\u200d\u2642\ufe0f"), 2, "\U0001f926\u200d\u2642\ufe0f"),
         (
             UserError("a" * 900 + "b" * 200_000 + "c" * 300),
             2,

@@ -43,6 +43,20 @@ def test_commands_run_at_the_same_time_and_keep_their_order(tmp_path: Path) -> N
     assert [result.stdout for result in run_commands(commands)] == ["a\n", "b\n"]
 
 
+def test_lines_are_seen_while_the_command_runs(tmp_path: Path) -> None:
+    """It waits for a file that only its own first line brings about."""
+    script = "echo a; until test -e go; do sleep 0.01; done; echo b >&2; printf 'no end'"
+    lines: list[str] = []
+
+    def see(line: str) -> None:
+        lines.append(line)
+        (tmp_path / "go").touch()
+
+    result = run_command(tmp_path, "sh", "-c", script, on_line=see)
+    assert lines == ["a", "b"]
+    assert (result.stdout, result.stderr) == ("a\nno end", "b\n")
+
+
 def test_a_missing_command_is_an_error_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-command is not installed, or not on PATH"):
         run_command(tmp_path, "no-such-command")

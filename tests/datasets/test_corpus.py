@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from difflib import SequenceMatcher
 from itertools import combinations
+from statistics import median
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from support.project import ROOT
 
 from stages.core.files import sha256
+from stages.datasets.texts.duplicates import near_pairs
+from stages.datasets.texts.emoji import EMOJI, name_emoji
 from stages.datasets.texts.packed import split_words
+from stages.kinds.text_classification.tokens import load_tokenizer, tokenize
 
 FOLDER = ROOT / "data/raw/sentiment"
 PHENOMENA = {
@@ -80,17 +84,54 @@ def test_there_are_at_least_300_contrast_pairs(reviews: list[Row]) -> None:
 
 
 def test_columns_ids_and_texts_are_clean(rows: list[Row]) -> None:
-    assert list(rows[0]) == ["id", "text", "label", "domain", "phenomenon", "group"]
+    assert list(rows[0]) == ["id", "text", "label", "domain", "phenomenon", "register", "group"]
     assert len({row["id"] for row in rows}) == len({row["text"] for row in rows}) == len(rows)
     for row in rows:
         text = row["text"]
-        assert 6 <= len(split_words(text)) <= 45, row["id"]
+        least = {"literary": 6, "plain": 1}[row["register"]]
+        assert least <= len(split_words(text)) <= 45, row["id"]
         assert text == " ".join(text.split()), row["id"]
-        assert text.isprintable(), row["id"]
+        assert text.replace("\u200d", "").isprintable(), row["id"]  # which joins the parts of emoji
         assert not re.search("[\u2010-\u201f\u2026]", text), row["id"]  # typographic characters
         assert row["label"] in {"positive", "negative"}
         assert row["phenomenon"] in PHENOMENA
         assert row["id"].startswith(row["domain"]), row["id"]
+
+
+def test_plain_reviews_are_typed_as_on_a_phone_and_balanced(reviews: list[Row]) -> None:
+    plain = [row for row in reviews if row["register"] == "plain"]
+    assert len(plain) == len({row["group"] for row in plain}) == 360
+    labels = Counter((row["domain"], row["label"]) for row in plain)
+    assert len(labels) == 24
+    assert set(labels.values()) == {15}
+    assert {row["phenomenon"] for row in plain} == PHENOMENA
+    texts = [row["text"] for row in plain]
+    assert sum(bool(re.search(EMOJI, text)) for text in texts) == 109
+    assert sum(bool(re.search(r"\d/\d|\bstars?\b", text)) for text in texts) >= 25  # ratings
+    assert sum(text == text.lower() for text in texts) > len(texts) / 2
+    assert median(len(split_words(text)) for text in texts) == 11
+
+
+def test_literary_reviews_have_no_emoji(rows: list[Row]) -> None:
+    texts = [row["text"] for row in rows if row["register"] == "literary"]
+    assert texts
+    assert not any(re.search(EMOJI, text) for text in texts)
+
+
+def test_no_plain_review_resembles_another_review() -> None:
+    rows = read("reviews.csv") + read("hard.csv")
+    pairs = near_pairs([row["text"] for row in rows], 0.2)
+    assert len(pairs)
+    assert "plain" not in {rows[index]["register"] for index in pairs.ravel()}
+
+
+def test_every_emoji_has_a_name_that_the_network_reads(reviews: list[Row]) -> None:
+    texts = [row["text"] for row in reviews if row["register"] == "plain"]
+    names = name_emoji(" ".join(texts))
+    assert not re.search(f"{EMOJI}|\ufe0f|\u200d", names)
+    assert "thumbs up sign" in names
+    unknown = load_tokenizer(None).token_to_id("[UNK]")
+    assert not any(unknown in tokens for tokens in tokenize(texts, 128))
 
 
 def test_a_contrast_pair_is_a_small_edit_that_reverses_the_label(rows: list[Row]) -> None:
@@ -139,7 +180,15 @@ def test_single_words_do_not_reveal_the_label(reviews: list[Row]) -> None:
     assert accuracy.mean() < 0.85
 
 
-def test_the_note_has_the_digests_of_the_files() -> None:
+def test_the_note_has_the_counts_and_digests_of_the_files() -> None:
     note = (FOLDER / "README.md").read_text(encoding="utf-8")
     for name in ("reviews.csv", "hard.csv"):
-        assert sha256(FOLDER / name) in note, name
+        rows = read(name)
+        positive = sum(row["label"] == "positive" for row in rows)
+        pairs = sum(len(group) == 2 for group in by_group(rows).values())
+        words = [len(split_words(row["text"])) for row in rows]
+        line = (
+            f"| {name} | {len(rows):,} | {positive:,} | {pairs} | {min(words)} to {max(words)} "
+            f"({median(words):.0f}) | `{sha256(FOLDER / name)}` |"
+        )
+        assert line in note.splitlines()

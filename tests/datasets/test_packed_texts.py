@@ -141,7 +141,9 @@ def test_a_file_whose_last_integer_happens_to_fit_is_refused(tmp_path: Path, dam
         ("well-made, isn't it?", ["well", "made", "isn't", "it"]),
         ("3.5 stars", ["3", "5", "stars"]),
         ("Stra\u00dfe \u00c9T\u00c9", ["strasse", "\u00e9t\u00e9"]),
-        ("\U0001f600 :) ...", []),
+        ("\U0001f600 :) ...", ["\U0001f600"]),
+        ("ok\U0001f44d\U0001f3fd\u2b50\u2b50", ["ok", "\U0001f44d", "\u2b50", "\u2b50"]),
+        (":) ...", []),
         ("", []),
     ],
 )

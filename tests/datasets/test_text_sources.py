@@ -428,9 +428,10 @@ def test_the_note_on_the_embedded_reviews_is_for_their_bytes_only(
     note = note_on(task_on(path, source="reviews"))
     assert "written for this repository by a large language model" in note.origin
     assert note.licence == "CC0 1.0 (public domain)"
+    assert "emoji, ratings" in note.limits["Not real reviews"]
     assert note.raw_sha256 == sha256(path.read_bytes()).hexdigest()
     changed = tmp_path / name
-    changed.write_bytes(path.read_bytes() + b"one-more,good,positive,films,plain,alone\n")
+    changed.write_bytes(path.read_bytes() + b"one-more,good,positive,films,plain,plain,alone\n")
     with pytest.raises(UserError, match=r"not one of the embedded files.*source: csv") as error:
         note_on(task_on(changed, source="reviews"))
     assert str(error.value).startswith(f"tasks.{NAME}.prepare.source: given 'reviews', but ")

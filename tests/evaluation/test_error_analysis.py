@@ -21,12 +21,12 @@ from stages.evaluation.error_analysis import (
 from stages.evaluation.failure_causes import (
     BETWEEN_CLASSES,
     CAUSES,
+    CONFIDENTLY_WRONG,
     LOW_CONFIDENCE,
     OTHER_CLASS,
     OUTLIER,
     OWN_CLASS,
     SEED_LUCK,
-    SUSPECT_LABEL,
     Diagnosis,
     cause_definitions,
     change_in_words,
@@ -62,9 +62,12 @@ def predict(predicted: int, probability: float = 0.9) -> list[float]:
     return probabilities
 
 
-def params(min_cases: int = 3, neighbours: int = 3, suspect_margin: float = 0.5) -> Failures:
+def params(min_cases: int = 3, neighbours: int = 3, confident_probability: float = 0.5) -> Failures:
     return Failures(
-        show=6, neighbours=neighbours, min_cases=min_cases, suspect_margin=suspect_margin
+        show=6,
+        neighbours=neighbours,
+        min_cases=min_cases,
+        confident_probability=confident_probability,
     )
 
 
@@ -113,7 +116,7 @@ def cause_of(sample: Sample, failures: Failures | None = None) -> str:
     """Return the likely cause of the failure of `sample`, which must be wrong."""
     case = cases_of([sample], failures).iloc[0]
     assert case["kind"] == "wrong"
-    assert case["suspect_label"] == (case["cause"] == SUSPECT_LABEL)
+    assert case["confidently_wrong"] == (case["cause"] == CONFIDENTLY_WRONG)
     return str(case["cause"])
 
 
@@ -170,36 +173,40 @@ def test_fewer_samples_than_min_cases_are_all_cases() -> None:
     assert len(cases_of(samples, params(min_cases=9))) == 2
 
 
-def test_a_label_that_every_seed_and_the_neighbours_contradict_is_suspect() -> None:
-    assert cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == SUSPECT_LABEL
+def test_a_label_that_every_seed_and_the_neighbours_contradict_is_a_confident_mistake() -> None:
+    assert (
+        cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(BEE)])) == CONFIDENTLY_WRONG
+    )
 
 
 def test_a_single_seed_accuses_no_label() -> None:
     assert cause_of(Sample(ANT, 10.3, [predict(BEE)])) == OTHER_CLASS
 
 
-def test_a_label_is_not_suspect_if_one_seed_predicts_a_third_class() -> None:
+def test_no_mistake_is_confident_if_one_seed_predicts_a_third_class() -> None:
     assert (
         cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(CAT, 0.5)])) == OTHER_CLASS
     )
 
 
-def test_a_label_is_not_suspect_if_one_seed_predicts_it() -> None:
+def test_no_mistake_is_confident_if_one_seed_predicts_it() -> None:
     assert (
         cause_of(Sample(ANT, 10.3, [predict(BEE), predict(BEE), predict(ANT, 0.5)])) == OTHER_CLASS
     )
 
 
-def test_a_suspect_label_needs_a_mean_probability_of_the_margin() -> None:
+def test_a_confidently_wrong_needs_a_mean_probability_of_the_margin() -> None:
     seeds = [predict(BEE, 0.875), predict(BEE, 0.375)]  # 0.625 in the mean
-    assert cause_of(Sample(ANT, 10.3, seeds), params(suspect_margin=0.625)) == SUSPECT_LABEL
-    assert cause_of(Sample(ANT, 10.3, seeds), params(suspect_margin=0.626)) == OTHER_CLASS
+    assert (
+        cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.625)) == CONFIDENTLY_WRONG
+    )
+    assert cause_of(Sample(ANT, 10.3, seeds), params(confident_probability=0.626)) == OTHER_CLASS
 
 
-def test_a_label_is_suspect_only_if_most_neighbours_have_the_predicted_class() -> None:
+def test_a_mistake_is_confident_only_if_most_neighbours_have_the_predicted_class() -> None:
     # At 30.16 the nearest three are an ant, an ant and a bee; the nearest one is the bee.
     sample = Sample(ANT, 30.16, [predict(BEE), predict(BEE)])
-    assert cause_of(sample, params(neighbours=1)) == SUSPECT_LABEL
+    assert cause_of(sample, params(neighbours=1)) == CONFIDENTLY_WRONG
     assert cause_of(sample, params(neighbours=2)) == BETWEEN_CLASSES  # half is not most
     assert cause_of(sample, params(neighbours=3)) == BETWEEN_CLASSES
 
@@ -221,8 +228,8 @@ def test_a_sample_far_from_the_training_samples_is_unlike_them() -> None:
     )  # 0.05 is near enough
 
 
-def test_a_suspect_label_takes_precedence_over_distance() -> None:
-    assert cause_of(Sample(ANT, 9.0, [predict(BEE), predict(BEE)])) == SUSPECT_LABEL
+def test_a_confidently_wrong_takes_precedence_over_distance() -> None:
+    assert cause_of(Sample(ANT, 9.0, [predict(BEE), predict(BEE)])) == CONFIDENTLY_WRONG
 
 
 def test_a_sample_near_both_the_true_and_the_predicted_class_is_between_them() -> None:
@@ -234,12 +241,13 @@ def test_a_sample_near_a_third_class_only_is_drawn_to_another_class() -> None:
     assert cause_of(Sample(ANT, 20.3, [predict(BEE), predict(BEE)])) == OTHER_CLASS
 
 
-def test_the_label_of_a_correct_sample_is_never_suspect() -> None:
+def test_a_correct_sample_is_no_mistake() -> None:
     cases = cases_of(
-        [Sample(ANT, 10.3, [predict(ANT, 0.4), predict(ANT, 0.4)])], params(suspect_margin=0.1)
+        [Sample(ANT, 10.3, [predict(ANT, 0.4), predict(ANT, 0.4)])],
+        params(confident_probability=0.1),
     )
     assert cases["kind"].tolist() == ["weak"]
-    assert not cases["suspect_label"].any()
+    assert not cases["confidently_wrong"].any()
 
 
 def test_the_change_compares_with_the_baseline() -> None:
@@ -356,7 +364,7 @@ def test_equally_confident_successes_are_in_the_order_of_their_ids() -> None:
 @settings(max_examples=40, deadline=None)
 @given(tables())
 def test_the_summary_counts_each_test_sample_once(predictions: pd.DataFrame) -> None:
-    cases = pd.DataFrame(columns=["kind", "cause", "bucket", "suspect_label"])
+    cases = pd.DataFrame(columns=["kind", "cause", "bucket", "confidently_wrong"])
     changes = summarise_failures(predictions, cases, "seed_0")["changes"]
     assert sum(changes.values()) == len(predictions)
     correct = (predictions["seed_0"] == predictions["label"]).sum()
@@ -386,9 +394,9 @@ def test_the_summary_counts_changes_of_all_samples_and_causes_of_the_cases() -> 
     assert summary["changes"] == {"fixed": 3, "broken": 2, "persistent": 1, "kept": 4}
     assert summary["failure_case_count"] == 4
     assert summary["kinds"] == {"weak": 1, "wrong": 3}
-    assert summary["causes"] == {LOW_CONFIDENCE: 1, SEED_LUCK: 1, SUSPECT_LABEL: 2}
+    assert summary["causes"] == {LOW_CONFIDENCE: 1, SEED_LUCK: 1, CONFIDENTLY_WRONG: 2}
     assert summary["buckets"] == {"ant → bee": 3, "cat → ant": 1}
-    assert summary["suspect_labels"] == 2
+    assert summary["confidently_wrong"] == 2
 
 
 PARAMS = SimpleNamespace(
@@ -448,13 +456,13 @@ def test_the_next_step_of_a_single_seed_says_nothing_of_seeds() -> None:
 def test_causes_that_compare_seeds_need_several() -> None:
     assert cause_definitions(3) == CAUSES
     single = cause_definitions(1)
-    assert set(CAUSES) - set(single) == {SUSPECT_LABEL, SEED_LUCK}
+    assert set(CAUSES) - set(single) == {CONFIDENTLY_WRONG, SEED_LUCK}
     assert "seed" not in " ".join(single.values())
 
 
 def test_of_equally_frequent_causes_the_first_decides_the_next_step() -> None:
     changes = label_smoothing_changes(PARAMS)
-    step = next_step("tasks.image.train", {OUTLIER: 2, SUSPECT_LABEL: 2}, PARAMS, changes)
+    step = next_step("tasks.image.train", {OUTLIER: 2, CONFIDENTLY_WRONG: 2}, PARAMS, changes)
     assert step["change"] == {"tasks.image.train.label_smoothing": 0.15}
     step = next_step("tasks.image.train", {LOW_CONFIDENCE: 2}, PARAMS, changes)
     assert step["change"] == {"tasks.image.train.label_smoothing": 0.05}

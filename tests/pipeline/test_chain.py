@@ -31,18 +31,27 @@ def test_metrics_diff_shows_baseline_current_and_change(chain: Path) -> None:
         assert row["old"] == metrics["baseline"][name]
         assert row["new"] == metrics["current"][name]
         assert row["diff"] == pytest.approx(row["new"] - row["old"])
+    figures = json.loads((chain / "metrics/metrics.json").read_text())
+    for task, values in figures.items():  # a table that fits a screen
+        assert 3 <= len([value for value in values.values() if not isinstance(value, str)]) <= 5
+        assert f"{task}.verdict" in diff["metrics/metrics.json"]
 
 
 def test_the_plots_open_without_a_network(prepared: Path) -> None:
     for command in (["show"], ["diff", "baseline"]):
-        run(prepared, "dvc", "plots", *command)
+        assert run(prepared, "dvc", "plots", *command).stderr == ""
         page = (prepared / "dvc_plots/index.html").read_text()
         assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", page)
         for name in ("loss", "confusion", "confidence", "Fr\\u00e9chet"):
             assert name in page
         for task in TASKS:
             assert f"{task}.csv" in page
+            assert f"<h2>{task}</h2>" in page
+            # The ids by which the page's script finds the charts of a task.
+            assert f'id = "plots_loss_{task}_csv"' in page
+            assert f'id = "data_live_{task}_' in page
     assert '"rev": "baseline"' in page
+    assert "<code>baseline</code> is class Gaussians." in page
 
 
 def test_with_nothing_to_do_nothing_runs(chain: Path) -> None:
@@ -71,6 +80,7 @@ def test_a_change_reruns_only_what_uses_it(prepared: Path) -> None:
         "params",
         "failures@image",
         "pack@image",
+        "compare",
     ]
 
 
@@ -82,6 +92,23 @@ def test_a_removed_task_leaves_no_trace_in_the_merged_results(prepared: Path) ->
     assert set(metrics) == set(TASKS) - {"workshop"}
     assert not list(prepared.glob("plots/*/workshop.csv"))
     assert not list(prepared.glob("data/*/workshop"))
+
+
+def test_the_baseline_names_no_plot_that_its_tasks_lack(small: Path) -> None:
+    content = json.loads(run(small, "git", "show", "baseline:dvc.yaml").stdout)
+    names = [name for entry in content["plots"] for name in entry]
+    assert names == ["plots/loss", "plots/confusion", "plots/reliability"]
+    done = run(small, "dvc", "plots", "diff", "baseline", "--json")
+    assert done.stderr == ""
+    assert set(json.loads(done.stdout)["data"]) >= {"plots/loss/workshop.csv"}
+
+
+def test_each_training_run_leaves_its_curve(chain: Path) -> None:
+    log = pd.read_csv(chain / "evidence/image/data/training_log.csv")
+    for (fold, seed), rows in log.groupby(["fold", "seed"]):
+        curve = pd.read_csv(chain / f"data/live/image/fold-{fold}/seed-{seed}.csv")
+        expected = rows.drop(columns=["fold", "seed"]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(curve, expected)
 
 
 def test_a_kind_of_text_reruns_nothing_of_images(prepared: Path) -> None:
@@ -157,13 +184,21 @@ def test_a_writer_in_two_splits_fails_the_check(prepared: Path) -> None:
 
 def test_predict_names_label_and_confidence(chain: Path) -> None:
     demo = "evidence/image/data/demo.png"
-    name, label, confidence = evidence(chain, "predict", "image", demo).strip().split("\t")
+    line = evidence(chain, "predict", "image", demo).rstrip("\n")
+    name, label, confidence, warning = line.split("\t")
     table = pd.read_csv(chain / "evidence/image/data/predictions.csv")
     table = table[(table["fold"] == 0) & (table["seed_0"] == table["label"])]
     sample = table.sort_values(["confidence", "id"], ascending=[False, True]).iloc[0]
     assert name == demo
     assert label == str(sample["label"])
     assert float(confidence) == pytest.approx(sample["confidence"], abs=2e-3)
+    assert warning == ""
+    (prediction,) = json.loads(evidence(chain, "predict", "image", demo, "--json"))
+    assert (prediction["input"], prediction["class"], prediction["warning"]) == (demo, label, "")
+    probabilities = [row["probability"] for row in prediction["classes"]]
+    assert prediction["confidence"] == probabilities[0]
+    assert sorted(probabilities, reverse=True) == probabilities
+    assert len(probabilities) == 3
 
 
 def test_predict_refuses_what_is_no_image(chain: Path) -> None:
@@ -172,15 +207,21 @@ def test_predict_refuses_what_is_no_image(chain: Path) -> None:
 
 
 def test_predict_names_the_words_that_drove_it(chain: Path) -> None:
-    texts = ["A drab, shoddy, joyless flat.", "=1+1 \x1b[31mred <script>alert(1)</script>"]
+    shrug = "\U0001f926\u200d\u2642\ufe0f"  # of four characters
+    texts = [
+        "A drab, shoddy, joyless flat.",
+        "=1+1 \x1b[31mred <script>alert(1)</script>",
+        f"2/5 {shrug}",
+    ]
     output = evidence(chain, "predict", "sentiment", *texts)
-    first, second = (line.split("\t") for line in output.rstrip("\n").split("\n"))
+    first, second, third = (line.split("\t") for line in output.rstrip("\n").split("\n"))
     assert first[0] == texts[0]
     assert first[1] in {"negative", "positive"}
     assert 0.5 <= float(first[2]) <= 1
-    assert first[3].startswith("words: ")
+    assert set(first[3].split(", ")) <= {*texts[0].split(), "none"}
     assert "\x1b" not in output  # control characters are gone, the rest stays text
     assert second[0] == "=1+1 [31mred <script>alert(1)</script>"
+    assert third[0] == texts[2]
     line = evidence_refused(chain, "predict", "sentiment", "good", " ")
     assert line == "evidence predict: text 2 is empty; give each text in quotes"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.pages import page_text
 from support.project import evidence
 
 pytestmark = pytest.mark.xdist_group("chain")
@@ -90,7 +91,7 @@ def test_every_wrong_sample_is_a_failure_case_with_neighbours_from_its_fold(chai
 
 
 def test_the_page_names_the_folds(chain: Path) -> None:
-    page = (chain / f"evidence/{TASK}/README.md").read_text()
+    page = page_text(chain / f"evidence/{TASK}")
     assert "no sample is predicted by a model that saw its group" in page
     assert "Test accuracy by fold" in page
     assert f"{FOLDS} folds" in page

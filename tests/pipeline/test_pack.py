@@ -3,10 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from support.project import CLASSIFIERS, TASKS, evidence, read_params
+from support.project import CLASSIFIERS, TASKS, evidence, read_params, run
 
 pytestmark = pytest.mark.xdist_group("chain")
 
@@ -14,20 +15,21 @@ PACK = """README.md index.html record.json data/run_command.txt data/dataset_not
 data/model_summary.csv data/training_log.csv data/checkpoints.json data/diagnostics.json
 data/data_warnings.json data/metrics.json data/metric_table.csv data/prediction_samples.csv
 data/failure_cases.csv data/failure_summary.json data/next_step.json data/params.json
-pictures/loss.svg"""
+pictures/loss.svg pictures/methods.svg"""
 CLASSIFIER_PACK = """ data/per_class.csv data/confusion_matrix.csv data/predictions.csv
 data/baseline_predictions.csv data/validation_predictions.csv pictures/confusion.svg
-pictures/reliability.svg """
+pictures/reliability.svg pictures/differences.svg data/slices.csv """
 TASK_FILES = {
     "image": CLASSIFIER_PACK + "data/demo.png pictures/augmentation.png",
-    "sentiment": CLASSIFIER_PACK + "data/slices.csv data/error_buckets.csv "
+    "sentiment": CLASSIFIER_PACK + "data/error_buckets.csv "
     "data/driving_words.json data/transformer_flow.csv",
     "workshop": CLASSIFIER_PACK + "data/demo.png data/baseline_log.csv",
     "generative": "data/checkpoint_review.csv data/samples.csv data/classes.csv "
-    "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg",
+    "pictures/checkpoints.png pictures/baselines.png pictures/between.png pictures/review.svg "
+    "pictures/excess.svg",
 }
 RECORD = """task improvement failure_case_count run_command dataset_note baseline current_result
-failure_cases next_step label_rules next_action questions"""
+failure_cases next_step label_rules next_action questions kind verdict headline worst"""
 TASK_KEYS = {
     "image": "split_rule metric error_case class_counts",
     "workshop": "split_rule metric error_case class_counts",
@@ -35,6 +37,13 @@ TASK_KEYS = {
     "generative": "split_rule checkpoint_samples checkpoint_review quality_note diversity_note "
     "failure_sample selection_rule improvement_of",
 }
+
+
+def read_metrics(chain: Path, task: str) -> dict[str, Any]:
+    """Return the figures of a task's model."""
+    content = json.loads((chain / f"evidence/{task}/data/metrics.json").read_text())
+    current: dict[str, Any] = content["current"]
+    return current
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -83,7 +92,7 @@ def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
     pairs = predictions.assign(correct=predictions["seed_0"] == predictions["label"])
     pairs = pairs.groupby("group").filter(lambda group: len(group) == 2)
     whole = pairs.groupby("group")["correct"].all()
-    metrics = json.loads((chain / "metrics/metrics.json").read_text())["sentiment"]
+    metrics = read_metrics(chain, "sentiment")
     assert metrics["contrast_consistency"]["groups"] == len(whole) >= 30
     assert metrics["contrast_consistency"]["share"] == pytest.approx(whole.mean(), abs=1e-6)
 
@@ -91,7 +100,7 @@ def test_contrast_pairs_are_counted_whole(chain: Path) -> None:
 @pytest.mark.parametrize("task", CLASSIFIERS)
 def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) -> None:
     predictions = pd.read_csv(chain / f"evidence/{task}/data/predictions.csv")
-    metrics = json.loads((chain / "metrics/metrics.json").read_text())[task]
+    metrics = read_metrics(chain, task)
     correct = predictions["seed_0"] == predictions["label"]
     baseline_correct = predictions["baseline"] == predictions["label"]
     improvement = metrics["improvement"]
@@ -100,6 +109,14 @@ def test_the_figures_follow_from_the_stored_predictions(chain: Path, task: str) 
     assert improvement["fixed"] == int((correct & ~baseline_correct).sum())
     cases = pd.read_csv(chain / f"evidence/{task}/data/failure_cases.csv")
     assert (cases["kind"] == "wrong").sum() == int((~correct).sum())
+    summary = json.loads((chain / "metrics/metrics.json").read_text())[task]
+    assert summary == {
+        "accuracy": metrics["accuracy"],
+        "failures": int((~correct).sum()),
+        **{key: improvement[key] for key in ("gain", "gain_low", "gain_high", "verdict")},
+    }
+    baseline = run(chain, "git", "show", "baseline:metrics/metrics.json").stdout
+    assert json.loads(baseline)[task]["failures"] == int((~baseline_correct).sum())
     page = (chain / f"evidence/{task}/index.html").read_text()
     assert f"{100 * correct.mean():.1f}%" in page
     plot = pd.read_csv(chain / f"plots/confusion/{task}.csv")

@@ -68,7 +68,7 @@ recomputed = task.module("recompute").recompute(task, read_dataset(task))
 experiment = task.module("experiment")
 results = task.evidence / "data" / experiment.RESULTS
 print(json.dumps({
-    "prediction": prediction,
+    "prediction": prediction.ranked(),
     "metrics": round_floats(recomputed.metrics),
     "verdict": experiment.compare(results, results, task).verdict,
 }))
@@ -107,7 +107,7 @@ def test_its_task_has_evidence_like_every_other(lamps: tuple[Path, dict[str, Any
 
 def test_its_tools_work(lamps: tuple[Path, dict[str, Any]]) -> None:
     project, results = lamps
-    assert results["prediction"][1] == "on"
+    assert results["prediction"][0][0] == "on"
     metrics = json.loads((project / "evidence/lamps/data/metrics.json").read_text())
     assert results["metrics"] == metrics
     assert results["verdict"] != "better"

@@ -1,6 +1,7 @@
 """Text from data stays text: on the HTML page, in Markdown, and in the document as data."""
 
 import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -15,26 +16,39 @@ from markdown_it.token import Token
 from stages.core.control_characters import CONTROLS, escape_controls
 from stages.core.errors import UserError
 from stages.report.document import (
-    Card,
+    Case,
+    Cases,
+    Columns,
     Command,
     Document,
     Facts,
     Figure,
-    Gallery,
+    Figures,
+    Headline,
     Link,
+    Picture,
     Quote,
     Quotes,
     Section,
+    Slider,
+    Strip,
     Table,
     Text,
+    Tile,
 )
 from stages.report.formatting import markdown_table
-from stages.report.rendering import escape_markdown, render_markdown, render_page, to_data
+from stages.report.rendering import (
+    TEMPLATES,
+    escape_markdown,
+    render_markdown,
+    render_page,
+    to_data,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n-not-really-a-picture"
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 HOSTILE = [  # the first eight as HTML, the rest as Markdown
     "<script>alert(1)</script>",
@@ -54,6 +68,7 @@ HOSTILE = [  # the first eight as HTML, the rest as Markdown
     "- no item",
     "+ no item",
     "1. no item",
+    "2/5 \U0001f44e\U0001f3fd \U0001f926\u200d\u2642\ufe0f wouldnt go again",
     "12) no item",
     "=====",
     "---",
@@ -76,12 +91,26 @@ MARKUP = st.lists(
 ).map("".join)
 
 
+def case(text: str, facet: str, neighbour: str) -> Case:
+    """Return a case with `text` in every place for text."""
+    picture = Picture(PNG, text)
+    words = [(text, 0.7)]
+    near: tuple[str, list[Picture | str]] = (text, [picture] if facet == "a" else [neighbour])
+    return Case(
+        text, text, [text], picture, words, near, {"kind": facet, "name": text}, {text: 0.5}
+    )
+
+
 def document(text: str) -> Document:
     """Return a document with `text` in every place for text."""
     return Document(
         title=text,
-        verdict=text,
+        headline=Headline(text, "better"),
         summary=text,
+        first=[
+            Columns([Text(text)], [Figures([Figure("chart.svg", SVG, text, text)])]),
+            Strip(text, [Tile("tile.png", Picture(PNG, text), text, text)]),
+        ],
         sections=[
             Section(
                 "first",
@@ -91,12 +120,14 @@ def document(text: str) -> Document:
                     Facts([(text, text), ("term", text)]),
                     Command(text),
                     Table(text, [text, "second"], [[text, text], ["a", text]], numeric=[1]),
-                    Figure("chart.svg", SVG, text, text),
-                    Gallery(text, [Card("card.png", PNG, text, text, [text, text])]),
                     Quotes(text, [Quote(text, [(text, 1.0), (text, -0.3), (text, 0.0)], [text])]),
+                    Cases(
+                        text, [case(text, "a", text), case(f"{text} again", "b", "c")], 7, "x.csv"
+                    ),
+                    Slider(text, [("0", Figure("frame.png", PNG, text, text))], 0),
                 ],
             ),
-            Section("second", "Second", [Text(text)]),
+            Section("second", "Second", [Text(text)], closed=True),
         ],
     )
 
@@ -150,11 +181,28 @@ def assert_is_text_on_the_page(text: str) -> None:
     assert page.comments == []
     shown = escape_controls(text)
     assert not CONTROLS.search("".join(content for _, content in page.texts))
-    for tag in ("title", "h1", "h2", "h3", "dt", "dd", "code", "caption", "th", "td", "p"):
+    for tag in (
+        "title",
+        "h1",
+        "h2",
+        "h3",
+        "dt",
+        "dd",
+        "code",
+        "th",
+        "td",
+        "p",
+        "summary",
+        "option",
+    ):
         assert page.texts.count((tag, shown)) == TIMES((tag, "word")) > 0, tag
-    assert page.texts.count(("figcaption", shown)) == 1
-    assert page.attributes("alt") == [shown, shown]
-    assert page.attributes("aria-label") == ["Stages", shown]
+    assert page.texts.count(("figcaption", shown)) == TIMES(("figcaption", "word"))
+    assert set(page.attributes("alt")) == {shown, escape_controls(f"{text} again")}
+    assert {"Sections", shown} <= set(page.attributes("aria-label"))
+    facets = [json.loads(facets) for facets in page.attributes("data-facets")]
+    assert [part["kind"] for part in facets] == ["a", "b"]
+    assert [part["name"] for part in facets] == [text, f"{text} again"]
+    assert not any(re.search(r"\s", name) for name in page.attributes("id"))
 
 
 @pytest.mark.parametrize(
@@ -171,20 +219,29 @@ def test_any_text_is_the_same_on_the_page(text: str) -> None:
     assert_is_text_on_the_page("!" + text)
 
 
-def test_the_page_has_no_script_and_no_external_resource() -> None:
+def test_the_page_has_no_script_but_its_own_and_no_external_resource() -> None:
     text = render_page(document("word"), 1.0)
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in SHAPE}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in SHAPE}
+    [script] = [content for tag, content in page.texts if tag == "script"]
+    assert script == (TEMPLATES / "page.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.attributes("content")[-1]
+    assert policy == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
     assert not re.search(r"https?:|url\(|@import", text)
     assert all(source.startswith("data:image/") for source in page.attributes("src"))
     assert page.attributes("src")
-    assert all(link.startswith("#") for link in page.attributes("href"))
-    assert {link[1:] for link in page.attributes("href")} <= set(page.attributes("id"))
+    inner = {link[1:] for link in page.attributes("href") if link.startswith("#")}
+    assert inner <= set(page.attributes("id"))
+    assert len(inner) == 5  # the content, two sections, two cases
     assert not [name for _, attributes in page.elements for name in attributes if name[:2] == "on"]
 
 
 def test_the_page_embeds_its_pictures() -> None:
-    chart, card = Page(render_page(document("word"), 1.0)).attributes("src")
+    chart, card, *_ = Page(render_page(document("word"), 1.0)).attributes("src")
     kind, _, data = chart.partition(";base64,")
     assert (kind, base64.b64decode(data)) == ("data:image/svg+xml", SVG)
     kind, _, data = card.partition(";base64,")
@@ -199,7 +256,8 @@ def test_a_page_above_its_size_limit_is_an_error() -> None:
 
 
 def test_a_large_picture_counts_towards_the_limit() -> None:
-    large = Document("t", "v", "s", [Section("a", "b", [Figure("x.png", bytes(900_000), "", "")])])
+    section = Section("a", "b", [Figure("x.png", bytes(900_000), "", "")])
+    large = Document("t", Headline("v"), "s", [section])
     with pytest.raises(UserError, match=r"1\.2 MB"):  # base64 is a third larger
         render_page(large, 1.0)
 
@@ -304,7 +362,7 @@ def test_any_text_is_displayed_literally_in_every_place_of_the_markdown(text: st
 )
 def test_a_command_is_one_line_in_its_fence(text: str) -> None:
     section = Section("a", "b", [Command(text), Text("after")])
-    markdown = render_markdown(Document("t", "v", "s", [section]))
+    markdown = render_markdown(Document("t", Headline("v"), "s", [section]))
     fences = [token for token in PARSER.parse(markdown) if token.type == "fence"]
     assert [fence.content for fence in fences] == [text.replace("\n", " ") + "\n"]
     assert fences[0].info == "sh"
@@ -314,8 +372,9 @@ def test_a_command_is_one_line_in_its_fence(text: str) -> None:
 def test_markdown_links_to_picture_files_and_the_document_has_their_bytes() -> None:
     tokens = children(PARSER.parse(render_markdown(document("word"))))
     images = [token for token in tokens if token.type == "image"]
-    assert [image.attrs["src"] for image in images] == ["pictures/chart.svg", "pictures/card.png"]
-    assert document("word").pictures() == {"chart.svg": SVG, "card.png": PNG}
+    assert [image.attrs["src"] for image in images] == ["pictures/chart.svg", "pictures/tile.png"]
+    pictures = {"chart.svg": SVG, "tile.png": PNG, "frame.png": PNG}
+    assert document("word").pictures() == pictures
 
 
 def test_numbers_are_aligned_right() -> None:
@@ -329,22 +388,26 @@ def test_numbers_are_aligned_right() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_document_as_data_has_the_same_text_without_its_pictures(text: str) -> None:
     data = json.loads(json.dumps(to_data(document(text))))
-    assert (data["title"], data["verdict"], data["summary"]) == (text, text, text)
+    headline = {"sentence": text, "verdict": "better"}
+    assert (data["title"], data["headline"], data["summary"]) == (text, headline, text)
     assert [section["name"] for section in data["sections"]] == ["first", "second"]
     blocks = {block.pop("kind"): block for block in data["sections"][0]["blocks"]}
     assert blocks["Text"] == {"text": text}
     assert blocks["Facts"] == {"rows": [[text, text], ["term", text]]}
-    assert blocks["Figure"] == {"name": "chart.svg", "alt": text, "caption": text}
-    card = {"name": "card.png", "alt": text, "title": text, "lines": [text, text]}
-    assert blocks["Gallery"] == {"caption": text, "cards": [card]}
-    quote = {"title": text, "words": [[text, 1.0], [text, -0.3], [text, 0.0]], "lines": [text]}
+    figure = {"name": "chart.svg", "alt": text, "caption": text}
+    columns, strip = data["first"]
+    assert columns["second"] == [{"figures": [figure]}]
+    tile = {"name": "tile.png", "picture": {"alt": text}, "label": text, "case": text}
+    assert strip == {"kind": "Strip", "caption": text, "tiles": [tile]}
+    words = [[text, 1.0], [text, -0.3], [text, 0.0]]
+    quote = {"title": text, "words": words, "lines": [text], "case": ""}
     assert blocks["Quotes"] == {"caption": text, "quotes": [quote]}
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "plain words"])
 def test_a_link_leads_to_its_file_whatever_its_text_says(text: str) -> None:
     target = "../a folder/x(1)&<.md"
-    block = Document("t", "v", "s", [Section("a", "b", [Link(text, target)])])
+    block = Document("t", Headline("v"), "s", [Section("a", "b", [Link(text, target)])])
     tokens = [
         child for token in PARSER.parse(render_markdown(block)) for child in token.children or []
     ]
@@ -360,7 +423,7 @@ def test_a_link_leads_to_its_file_whatever_its_text_says(text: str) -> None:
 def test_words_are_highlighted_by_their_weight() -> None:
     words = [("strong", 0.6), ("weak", 0.25), ("none", 0.24), ("against", -0.25), ("never", -1.0)]
     section = Section("a", "b", [Quotes("c", [Quote("q", words, [])])])
-    document_of_words = Document("t", "v", "s", [section])
+    document_of_words = Document("t", Headline("v"), "s", [section])
     page = Page(render_page(document_of_words, 1.0))
     marks = [(text.strip(), tag) for tag, text in page.texts if tag == "mark"]
     assert [word for word, _ in marks] == ["strong", "weak", "against", "never"]

@@ -9,14 +9,14 @@ import pytest
 from stages.core.schema import EvaluateClassifier
 from stages.evaluation.loss_significance import compare_losses
 from stages.evaluation.metric_significance import compare_predictions
-from stages.report.classifier_sections import verdict_facts
+from stages.report.cases import case_lines
 from stages.report.formatting import (
     calibration_line,
-    case_lines,
     significance_line,
     summary_line,
     verdict_line,
 )
+from stages.report.verdict_facts import verdict_facts
 
 
 def outputs(groups: int | None, fixed: int = 6, seeds: int = 3, margin: float | None = None) -> Any:
@@ -60,7 +60,8 @@ def facts(result: Any) -> dict[str, str]:
 
 def test_too_few_groups_say_how_many_are_needed() -> None:
     result = outputs(4)
-    assert verdict_line(result).startswith("Too few groups (4, needed: 6): +1")
+    assert verdict_line(result).startswith("Too few groups: +1")
+    assert verdict_line(result).endswith("; 4 groups, 6 needed")
     stated = facts(result)
     assert stated["Verdict"] == (
         "too few groups, by accuracy (4 groups: no test over groups can reach p below 0.05; at least 6 "
@@ -103,7 +104,8 @@ def test_without_groups_nothing_is_said_of_them() -> None:
 
 def test_equivalent_names_the_margin_and_the_level_of_its_tests() -> None:
     result = outputs(14, fixed=1, margin=0.05)
-    assert verdict_line(result).startswith("Equivalent (within 5.0 points): +2.5 points")
+    assert verdict_line(result).startswith("Equivalent: +2.5 points")
+    assert verdict_line(result).endswith(", within 5.0 points")
     assert facts(result)["Verdict"] == (
         "equivalent, by accuracy (the interval lies within plus or minus 5.0 points: two one-sided tests, "
         "each at level 0.025)"
@@ -129,10 +131,11 @@ def test_a_failure_case_of_a_single_seed_says_nothing_of_seeds() -> None:
         "baseline": "ant",
         "failure_rate": 1.0,
         "neighbour_labels": "ant | bee",
-        "suspect_label": False,
+        "confidently_wrong": False,
     }
-    assert "wrong for 100% of seeds" in case_lines(case, 3)
-    assert "seed" not in " ".join(case_lines(case, 1))
+    assert "wrong in 3 of 3 runs" in case_lines(case, 3)
+    assert "wrong in 1 of 3 runs" in case_lines({**case, "failure_rate": 1 / 3}, 3)
+    assert "runs" not in " ".join(case_lines(case, 1))
 
 
 def test_tests_are_named_in_words() -> None:

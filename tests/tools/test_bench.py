@@ -7,17 +7,18 @@ import pytest
 from support.project import ROOT, TASKS, default_task, read_params, with_frozen_features
 
 from stages.core.errors import UserError
-from stages.kinds.params import check_params, load_tasks
+from stages.kinds.params import check_params, load_params, load_tasks
 from stages.kinds.registry import KINDS
-from stages.tools.bench import (
-    TASK_GOALS,
+from stages.tools.bench import TASK_GOALS, lock_dependencies
+from stages.tools.cli import make_parser
+from stages.tools.jobs.site import open_site
+from stages.tools.repeats import (
     describe_outperforming,
-    lock_dependencies,
     results,
+    run_repeats,
     select_figures,
     variation,
 )
-from stages.tools.cli import make_parser
 from stages.tools.scratch import change_params, link_local_inputs
 
 
@@ -96,7 +97,9 @@ def test_results_are_those_of_each_split_and_seed(
 ) -> None:
     monkeypatch.chdir(prepared)
     task = load_tasks()["workshop"]
-    text = results(task, KINDS[task.kind].bench, 2)
+    with open_site("", "bench", load_params(), [task]) as site:
+        metrics = run_repeats([task], {task.name: 2}, site)
+    text = results(task, KINDS[task.kind].bench, metrics["workshop"])
     rows = [line.split(" | ") for line in text.split("\n") if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| seed", "| ---", "| 0", "| 1"]
     assert rows[2][1:] != rows[3][1:]

@@ -93,6 +93,29 @@ def test_wrong_arguments_are_one_line(
     assert line.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "generative", "--label", "ninety", "--out", "x.png"],
+        ["predict", "image", "no-such.png"],
+        ["predict", "sentiment", " "],
+        ["experiment", "image", "train.epoch=3", "--why", "x"],
+        ["walkthrough", "sentiment"],
+        ["repro", "--jobs", "0"],
+        ["faults", "inject", "nothing", "--task", "image"],
+        ["new", "photos", "no-such/"],
+        ["verify", "--claim", "image accuracy"],
+    ],
+)
+def test_wrong_arguments_are_refused_before_torch_is_imported(
+    arguments: list[str], chain: Path
+) -> None:
+    code = f"import sys; from stages.tools.cli import main\ntry:\n    main({arguments!r})\n"
+    code += "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    done = run(chain, sys.executable, "-c", code)
+    assert done.stdout.split("\n")[-2] == "2 False", done.stdout + done.stderr
+
+
 def test_the_installed_script_runs_the_project_in_the_current_folder(tmp_path: Path) -> None:
     script = tmp_path / "bin/evidence"
     script.parent.mkdir()

@@ -1,6 +1,7 @@
 """`evidence experiment`: which changes are refused, what is logged, and what is kept."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +14,9 @@ from stages.core.errors import UserError
 from stages.tools import dvc_experiments
 from stages.tools.cli import make_parser
 from stages.tools.dvc_experiments import Change, experiment_name
-from stages.tools.experiment import (
-    check_change,
-    describe_log,
-    keep_change,
-    parse_change,
-    proposed_change,
-    try_change,
-)
+from stages.tools.experiment import describe_log, keep_change, try_change
 from stages.tools.experiment_log import LogRow, append_to_log, read_log
+from stages.tools.param_changes import check_change, parse_change, parse_changes, proposed_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,16 +47,29 @@ def test_a_change_without_a_result_is_refused(
     monkeypatch.chdir(ROOT)
     task = default_task("workshop")
     with pytest.raises(UserError) as error:
-        check_change(parse_change(task, [argument]), task)
+        check_change(parse_change(task, argument), task)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["train.epochs=3", "train.batch_size=8"], ["train.epochs"]]
+    "arguments",
+    [
+        [],
+        ["train.epochs=3", "train.batch_size=8"],
+        ["train.epochs=3", "train.epochs=3"],
+        ["train.epochs"],
+    ],
 )
 def test_exactly_one_param_is_changed(arguments: list[str]) -> None:
     with pytest.raises(UserError, match=r"change one param|must be KEY=VALUE"):
-        parse_change(default_task("workshop"), arguments)
+        parse_changes(default_task("workshop"), arguments)
+
+
+def test_each_value_of_a_param_is_a_change() -> None:
+    texts = ["train.epochs=3", "tasks.workshop.train.epochs=4"]
+    key = "tasks.workshop.train.epochs"
+    changes = parse_changes(default_task("workshop"), texts)
+    assert changes == [Change(key, "3"), Change(key, "4")]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ class Dvc:
         self.runs: list[list[str]] = []
         self.calls: list[tuple[str, ...]] = []
 
-    def __call__(self, *arguments: str) -> list[str]:
+    def __call__(self, *arguments: str, **_: object) -> list[str]:
         if arguments[:2] == ("exp", "remove"):
             (reference,) = dvc_experiments.references(arguments[2])
             run(self.data, "git", "update-ref", "-d", reference)
@@ -260,7 +268,7 @@ def test_a_failed_run_is_logged_and_a_missing_reference_is_an_error(
     assert (row.p, row.try_number, row.test_evaluations) == ("", "1", "1")
     append_to_log(task, row)
     assert try_change(task, CHANGE, "x").try_number == "2"
-    monkeypatch.setattr(dvc_experiments, "run_dvc", lambda *_: [])
+    monkeypatch.setattr(dvc_experiments, "run_dvc", lambda *_, **__: [])
     with pytest.raises(UserError, match="DVC has no experiment 'workshop-train-epochs-16-"):
         try_change(task, CHANGE, "x")
 
@@ -294,9 +302,14 @@ def test_an_interrupted_confirmation_leaves_the_row(
 def test_the_list_says_where_the_series_stands(dvc: Dvc) -> None:
     task = default_task("workshop")
     append_to_log(task, try_change(task, CHANGE, "more\tepochs"))
-    header, row, series, evaluations = describe_log(task)
-    assert header.startswith("date\tchange\twhy\t")
-    assert "\ttasks.workshop.train.epochs=16\tmore epochs\t" in row
+    header, row, path, series, evaluations = describe_log(task)
+    assert header.split() == [
+        *("date", "try", "change", "before", "after", "p", "needs", "below", "verdict", "kept"),
+        "expected",
+    ]
+    for heading, cell in (("change", "train.epochs=16 "), ("expected", "more epochs")):
+        assert row[header.index(heading) :].startswith(cell)
+    assert path == f"all columns: {LOG}"
     assert series == (
         "tries on the present validation data (split seed 0, data 01234567): 1; "
         "the next needs p below 0.017"
@@ -316,9 +329,12 @@ def test_unconfirmed_is_for_keep(dvc: Dvc) -> None:
 def test_a_change_that_breaks_training_is_logged(prepared: Path) -> None:
     (prepared / LOG).unlink(missing_ok=True)  # the project's own experiments
     commit(prepared, "no experiments")
-    output = run(prepared, *COMMAND, "train.learning_rate=1000", "--why", "to see it break").stdout
-    assert "change: tasks.workshop.train.learning_rate=1000\n" in output
-    assert "verdict: failed: check@workshop: one small batch can be overfitted" in output
+    done = run(prepared, *COMMAND, "train.learning_rate=1000", "--why", "to see it break")
+    output, progress = done.stdout, done.stderr
+    assert re.search(r"^ +\d+ s  check workshop$", progress, re.MULTILINE)
+    assert re.search(r"^change +tasks.workshop.train.learning_rate=1000$", output, re.MULTILINE)
+    failure = r"^verdict +failed: check@workshop: one small batch can be overfitted"
+    assert re.search(failure, output, re.MULTILINE)
     assert pd.read_csv(prepared / LOG)["kept"].tolist() == ["no"]
     assert run(prepared, "git", "status", "--short").stdout.split() == ["??", LOG]
 
@@ -330,8 +346,9 @@ def test_a_better_change_is_applied_and_can_be_tried_again(prepared: Path) -> No
     for _ in range(2):
         commit(prepared, "4 epochs")
         output = run(prepared, *COMMAND, *arguments).stdout
-        assert "verdict: better\nkept: yes" in output
-        assert "confirmation seed: 1\nconfirmation: better: accuracy " in output
+        assert re.search(r"^verdict +better\nkept +yes$", output, re.MULTILINE)
+        confirmed = r"^confirmation seed +1\nconfirmation +better: accuracy "
+        assert re.search(confirmed, output, re.MULTILINE)
         assert read_params(prepared)["tasks"]["workshop"]["train"]["epochs"] == 16
         packed = json.loads((prepared / "evidence/workshop/data/params.json").read_text())
         assert packed["train"]["epochs"] == 16

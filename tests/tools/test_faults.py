@@ -192,7 +192,7 @@ def test_a_trial_detects_a_fault_unless_its_check_is_gone(
 ) -> None:
     monkeypatch.chdir(project)
     faults = [BY_NAME["missing-zero-grad"], BY_NAME["group-leak"]]
-    assert not command.print_trials(["image"], faults, [])
+    assert not command.print_trials({"image": default_task("image")}, faults, [])
     table = capsys.readouterr().out
     assert "| missing-zero-grad | image | **missed** | nothing | " in table
     assert "| group-leak | image | detected | check@image: no group across splits: " in table

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from support.project import (
 )
 
 from stages.core.errors import UserError
-from stages.core.task import Task
 from stages.kinds.params import load_params, load_tasks
-from stages.tools import measure_tolerance
+from stages.tools.jobs.job import EndedJob, Job
+from stages.tools.jobs.site import Pool
 from stages.tools.measure_tolerance import Setting, align_seeds, metric_tolerances, settings
 from stages.tools.tolerance import FILE, Tolerance, flatten
 
@@ -194,14 +195,14 @@ def test_a_tolerance_is_measured_of_head_and_written(
     rerun = json.loads(path.read_text())
     rerun["current"]["accuracy"] -= 0.01
 
-    def write_metrics(task: Task, clones: dict[str, Path]) -> dict[str, float]:
-        for clone in clones.values():
-            folder = clone / task.folder("evaluate")
-            folder.mkdir(parents=True)
-            (folder / "metrics.json").write_text(json.dumps(rerun))
-        return dict.fromkeys(clones, 1.0)
+    def made_up(pool: Pool, jobs: Sequence[Job]) -> Iterator[EndedJob]:
+        for number, job in enumerate(jobs):
+            clone = tmp_path / str(number)
+            (clone / "data/evaluate/workshop").mkdir(parents=True)
+            (clone / "data/evaluate/workshop/metrics.json").write_text(json.dumps(rerun))
+            yield EndedJob(job.name, clone, "", 1.0, {"processor": number})
 
-    monkeypatch.setattr(measure_tolerance, "run_side_by_side", write_metrics)
+    monkeypatch.setattr(Pool, "run", made_up)
     from stages.tools.cli import make_parser
 
     arguments = make_parser("tolerance").parse_args(["workshop"])
@@ -210,6 +211,7 @@ def test_a_tolerance_is_measured_of_head_and_written(
     entry = content["tasks"]["workshop"]
     assert entry["revision"] == run(tmp_path, "git", "rev-parse", "HEAD").stdout.strip()
     assert "train.seeds + 1000" in entry["runs"]
+    assert entry["machine"] == {"processor": [*range(len(entry["runs"]))]}
     accuracy = entry["metrics"]["current.accuracy"]
     assert accuracy["committed"] == metrics["current"]["accuracy"]
     assert accuracy["by_run"][-1] == pytest.approx(accuracy["committed"] - 0.01)

@@ -43,6 +43,7 @@ def stripes_source(task: "Task") -> ImageSource:
             "Difficulty": f"{difficulty:g} of 1, on a scale made for this exercise; at another "
             "difficulty the gain differs",
         },
+        synthetic=True,
     )
     return ImageSource(_draw_all(params, task.params.prepare.size), note)
 

@@ -13,6 +13,7 @@ from stages.core.files import atomic_writer, sha256
 from stages.core.progress import progress
 from stages.datasets.ledger import PackedSamples, PackingLedger
 from stages.datasets.tables.faults import FaultyRow
+from stages.datasets.texts.emoji import EMOJI
 
 if TYPE_CHECKING:
     from stages.datasets.texts.sources import TextSample
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 _INTEGER = 8  # bytes of an integer in the file
 _HEADER = 3 * _INTEGER
 _MAGIC = int.from_bytes(b"texts 1\n", "little")  # the first bytes of the file
-_WORD = re.compile(r"\w+(?:'\w+)*")
+_WORD = re.compile(rf"\w+(?:'\w+)*|{EMOJI}")
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text in lower case; an apostrophe inside a word belongs to it."""
+    """Return the words of a text in lower case, and its emoji; an apostrophe is a part of its word."""
     return _WORD.findall(text.casefold().replace("\u2019", "'"))
 
 

@@ -38,15 +38,22 @@ if TYPE_CHECKING:
 
 REVIEWS = SourceNote(
     origin="short reviews written for this repository by a large language model, one by one, to "
-    "rules fixed beforehand; no customer wrote them, and no product named in them exists "
+    "rules fixed beforehand: most in a literary voice, some plain, as people type them (column "
+    "register); no customer wrote them, and no product named in them exists "
     "(data/raw/sentiment/README.md)",
     licence="CC0 1.0 (public domain)",
     label_rules="positive: taken as a whole, the writer clearly recommends or praises the thing "
     "reviewed; negative: clearly complains of it or rejects it; the meaning counts, not the wording",
+    limits={
+        "Not real reviews": "the literary ones are tidier and wittier than what customers write, with "
+        "far more sarcasm and other devices; the plain ones (slips of spelling, fragments, slang, "
+        "emoji, ratings) come closer, and are fewer; one writer wrote all of them, so accuracy on "
+        "real reviews may differ"
+    },
 )
 EMBEDDED_SHA256 = {  # of reviews.csv and hard.csv
-    "276bd97a7364c8e55d23cb01af7914eed9d9005847e9676aabe8cd310c46d07a",
-    "b1ebaa7e9280de82797069bebccb4e1c551932dd64e4278bc7f50fb0f35c1d57",
+    "74ad4a30ded3dff760f812cf1a4c07dcf157c3b6274e91107746246a01b68cc1",
+    "fc9a6201d5a88994faf84dccdafd3d459c61205ec303d0a3f04f02d39cf13dfc",
 }
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 
@@ -127,7 +134,7 @@ def source_note(task: "Task", tables: Sequence[Table]) -> SourceNote:
             licence="as the owner of the file states",
             label_rules=f"as in the file's column {params.columns.label!r}",
         )
-    return SourceNote(note.origin, note.licence, note.label_rules, sha256)
+    return replace(note, raw_sha256=sha256)
 
 
 def read_samples(

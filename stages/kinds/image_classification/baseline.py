@@ -255,7 +255,7 @@ def _flatten_linear(task: "Task", dataset: Dataset, images: np.ndarray) -> Basel
 
     params = task.params.baseline.flatten_linear
     rows, labels = dataset.rows("train"), torch.from_numpy(dataset.labels("train"))
-    fabric = launch_fabric(task.runtime)
+    fabric = launch_fabric(task.runtime.alone)
     size = min(params.batch_size, len(rows))
 
     def batches(epoch: int) -> "Iterator[Batch]":

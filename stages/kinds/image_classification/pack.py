@@ -8,7 +8,7 @@ from stages.evaluation.folds import fold_numbers
 from stages.kinds.image_classification.artifacts import AUGMENTATION, artifacts
 from stages.kinds.image_classification.schema import PRETRAINED
 from stages.report import pictures
-from stages.report.classifier_sections import classification_document
+from stages.report.classifier_sections import SampleBlocks, classification_document
 from stages.report.document import Block, Command, Facts, Figure, Text
 from stages.report.formatting import percent
 from stages.report.pack import EvidencePack, classification_files, classification_record
@@ -52,13 +52,17 @@ def pack(task: "Task") -> EvidencePack:
     document = classification_document(
         outputs,
         f"Evidence: {task.name}, image classification",
-        (pictures.success_gallery(outputs, images), pictures.failure_gallery(outputs, images)),
+        SampleBlocks(
+            pictures.failure_strip(outputs, images),
+            pictures.success_strip(outputs, images),
+            pictures.image_cases(outputs, images),
+        ),
         {
             "check": [*_augmentation(outputs), *_debugging(outputs)],
             "train": [Text(_network(outputs))],
             "limits": [_risks(outputs)],
         },
-        [Text("Predict the class of an image file:"), Command(demo)],
+        [Command(demo)],
     )
     example = images[_demo_row(outputs)]
     return EvidencePack(
@@ -168,7 +172,7 @@ def _risks(outputs: ClassificationOutputs) -> Facts:
             (
                 "Label noise",
                 (
-                    f"{outputs.summary['suspect_labels']} suspect labels among the failure cases, "
+                    f"{outputs.summary['confidently_wrong']} cases are confidently wrong in every run, "
                     f"{note['exact_duplicates_with_another_label']} exact duplicates with another label"
                 ),
             ),

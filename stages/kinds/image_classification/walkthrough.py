@@ -1,174 +1,162 @@
-"""The first training step of a task with every value: tensor, layers, logits, loss, gradient, step."""
+"""What the walkthrough's cells use: the start of a training, its loop, a gradient by hand, pictures."""
 
 import copy
-import math
+import inspect
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.runtime import seed_of_fold
-from stages.datasets.dataset import read_dataset
+from stages.datasets.dataset import Dataset, read_dataset
 from stages.kinds.image_classification.train import training_runs
-from stages.report.formatting import table_rows
-from stages.report.rendering import escape_markdown
+from stages.kinds.params import load_params, load_tasks, select_task
+from stages.report.pictures import to_png
 from stages.training.devices import launch_fabric
-from stages.training.sanity_checks.network import layer_shapes
+from stages.training.loop import TrainingRun, fit
 
 if TYPE_CHECKING:
     from stages.core.task import Task
+    from stages.kinds.image_classification.schema import TrainImages
 
-TEMPLATE = "walkthrough.md.j2"
-PATCH = 5  # pixels a side of the part of an image that is printed
+TEMPLATE = Path(__file__).parent / "walkthrough.md.j2"
+_SIDE, _TILE = 192, 96  # of an image and of each of several, in screen pixels, about
+_GAP = 6
+_GAP_COLOUR = (143, 184, 222)  # neither black nor white, as maps are at their edges
+_COLUMNS = 8
+_OUTLINE = (196, 96, 29)
+_FIRST_LINE, _LAST_LINE = "for group in", "optimizer.step()"  # of the steps inside the loop
 _STEP = 1e-4  # of the central difference
 
 
-def walkthrough_values(task: "Task") -> dict[str, Any]:
-    """Return the values of the first training step: primary seed, first batch, on the CPU in float32.
+@dataclass(frozen=True)
+class Picture:
+    """A PNG that Jupyter displays as the result of a cell.
 
-    Raises:
-        UserError: the data have not been prepared.
+    Attributes:
+        name: of its file, without the suffix.
+        text: what it shows, for those who do not see it.
+        png: its bytes.
     """
-    cpu = {"device": "cpu", "devices": 1, "precision": "32-true"}
-    task = task.folds()[0]
-    dataset = read_dataset(task)
-    fabric = launch_fabric(task.runtime.model_copy(update=cpu))
-    params = task.params.train
-    run = training_runs(task, fabric)(seed_of_fold(params.seeds[0], task.fold))
-    (images,), labels = next(iter(run.batches(0)))
-    layers = layer_shapes(run.model, images)
-    model = run.model.train()
-    middle = images.shape[-1] // 2
-    smoothing = params.label_smoothing
+
+    name: str
+    text: str
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return f"<picture: {self.text}>"
+
+
+def template_values(task: "Task") -> dict[str, Any]:
+    """Return what the walkthrough's text depends on, beside the values that its cells print."""
+    params: TrainImages = task.params.train
     return {
         "task": task.name,
-        "seed": params.seeds[0],
-        "classes": dataset.classes,
-        "count": len(images),
-        "image_shape": tuple(images.shape),
-        "patch": images[0, 0, middle:, middle:][:PATCH, :PATCH].tolist(),
+        "network": params.model,
         "augmented": params.augment is not None,
         "imagenet": params.initial_weights == "imagenet",
-        "initial_weights": params.initial_weights,
-        "layers": table_rows(layers),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "labels": labels.tolist(),
-        "first_label": dataset.classes[int(labels[0])],
-        "smoothing": smoothing,
-        "chance": math.log(len(dataset.classes)),
-        "peak": params.learning_rate,
-        "step": _STEP,
-        **_training_step(model, run.optimizer, images, labels, run.learning_rate(0), smoothing),
+        "smoothing": params.label_smoothing,
+        "epochs": params.epochs,
+        "stripes": task.params.prepare.source == "stripes",
     }
 
 
-def _training_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    rate: float,
-    smoothing: float,
-) -> dict[str, Any]:
-    """Take one step; return logits, losses and gradients, beside the same computed by hand."""
-    group = optimizer.param_groups[0]
-    group["lr"] = rate
-    logits = model(images)
-    logits.retain_grad()
-    loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
-    layer = _first_convolution(model)
-    weights = model.get_parameter(layer)
-    assert weights.grad is not None  # noqa: S101 (set by backward)
-    assert logits.grad is not None  # noqa: S101
-    gradients = weights.grad
-    largest = torch.unravel_index(gradients.abs().argmax(), gradients.shape)
-    index = tuple(int(coordinate) for coordinate in largest)
-    gradient = gradients[index].item()
-    difference = _central_difference(model, layer, index, images, labels, smoothing)
-    before = weights[index].item()
-    optimizer.step()
-    with torch.no_grad():
-        loss_after = functional.cross_entropy(
-            model(images), labels, label_smoothing=smoothing
-        ).item()
-    probabilities = logits.detach().softmax(dim=1)
-    targets = _targets(labels, probabilities.shape[1], smoothing)
-    return {
-        "logits": logits[0].tolist(),
-        "probabilities": probabilities[0].tolist(),
-        "first_loss": -(targets[0] * probabilities[0].log()).sum().item(),
-        "loss": loss.item(),
-        "logit_gradient": logits.grad[0].tolist(),
-        "logit_gradient_by_hand": ((probabilities - targets) / len(labels))[0].tolist(),
-        "name": f"{layer}[{', '.join(map(str, index))}]",
-        "gradient": gradient,
-        "gradient_by_hand": difference,
-        "rate": rate,
-        "weight_decay": group["weight_decay"],
-        "before": before,
-        "after": weights[index].item(),
-        "after_by_hand": _first_adamw_step(before, gradient, rate, group),
-        "loss_after": loss_after,
-    }
+def start_training(name: str) -> tuple[Dataset, TrainingRun]:
+    """Return the data of a task, and its training run of the primary seed, on the CPU in float32.
+
+    Args:
+        name: of a task in params.yaml.
+
+    Raises:
+        UserError: there is no such task, or its data have not been prepared.
+    """
+    cpu = {"device": "cpu", "precision": "32-true"}
+    params = load_params()
+    task = select_task(load_tasks(params), name).folds()[0]
+    fabric = launch_fabric(params.runtime.alone.model_copy(update=cpu))
+    run = training_runs(task, fabric)(seed_of_fold(task.params.train.seeds[0], task.fold))
+    return read_dataset(task), run
 
 
-def _first_convolution(model: nn.Module) -> str:
-    """Return the name of the weights of the first convolution."""
-    return next(name for name, weights in model.named_parameters() if weights.ndim == 4)  # noqa: PLR2004
+def loop_lines() -> str:
+    """Return the lines that the training loop repeats for every batch, as they stand in its code."""
+    lines = inspect.getsource(fit).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.strip().startswith(_FIRST_LINE))
+    last = next(i for i, line in enumerate(lines) if line.strip().startswith(_LAST_LINE))
+    return textwrap.dedent("\n".join(lines[first : last + 1]))
 
 
-def _targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Return the target distributions, (batch, classes), as cross entropy smooths them."""
-    return functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-
-
-def _central_difference(
-    model: nn.Module,
-    layer: str,
-    index: tuple[int, ...],
-    images: Tensor,
-    labels: Tensor,
-    smoothing: float,
+def central_difference(
+    model: nn.Module, name: str, index: tuple[int, ...], images: Tensor, labels: Tensor
 ) -> float:
-    """Return d loss / d weight, from the losses on both sides of that weight, in double precision."""
+    """Return d loss / d weight from the losses a little above and below that weight.
+
+    In double precision: the difference of two losses that are almost equal needs the digits.
+
+    Args:
+        model: it is copied, and not changed.
+        name: of the weights.
+        index: of the weight.
+        images: (batch, channel, height, width).
+        labels: (batch,).
+    """
     copied = copy.deepcopy(model).double()
-    weights = copied.get_parameter(layer)
+    weights = copied.get_parameter(name)
     losses = []
     with torch.no_grad():
         for change in (_STEP, -2 * _STEP):
             weights[index] += change
-            logits = copied(images.double())
-            losses.append(
-                functional.cross_entropy(logits, labels, label_smoothing=smoothing).item()
-            )
+            losses.append(functional.cross_entropy(copied(images.double()), labels).item())
     return (losses[0] - losses[1]) / (2 * _STEP)
 
 
-def _first_adamw_step(before: float, gradient: float, rate: float, group: dict[str, Any]) -> float:
-    """Return a weight after AdamW's first step (Loshchilov and Hutter, 2019, algorithm 2).
+def outlined(image: Tensor, row: int, column: int, side: int) -> Picture:
+    """Return an image (channel, height, width), 0 to 1, with a line around a square of its pixels."""
+    picture = _enlarged(image.movedim(0, -1).numpy(), _SIDE)
+    scale = picture.width // image.shape[-1]
+    left, top = column * scale - 1, row * scale - 1
+    right, bottom = left + side * scale + 1, top + side * scale + 1
+    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=_OUTLINE, width=3)
+    text = f"the first image, with an outline around {side} by {side} of its pixels"
+    return Picture("patch", text, to_png(picture))
 
-    At the first step the bias corrections cancel the averaging: the moments are the gradient and its
-    square.
+
+def tiles(maps: Tensor, name: str, text: str) -> Picture:
+    """Return maps (map, height, width) side by side, each from black (its least value) to white.
+
+    Args:
+        maps: any values; a map with one value only is grey.
+        name: of the picture.
+        text: what it shows.
     """
-    decayed = before * (1 - rate * group["weight_decay"])
-    after: float = decayed - rate * gradient / (abs(gradient) + float(group["eps"]))
-    return after
+    values = maps.detach().double().numpy()
+    low, high = values.min((1, 2), keepdims=True), values.max((1, 2), keepdims=True)
+    spread = np.where(high > low, high - low, 1)
+    levels = np.where(high > low, (values - low) / spread, 0.5)
+    pictures = [_enlarged(level[:, :, None], _TILE) for level in levels]
+    width, height = pictures[0].size
+    rows = -(-len(pictures) // _COLUMNS)
+    columns = min(len(pictures), _COLUMNS)
+    size = (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP)
+    sheet = Image.new("RGB", size, _GAP_COLOUR)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, _COLUMNS)
+        sheet.paste(picture, (column * (width + _GAP), row * (height + _GAP)))
+    return Picture(name, text, to_png(sheet))
 
 
-def render_walkthrough(values: dict[str, Any]) -> str:
-    """Return the walkthrough as Markdown."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 (Markdown; names are escaped by the filter)
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["text"] = escape_markdown
-    text = (Path(__file__).parent / TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(text).render(values)
+def _enlarged(levels: np.ndarray, side: int) -> Image.Image:
+    """Return levels (height, width, 1 or 3), 0 to 1, as an image of squares, about `side` wide."""
+    height, width = levels.shape[:2]
+    pixels = np.broadcast_to(np.rint(255 * levels), (height, width, 3)).astype(np.uint8)
+    scale = max(1, side // max(height, width))
+    return Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)

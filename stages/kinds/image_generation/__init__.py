@@ -49,6 +49,7 @@ KIND = Kind(
             "resamples": 100,
         },
     },
+    metric="frechet_test",
     can_sample=True,
     can_propose=True,
 )

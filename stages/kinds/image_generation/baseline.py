@@ -58,7 +58,7 @@ def fit(task: "Task") -> GenerationBaselines:
     params: GenerationBaseline = task.params.baseline
     dataset = read_dataset(task)
     images = open_packed(task.folder("prepare") / "images.npy")
-    classes, fabric = len(dataset.classes), launch_fabric(task.runtime)
+    classes, fabric = len(dataset.classes), launch_fabric(task.runtime.alone)
     classifier = reference_classifier.fit_reference_classifier(
         params.reference_classifier, dataset, images, fabric
     )

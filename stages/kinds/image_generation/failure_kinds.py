@@ -56,17 +56,18 @@ def classify_failures(
 
 
 def select_cases(samples: pd.DataFrame, counts: dict[str, int], per_bucket: int) -> pd.DataFrame:
-    """Return the cases to show of each kind of failure, the most frequent kind first.
+    """Return the failing samples by kind of failure, the most frequent kind first.
 
-    Where fewer samples fail than are shown, those nearest to failing follow.
+    Where fewer than `per_bucket` samples fail, those nearest to failing follow. A sample that fails by
+    several criteria is a case of each.
 
     Args:
         samples: as `classify_failures` returns them.
         counts: of failing samples, by kind.
-        per_bucket: cases of each kind.
+        per_bucket: cases of each kind, at least.
     """
     buckets = sorted(CRITERIA, key=lambda bucket: -counts[bucket])
-    cases = [_cases(samples, bucket, per_bucket) for bucket in buckets]
+    cases = [_cases(samples, bucket, max(per_bucket, counts[bucket])) for bucket in buckets]
     return pd.concat(cases, ignore_index=True)
 
 

@@ -7,13 +7,14 @@ from stages.core.files import read_json
 from stages.core.runtime import set_deterministic
 from stages.datasets.dataset import read_dataset
 from stages.datasets.images.files import read_image_files
+from stages.kinds.prediction import Prediction
 
 if TYPE_CHECKING:
     from stages.core.task import Task
 
 
-def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield for each file its name, class, confidence, nearest training image, distance, and a word.
+def predict(task: "Task", files: list[str]) -> Iterator[Prediction]:
+    """Yield for each file its prediction, with its nearest training image, the distance, and a word.
 
     The distance is the root mean square difference to the nearest training image as a share of the
     range; the word is "close" where it is below the copy distance of the evaluation.
@@ -45,7 +46,12 @@ def predict(task: "Task", files: list[str]) -> Iterator[tuple[str, ...]]:
         described.nearest_distances,
         strict=True,
     ):
-        label = int(probabilities.argmax())
-        word = "close" if distance < limit else "not close"
-        confidence = f"{probabilities[label]:.3f}"
-        yield name, dataset.classes[label], confidence, f"{ids[row]}", f"{distance:.3f}", word
+        yield Prediction(
+            name,
+            dict(zip(dataset.classes, probabilities.tolist(), strict=True)),
+            {
+                "nearest training image": f"{ids[row]}",
+                "distance": f"{distance:.3f}",
+                "is it a copy": "close" if distance < limit else "not close",
+            },
+        )

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from stages.kinds.image_generation.summary import answers
+from stages.kinds.image_generation.failure_section import worst_line
+from stages.kinds.image_generation.summary import answers, gain_line
 from stages.report.pack import common_record
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def record(outputs: "GenerationOutputs", drafts: dict[str, str]) -> dict[str, An
         "improvement_of": "Fréchet distance to the test split: the baseline's minus the model's",
         "failure_cases": cases,
         "questions": answers(outputs),
+        "headline": gain_line(outputs),
+        "worst": worst_line(outputs),
         "checkpoint_samples": "pictures/checkpoints.png",
         "checkpoint_review": checkpoints.to_dict("records"),
         "quality_note": drafts["Quality"],

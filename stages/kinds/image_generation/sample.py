@@ -7,7 +7,6 @@ import numpy as np
 from stages.core.errors import UserError, printable
 from stages.core.runtime import set_deterministic
 from stages.datasets.dataset import read_dataset
-from stages.kinds.image_generation.model import draw_samples, load_selected
 
 if TYPE_CHECKING:
     from stages.core.task import Task
@@ -29,6 +28,9 @@ def sample(task: "Task", label: str, count: int, seed: int) -> np.ndarray:
     if label not in dataset.classes:
         class_names = ", ".join(map(printable, dataset.classes))
         raise UserError(f"--label: given {label!r}; must be one of {class_names}")
+    # torch takes seconds to import: after the check of the label
+    from stages.kinds.image_generation.model import draw_samples, load_selected
+
     set_deterministic(task.runtime)
     model = load_selected(task, dataset)
     labels = np.full(count, dataset.classes.index(label))

@@ -16,6 +16,7 @@ from stages.report.document import (
     Facts,
     Figure,
     Section,
+    Slider,
     Table,
     Text,
 )
@@ -35,7 +36,7 @@ def baseline_section(outputs: "GenerationOutputs", grids: Grids) -> Section:
     rows = outputs.review[outputs.review["method"].isin(methods)]
     return Section(
         "baseline",
-        "Baseline",
+        "Baselines",
         [
             _metric_table(table_rows(rows), "validation", "Baselines against validation images"),
             Text(
@@ -48,6 +49,7 @@ def baseline_section(outputs: "GenerationOutputs", grids: Grids) -> Section:
             ),
             _sample_sheet("baselines.png", outputs, grids, methods, "Samples of each baseline"),
         ],
+        closed=True,
     )
 
 
@@ -73,33 +75,73 @@ def train_section(outputs: "GenerationOutputs") -> Section:
         f"{percent(train.label_dropout, 0)} of images. Samples: guidance {params.guidance:g}, "
         f"{params.solver_steps} steps of Heun's method."
     )
-    return Section("train", "Train", [loss, Text(network), *diagnostics_blocks(outputs)])
+    blocks = [loss, Text(network), *diagnostics_blocks(outputs)]
+    return Section("train", "Training", blocks, closed=True)
 
 
-def evaluate_section(outputs: "GenerationOutputs", grids: Grids) -> Section:
-    """Return metrics on test images, the verdict, the review of the checkpoints, and the classes."""
+def method_figure(outputs: "GenerationOutputs") -> Figure:
+    """Return the Fréchet distance to test images of each method, the lowest last."""
+    metrics, gain = outputs.metrics, outputs.gain
+    rows = [
+        *({"name": name, "role": "baseline", **row} for name, row in metrics["baselines"].items()),
+        {"name": "model", "role": "model", **metrics["current"]},
+        {"name": "real images", "role": "control", **outputs.real},
+    ]
+    table = pd.DataFrame(
+        [
+            {
+                "name": row["name"],
+                "role": row["role"],
+                "score": row["frechet_test"],
+                "low": None,
+                "high": None,
+            }
+            for row in rows
+        ]
+    ).sort_values("score", ascending=False, kind="stable")
+    values = "; ".join(f"{row['name']} {row['score']:.2f}" for row in table_rows(table))
+    level = percent(outputs.task.params.evaluate.confidence, 0)
+    return Figure(
+        "methods.svg",
+        charts.methods(table, "Fréchet distance (lower is better)", ""),
+        f"Fréchet distance to test images: {values}.",
+        f"Fréchet distance to test images, lower is better: baselines (dots), the model (diamond) and real "
+        f"images (square). The model is closer than the baseline by {gain['gain']:.2f} ({level} interval "
+        f"{gain['gain_low']:.2f} to {gain['gain_high']:.2f}).",
+    )
+
+
+def checkpoint_section(outputs: "GenerationOutputs", grids: Grids) -> Section:
+    """Return how samples change over training, which checkpoint was selected, and the classes."""
     metrics, checkpoints = outputs.metrics, outputs.checkpoint_rows
     controls = outputs.review[outputs.review["method"].isin(metrics["controls"])]
-    count = f"{metrics['n']} samples each"
+    names = list(checkpoints["method"])
+    frames = [
+        (
+            name,
+            Figure(
+                f"{name.replace(' ', '-')}.png",
+                pictures.image_grid([list(grids[name])]),
+                f"Samples of {name}.",
+                f"{name}: {status}. {note}",
+            ),
+        )
+        for name, status, note in zip(
+            names, checkpoints["status"], checkpoints["note"], strict=True
+        )
+    ]
     blocks: list[Block] = [
-        _metric_table(
-            table_rows(outputs.metric_table()),
-            "test",
-            f"Against the {metrics['n_test']} test images, {count}",
+        Slider(
+            f"Samples from the same noise over training ({_columns(outputs)}):",
+            frames,
+            list(checkpoints["step"]).index(metrics["current"]["step"]),
         ),
-        _verdict(outputs),
-        Text(
-            "Real against real: the metrics of training images of the same classes, none of which "
-            "counts as its own nearest training image. This is what real images score. Memorisation "
-            "control: the same images without that exception, which is what a generator scores that "
-            "outputs its training images. Metrics of quality and diversity cannot distinguish the two; "
-            "copy rate and data-copying score must."
-        ),
+        _review_curves(outputs, checkpoints, controls),
         _metric_table(
             [*table_rows(checkpoints), *table_rows(controls)],
             "validation",
-            f"Checkpoints against the {metrics['n_validation']} validation images, {count}, from the "
-            "same noise",
+            f"Checkpoints against the {metrics['n_validation']} validation images, {metrics['n']} samples "
+            "each, from the same noise",
             status="status",
         ),
         make_table(
@@ -107,17 +149,38 @@ def evaluate_section(outputs: "GenerationOutputs", grids: Grids) -> Section:
             {"method": "checkpoint", "status": "status", "reason": "reason", "note": "note"},
             f"Selection rule: {metrics['selection']['rule']}. Test data select nothing.",
         ),
-        _review_curves(outputs, checkpoints, controls),
         _sample_sheet(
-            "checkpoints.png",
-            outputs,
-            grids,
-            list(checkpoints["method"]),
-            "Samples from the same noise by checkpoint",
+            "checkpoints.png", outputs, grids, names, "Samples from the same noise by checkpoint"
         ),
-        _class_table(outputs),
     ]
-    return Section("evaluate", "Evaluate", blocks)
+    return Section("why", "How the samples became what they are", blocks)
+
+
+def _columns(outputs: "GenerationOutputs") -> str:
+    classes = ", ".join(outputs.metrics["shown_classes"])
+    count = outputs.metrics["samples_per_class_shown"]
+    return f"classes from left to right: {classes}, {count} samples each"
+
+
+def certainty_section(outputs: "GenerationOutputs") -> Section:
+    """Return metrics on test images beside those of real images, and the verdict."""
+    metrics = outputs.metrics
+    blocks: list[Block] = [
+        _verdict(outputs),
+        _metric_table(
+            table_rows(outputs.metric_table()),
+            "test",
+            f"Against the {metrics['n_test']} test images, {metrics['n']} samples each",
+        ),
+        Text(
+            "Real against real: the metrics of training images of the same classes, none of which "
+            "counts as its own nearest training image. This is what real images score. Memorisation "
+            "control: the same images without that exception, which is what a generator scores that "
+            "outputs its training images. Metrics of quality and diversity cannot distinguish the two; "
+            "copy rate and data-copying score must."
+        ),
+    ]
+    return Section("sure", "How sure is the result", blocks)
 
 
 def _metric_table(rows: Rows, split: str, caption: str, **extra: str) -> Table:
@@ -127,15 +190,13 @@ def _metric_table(rows: Rows, split: str, caption: str, **extra: str) -> Table:
 def _sample_sheet(
     name: str, outputs: "GenerationOutputs", grids: Grids, methods: Sequence[str], title: str
 ) -> Figure:
-    classes = ", ".join(outputs.metrics["shown_classes"])
-    count = outputs.metrics["samples_per_class_shown"]
     rows = ", ".join(methods)
     return Figure(
         name,
         pictures.image_grid([list(grids[method]) for method in methods]),
-        f"{title}, a row each: {rows}. Classes from left to right: {classes}, {count} samples each.",
-        f"{title}, from top to bottom: {rows}. Classes from left to right: {classes}, {count} samples "
-        "each. Every row has the same labels and shows the first samples drawn, without selection.",
+        f"{title}, a row each: {rows}.",
+        f"{title}, from top to bottom: {rows}; {_columns(outputs)}. Every row has the same labels and "
+        "shows the first samples drawn, without selection.",
     )
 
 
@@ -189,19 +250,21 @@ def _review_curves(
         for curve, share in shares.items()
     ]
     selected = outputs.metrics["current"]["step"]
-    values = "; ".join(f"step {r['step']}, {r['curve']} {r['share']:.2f}" for r in rows)
+    last = {row["curve"]: row["share"] for row in rows}
+    values = ", ".join(f"{curve} {share:.2f}" for curve, share in last.items())
     return Figure(
         "review.svg",
         charts.shares(pd.DataFrame(rows), selected),
-        f"Quality, diversity and copying by step: {values}",
+        f"Quality, diversity and copying by step; at the last step: {values}.",
         "Quality (the Fréchet distance of real images divided by the checkpoint's), diversity "
         "(coverage divided by that of real images) and copying (the data-copying score; one half is as "
         f"close as validation images). Dashed line: the selected step, {selected}.",
     )
 
 
-def _class_table(outputs: "GenerationOutputs") -> Table:
-    return make_table(
+def class_section(outputs: "GenerationOutputs") -> Section:
+    """Return the agreement, spread and sharpness of the samples of each class."""
+    table = make_table(
         table_rows(outputs.classes),
         {
             "class": "class",
@@ -214,6 +277,7 @@ def _class_table(outputs: "GenerationOutputs") -> Table:
         },
         "By class, with test images for comparison: spread of features, median sharpness",
     )
+    return Section("classes", "Samples by class", [table], closed=True)
 
 
 def limits_section(outputs: "GenerationOutputs") -> Section:
@@ -270,7 +334,6 @@ def demo_section(outputs: "GenerationOutputs", interpolation: np.ndarray) -> Sec
         "demo",
         "Try it",
         [
-            Text("Draw samples; the same seed gives the same samples:"),
             Command(command),
             Figure(
                 "between.png",

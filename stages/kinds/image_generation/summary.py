@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from stages.kinds.image_generation.failure_section import worst_line
 from stages.report.formatting import percent, table_rows
 
 if TYPE_CHECKING:
@@ -10,10 +11,15 @@ if TYPE_CHECKING:
 
 def verdict_line(outputs: "GenerationOutputs") -> str:
     """Return the result in one line: verdict, gain, interval."""
+    return f"{outputs.gain['verdict'].capitalize()}: {gain_line(outputs)}"
+
+
+def gain_line(outputs: "GenerationOutputs") -> str:
+    """Return the gain and its interval in one line."""
     gain, metrics = outputs.gain, outputs.metrics
     level = percent(outputs.task.params.evaluate.confidence, 0)
     return (
-        f"{gain['verdict'].capitalize()}: Fréchet distance to test images "
+        f"Fréchet distance to test images "
         f"{metrics['current']['frechet_test']:.2f}, baseline ({metrics['strongest_baseline']}) "
         f"{metrics['baseline']['frechet_test']:.2f} (gain {gain['gain']:.2f}, {level} interval "
         f"{gain['gain_low']:.2f} to {gain['gain_high']:.2f}; lower distances are better)"
@@ -53,7 +59,8 @@ def answers(outputs: "GenerationOutputs") -> dict[str, str]:
         "metric": f"{verdict_line(outputs)}; n {metrics['n']} samples, {metrics['n_test']} test images",
         "sample_success": f"{summary['samples'] - summary['failure_case_count']} of "
         f"{summary['samples']} samples fail no criterion; {len(outputs.successes)} are shown",
-        "sample_failure": f"{summary['failure_case_count']} samples ({_bucket_counts(outputs)}). The "
+        "sample_failure": f"{worst_line(outputs)} {summary['failure_case_count']} samples fail "
+        f"({_bucket_counts(outputs)}). The "
         f"first case is {first['id']}: requested class {first['true']}, predicted "
         f"{first['predicted']} ({first['bucket']}, {first['kind']})",
         "debug_next": outputs.next_step["why"],

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 _TEXT_ARTIFACTS = (
     Artifact("flow", "check", "flow.csv", "transformer_flow.csv"),
-    Artifact("slices", "evaluate", "slices.csv", "slices.csv", ("slice", "value")),
     Artifact("buckets", "evaluate", "buckets.csv", "error_buckets.csv", ("bucket",)),
     Artifact("word_weights", "failures", "words.json", "driving_words.json"),
 )

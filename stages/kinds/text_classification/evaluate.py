@@ -23,7 +23,7 @@ from stages.evaluation.classifier import (
 from stages.evaluation.comparison import ClassificationMetrics
 from stages.evaluation.prediction_tables import PredictionTables
 from stages.evaluation.significance import mcnemar_test, proportion_interval
-from stages.evaluation.slices import contrast_consistency, slice_metrics
+from stages.evaluation.slices import contrast_consistency
 from stages.kinds.text_classification.baseline import KEYWORDS, NEGATION
 from stages.kinds.text_classification.tokens import whole_lengths
 
@@ -87,7 +87,6 @@ def compute_metrics(
 
     Arguments as for `comparison.compute_metrics`; the prepared texts are read as well.
     """
-    figures = comparison.compute_metrics(task, dataset, predictions, baseline, log)
     params: EvaluateTexts = task.params.evaluate
     test, labels = dataset.part("test"), predictions.labels()
     packed = PackedTexts(task.folder("prepare") / "texts.bin")
@@ -103,8 +102,15 @@ def compute_metrics(
     model = predictions.of_model().predicted == labels
     strongest = predictions.of_strongest().predicted == labels
 
-    metrics: dict[str, Any] = dict(figures.metrics)
-    metrics["cut_off"] = {split: cut_off(counts, max_tokens) for split, counts in lengths.items()}
+    columns = {name: test[name].to_numpy(object) for name in task.params.prepare.columns.slices}
+    columns["length"] = length_slices(texts, params.lengths)
+    cuts = {split: cut_off(counts, max_tokens) for split, counts in lengths.items()}
+    if cuts["test"]["texts"]:
+        names = np.array(["whole", f"cut off after {max_tokens} tokens"], dtype=object)
+        columns["cut_off"] = names[(lengths["test"] > max_tokens).astype(int)]
+    figures = comparison.compute_metrics(task, dataset, predictions, baseline, log, columns)
+
+    metrics: dict[str, Any] = {**figures.metrics, "cut_off": cuts}
     if {KEYWORDS, NEGATION} <= methods.keys() and negation_buckets(buckets):
         metrics["fix_attempt"] = fix_attempt(methods[KEYWORDS], methods[NEGATION], buckets)
     contrast_groups = groups_of_similar_texts(test["group"].to_numpy(object), labels, texts)
@@ -114,13 +120,7 @@ def compute_metrics(
             low, high = proportion_interval(consistent, groups, params.confidence)
             share = {"share": consistent / groups, "low": low, "high": high, "groups": groups}
             metrics[name] = {**metrics[name], "contrast_consistency": share}
-    columns = {name: test[name].to_numpy(object) for name in task.params.prepare.columns.slices}
-    columns["length"] = length_slices(texts, params.lengths)
-    if metrics["cut_off"]["test"]["texts"]:
-        names = np.array(["whole", f"cut off after {max_tokens} tokens"], dtype=object)
-        columns["cut_off"] = names[(lengths["test"] > max_tokens).astype(int)]
     tables = {
-        "slices": slice_metrics(columns, model, strongest, params.confidence),
         "buckets": errors_by_bucket(
             buckets, {**methods, metrics["strongest_baseline"]: strongest, "model": model}
         ),

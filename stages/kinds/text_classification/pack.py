@@ -9,17 +9,18 @@ import pandas as pd
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.text_classification.artifacts import artifacts
 from stages.kinds.text_classification.schema import MINILM_LAYERS
-from stages.report.classes import MOST_ROWS
-from stages.report.classifier_sections import classification_document
-from stages.report.document import Block, Command, Facts, Quote, Quotes, Table, Text
-from stages.report.formatting import (
-    case_lines,
-    make_table,
-    p_value,
-    percent,
-    success_lines,
-    table_rows,
+from stages.report.cases import (
+    CASES_FILE,
+    cases_extent,
+    classification_case,
+    failures_caption,
+    spread,
+    weak,
 )
+from stages.report.classes import MOST_ROWS
+from stages.report.classifier_sections import SampleBlocks, classification_document
+from stages.report.document import Block, Cases, Command, Facts, Quote, Quotes, Table, Text
+from stages.report.formatting import make_table, p_value, percent, table_rows
 from stages.report.pack import EvidencePack, classification_files, classification_record
 from stages.report.sections import layer_table
 from stages.report.stage_outputs import ClassificationOutputs, load_outputs
@@ -32,8 +33,8 @@ DEMO = "Not the holiday we had hoped for, and still I would book it again."
 _MAX_NEIGHBOURS = 2  # nearest training texts that the page shows with a case
 _MAX_WORDS = 200  # of a text that the page shows
 _MAX_NEIGHBOUR = 600  # characters of a nearest training text that the page shows
-_MAX_FAILURES = 40  # failure cases that the page shows; the file has all
-_MAX_SLICES = 40  # rows of the table of slices on the page; the file has all
+_FIRST_FAILURES, _FIRST_SUCCESSES, _FIRST_WORDS = 3, 3, 40  # on the first screen
+_MOST_CASES = 500  # failure cases that the page shows; the file has all
 _HIGHLIGHTS = (
     "Green words speak for the predicted class, orange ones against it; the weight of a word is the "
     "fall in the log probability of that class when the word is removed."
@@ -51,7 +52,6 @@ class TextOutputs(ClassificationOutputs):
     """What the stages wrote for a text classifier."""
 
     flow: pd.DataFrame
-    slices: pd.DataFrame
     buckets: pd.DataFrame
     word_weights: dict[str, list[tuple[str, float]]]
 
@@ -65,18 +65,16 @@ def pack(task: "Task") -> EvidencePack:
     document = classification_document(
         outputs,
         f"Evidence: {task.name}, text classification",
-        (_success_quotes(outputs), _failure_quotes(outputs, texts)),
+        SampleBlocks(_failure_quotes(outputs), _success_quotes(outputs), _cases(outputs, texts)),
         {
+            "fails": [_known_failure(outputs)],
+            "why": _contrast_pairs(outputs),
+            "classes": [_bucket_table(outputs)],
             "check": _data_flow(outputs),
             "train": [Text(describe_training(task.params.train)), _cut_off(outputs)],
-            "evaluate": [*_contrast_pairs(outputs), _slice_table(outputs)],
-            "failures": [_known_failure(outputs), _bucket_table(outputs)],
             "limits": [_limits(outputs)],
         },
-        [
-            Text("Predict the class of a text:"),
-            Command(f"evidence predict {task.name} '{demo}'"),
-        ],
+        [Command(f"evidence predict {task.name} '{demo}'")],
     )
     record = {
         "known_failure": outputs.summary["known_failure"],
@@ -95,51 +93,68 @@ def pack(task: "Task") -> EvidencePack:
 
 
 def _success_quotes(outputs: TextOutputs) -> Quotes:
-    quotes = [
-        Quote(
-            f"{row['true']} → {row['predicted']}",
-            _weighted_words(row, outputs),
-            success_lines(row),
-        )
-        for row in table_rows(outputs.successes)
-    ]
+    rows = spread(table_rows(outputs.successes), _FIRST_SUCCESSES)
     return Quotes(
-        f"{len(quotes)} correct predictions, evenly spaced from the most to the least confident. "
-        f"{_HIGHLIGHTS}",
-        quotes,
+        "It is right, from the most to the least confident:",
+        [
+            Quote(
+                f"{row['true']}, {percent(row['confidence'], 0)} sure",
+                _weighted_words(row, outputs, _FIRST_WORDS),
+                [],
+            )
+            for row in rows
+        ],
     )
 
 
-def _failure_quotes(outputs: TextOutputs, texts: PackedTexts) -> Quotes:
-    """Return the first cases of each bucket, the bucket with the most cases first."""
-    per_bucket, cases = outputs.task.params.failures.per_bucket, outputs.cases
-    rank = {bucket: place for place, bucket in enumerate(cases["bucket"].value_counts().index)}
-    first = cases.groupby("bucket", sort=False).head(per_bucket)
-    first = first.sort_values("bucket", key=lambda names: names.map(rank), kind="stable")
-    pair_buckets = _buckets_of(outputs) is None
-    quotes = [
-        Quote(
-            f"{'' if pair_buckets else row['bucket'] + ': '}{row['true']} → {row['predicted']} "
-            f"({row['kind']})",
-            _weighted_words(row, outputs),
-            [*case_lines(row, outputs.gain["seeds"]), *_neighbour_lines(row, texts), row["id"]],
-        )
-        for row in table_rows(first.head(_MAX_FAILURES))
-    ]
+def _failure_quotes(outputs: TextOutputs) -> Quotes:
+    """Return the most confident mistake of each of the buckets with the most cases."""
+    cases = outputs.cases
+    first = cases.groupby("bucket", sort=False).head(1)
+    ranks = {bucket: place for place, bucket in enumerate(cases["bucket"].value_counts().index)}
+    first = first.sort_values("bucket", key=lambda names: names.map(ranks), kind="stable")
     return Quotes(
-        f"{len(quotes)} of {len(cases)} failure cases: at most {per_bucket} of each bucket, the most "
-        f"confident mistakes first; the bucket with the most cases comes first. {_HIGHLIGHTS}",
-        quotes,
+        failures_caption(outputs),
+        [
+            Quote(
+                f"{row['true']} taken for {row['predicted']}"
+                if row["kind"] == "wrong"
+                else weak(row),
+                _weighted_words(row, outputs, _FIRST_WORDS),
+                [] if row["bucket"] in outputs.dataset.classes else [row["bucket"]],
+                row["id"],
+            )
+            for row in table_rows(first.head(_FIRST_FAILURES))
+        ],
     )
 
 
-def _weighted_words(row: Mapping[str, Any], outputs: TextOutputs) -> list[tuple[str, float]]:
+def _cases(outputs: TextOutputs, texts: PackedTexts) -> Cases:
+    """Return the failure cases, each with its nearest training texts."""
+    rows = table_rows(outputs.cases.head(_MOST_CASES))
+    cases = [
+        classification_case(
+            row,
+            outputs,
+            ("nearest training texts", _neighbour_lines(row, texts)),
+            words=_weighted_words(row, outputs, _MAX_WORDS),
+        )
+        for row in rows
+    ]
+    extent = cases_extent(len(cases), len(outputs.cases))
+    caption = f"{extent}, the most confident mistake first. {_HIGHLIGHTS}"
+    return Cases(caption, cases, len(outputs.cases), CASES_FILE)
+
+
+def _weighted_words(
+    row: Mapping[str, Any], outputs: TextOutputs, limit: int
+) -> list[tuple[str, float]]:
     """Return a text's first words, with their weights as shares of the largest; 0 where none is known."""
     words = outputs.word_weights.get(row["id"]) or [(word, 0.0) for word in row["text"].split()]
     largest = max((abs(weight) for _, weight in words), default=0.0) or 1.0
-    scaled = [(word, weight / largest) for word, weight in words[:_MAX_WORDS]]
-    if len(words) > _MAX_WORDS:
-        scaled.append((f"[{len(words) - _MAX_WORDS:,} more words]", 0.0))
+    scaled = [(word, weight / largest) for word, weight in words[:limit]]
+    if len(words) > limit:
+        scaled.append((f"[{len(words) - limit:,} more words]", 0.0))
     return scaled
 
 
@@ -148,8 +163,7 @@ def _neighbour_lines(row: Mapping[str, Any], texts: PackedTexts) -> list[str]:
     labels = row["neighbour_labels"].split(" | ")
     neighbours = zip(labels, texts.at(map(int, rows)), strict=False)
     return [
-        f"nearest training text ({label}): "
-        f"{text if len(text) <= _MAX_NEIGHBOUR else text[:_MAX_NEIGHBOUR] + ' [...]'}"
+        f"{label}: {text if len(text) <= _MAX_NEIGHBOUR else text[:_MAX_NEIGHBOUR] + ' [...]'}"
         for label, text in neighbours
     ]
 
@@ -205,25 +219,6 @@ def _contrast_pairs(outputs: TextOutputs) -> list[Block]:
     return [Facts(rows)] if rows else []
 
 
-def _slice_table(outputs: TextOutputs) -> Table:
-    table = outputs.slices
-    rows = [
-        {**row, "interval": f"{row['low']:.3f} to {row['high']:.3f}"}
-        for row in table_rows(table.head(_MAX_SLICES))
-    ]
-    columns = {
-        "slice": "slice",
-        "value": "value",
-        "count": "texts",
-        "accuracy": "accuracy",
-        "interval": f"{percent(outputs.task.params.evaluate.confidence, 0)} interval",
-        "baseline_accuracy": "baseline",
-    }
-    extent = f", the first {_MAX_SLICES} of {len(table)}" if len(table) > _MAX_SLICES else ""
-    caption = f"Test accuracy by slice{extent} (Wilson intervals, not corrected for their number)"
-    return make_table(rows, columns, caption)
-
-
 def _known_failure(outputs: TextOutputs) -> Facts:
     failure, attempt = outputs.summary["known_failure"], outputs.summary["fix_attempt"]
     description = (
@@ -268,7 +263,7 @@ def _bucket_table(outputs: TextOutputs) -> Table:
     return make_table(table_rows(table), {"bucket": "bucket", "count": "texts", **methods}, caption)
 
 
-def _cut_off(outputs: TextOutputs) -> Facts:
+def _cut_off(outputs: TextOutputs) -> Text:
     """Return how much of the texts the model does not read."""
     max_tokens, rows = outputs.task.params.train.max_tokens, []
     for split, cut in outputs.metrics["cut_off"].items():
@@ -277,7 +272,7 @@ def _cut_off(outputs: TextOutputs) -> Facts:
                 f"{cut['texts']:,} {split} texts ({percent(cut['share_of_texts'])}), with "
                 f"{percent(cut['share_of_tokens'])} of the tokens of all {split} texts"
             )
-    return Facts([(f"Cut off after {max_tokens} tokens", "; ".join(rows) or "no text")])
+    return Text(f"Cut off after {max_tokens} tokens: {'; '.join(rows) or 'no text'}.")
 
 
 def _limits(outputs: TextOutputs) -> Facts:
@@ -289,7 +284,7 @@ def _limits(outputs: TextOutputs) -> Facts:
         "Who wrote the texts": note["origin"],
         "Class imbalance": f"the largest class has {max(counts)} training texts, the smallest "
         f"{min(counts)}",
-        "Label noise": f"{outputs.summary['suspect_labels']} suspect labels among the failure cases, "
+        "Label noise": f"{outputs.summary['confidently_wrong']} cases are confidently wrong in every run, "
         f"{note['exact_duplicates_with_another_label']} exact duplicates with a different label",
         "Similar texts across splits": f"{near['pairs']} near-duplicate pairs; "
         f"{near['cross_split_excluded']} texts left out so that no pair is in two splits",

@@ -8,6 +8,8 @@ import numpy as np
 from stages.core.errors import UserError
 from stages.core.runtime import set_deterministic, torch_device
 from stages.datasets.dataset import read_dataset
+from stages.evaluation.novelty import novelty_warnings
+from stages.kinds.prediction import Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +21,8 @@ WordWeights = list[tuple[str, float]]  # a text's words in order, each with its 
 _MAX_NAMED = 3
 
 
-def predict(task: "Task", texts: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield for each text: itself, the predicted class, the confidence in it, the words behind it.
+def predict(task: "Task", texts: list[str]) -> Iterator[Prediction]:
+    """Yield the prediction for each text, with the words behind it.
 
     Raises:
         UserError: a text is empty or not UTF-8, or there are no trained weights.
@@ -37,14 +39,17 @@ def predict(task: "Task", texts: list[str]) -> Iterator[tuple[str, ...]]:
     from stages.kinds.text_classification.model import load, predict_batches
 
     set_deterministic(task.runtime)
-    model = load(task.folds()[0], len(dataset.classes), task.params.train.seeds[0])
+    fold, *_ = task.folds()
+    model = load(fold, len(dataset.classes), task.params.train.seeds[0])
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
     log_probabilities = predict_batches(model.log_probabilities, texts, max_tokens, device)
     weights = word_weights(model, texts, log_probabilities, max_tokens, device)
-    for text, row, words in zip(texts, log_probabilities, weights, strict=True):
+    features = predict_batches(model.embed, texts, max_tokens, device)
+    warnings = novelty_warnings(fold, features)
+    for text, row, words, warning in zip(texts, log_probabilities, weights, warnings, strict=True):
         named = ", ".join(word for word, _ in top_words(words)) or "none"
-        best = int(row.argmax())
-        yield text, dataset.classes[best], f"{np.exp(row[best]):.3f}", f"words: {named}"
+        probabilities = dict(zip(dataset.classes, np.exp(row).tolist(), strict=True))
+        yield Prediction(text, probabilities, {"words": named}, warning)
 
 
 def word_weights(

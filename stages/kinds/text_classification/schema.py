@@ -101,7 +101,6 @@ class EvaluateTexts(EvaluateClassifier):
 class FailuresOfTexts(Failures):
     """How many failure cases are shown, and for how many the words are weighed."""
 
-    per_bucket: Annotated[int, Field(ge=3, le=12)]
     explain: Count
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import sha256
+from stages.datasets.texts.emoji import name_emoji
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -79,8 +80,11 @@ def load_tokenizer(max_tokens: int | None) -> "Tokenizer":
 
 
 def tokenize(texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Return the tokens of each text, at most `max_tokens` with the start and the end token."""
-    encodings = load_tokenizer(max_tokens).encode_batch_fast(list(texts))
+    """Return the tokens of each text, at most `max_tokens` with the start and the end token.
+
+    Emoji are read by their names: MiniLM's vocabulary has none.
+    """
+    encodings = load_tokenizer(max_tokens).encode_batch_fast([*map(name_emoji, texts)])
     return [encoding.ids for encoding in encodings]
 
 
@@ -90,6 +94,8 @@ def whole_lengths(texts: Sequence[str]) -> np.ndarray:
     lengths = [
         len(encoding.ids)
         for start in range(0, len(texts), _TEXTS_AT_A_TIME)
-        for encoding in tokenizer.encode_batch_fast(list(texts[start : start + _TEXTS_AT_A_TIME]))
+        for encoding in tokenizer.encode_batch_fast(
+            [*map(name_emoji, texts[start : start + _TEXTS_AT_A_TIME])]
+        )
     ]
     return np.array(lengths, dtype=np.int64)

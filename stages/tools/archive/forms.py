@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.core.params import read_yaml
-from stages.report.document import Document, Facts, Section
+from stages.report.document import Document, Facts, Headline, Section
 from stages.report.formatting import percent
 from stages.report.review import parse_notes
 from stages.tools.archive.members import REPOSITORY
@@ -107,7 +107,7 @@ class Form:
         count, total = len(self.open_items()), len(self.items)
         state = f"{count} of {total} items are open" if count else f"All {total} items are answered"
         summary = f"{self.about} People answer open items in {answers_path(task)}."
-        return Document(f"{self.title}: {task}", state, summary, [*sections, *further])
+        return Document(f"{self.title}: {task}", Headline(state), summary, [*sections, *further])
 
 
 def answers_path(task: str) -> str:

@@ -4,7 +4,8 @@
   each row, perhaps a group and probabilities. No project is needed. One table with two columns of
   predictions works too.
 - Two revisions of this repository: task by task, with the samples that the second fixes and breaks. Nothing
-  is checked out.
+  is checked out. --html writes a page of what changes (params, data, metrics, samples with pictures),
+  --markdown the same in short for a pull request.
 - One revision, or none (the measured baseline): a table of the metrics before and now.
 
 A is the first, B the second. The test is paired: McNemar's, a sign flip over groups, or a permutation test.
@@ -24,6 +25,7 @@ from stages.tools.compare import options
 
 if TYPE_CHECKING:
     from stages.tools.compare.output import Report
+    from stages.tools.compare.revision import Revision
 
 NOT_SHOWN_STATUS = 1
 add_arguments = options.add_arguments
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if tables and all(tables):
         from stages.tools.compare.tables import compare_tables
 
+        options.require_no_pages(arguments)
         return _finish(compare_tables(inputs, arguments), arguments)
     if any(tables):
         raise UserError(
@@ -59,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     from stages.tools.compare.revisions import compare_revisions
 
     before, after = (require_revision(name) for name in inputs)
-    return _finish(compare_revisions(before, after, arguments), arguments)
+    report = compare_revisions(before, after, arguments)
+    if arguments.html or arguments.markdown:
+        _write_changes(before, after, report, arguments)
+    return _finish(report, arguments)
 
 
 def is_table(text: str) -> bool:
@@ -88,7 +94,8 @@ def is_table(text: str) -> bool:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Require that outputs can be written, and do not replace an input."""
-    for name, suffix in (("json", ".json"), ("figure", ".svg")):
+    suffixes = {"json": ".json", "figure": ".svg", "html": ".html", "markdown": ".md"}
+    for name, suffix in suffixes.items():
         text = getattr(arguments, name)
         if text in {None, "-"}:
             continue
@@ -99,6 +106,22 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name}: {path.parent} is not a folder")
         if path.resolve() in [Path(text).resolve() for text in arguments.inputs]:
             raise UserError(f"--{name}: {path} is an input, and would be lost; name another file")
+
+
+def _write_changes(
+    before: "Revision", after: "Revision", report: "Report", arguments: argparse.Namespace
+) -> None:
+    """Write what changes between two revisions as a page, as Markdown, or both."""
+    from stages.core.files import write
+    from stages.tools.compare.changes import find_changes
+    from stages.tools.compare.changes_markdown import render_changes_markdown
+    from stages.tools.compare.changes_page import render_changes
+
+    changes = find_changes(before, after, report)
+    if arguments.html:
+        write(Path(arguments.html), render_changes(changes))
+    if arguments.markdown:
+        write(Path(arguments.markdown), render_changes_markdown(changes))
 
 
 def _finish(report: "Report", arguments: argparse.Namespace) -> int:

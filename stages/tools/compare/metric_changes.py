@@ -1,24 +1,25 @@
 """The current metrics of every task beside the measured baseline's, or those of a git revision.
 
 The verdict in the table is that of each result against its own baseline, on the same test samples.
-`dvc metrics diff REV` prints every figure of the same two files, the bounds of intervals too.
+`dvc metrics diff REV` prints the few figures of `metrics/metrics.json`.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
-from stages.tools.compare.output import align
-from stages.tools.compare.revision import find_revision, require_revision
+from stages.tools.compare.revision import Revision, find_revision, require_revision
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
-    from stages.core.task import Task
+    from stages.kinds.results import Results
 
 BASELINE = "baseline"
 IMPROVEMENT = "improvement"
 MISSING = "-"
+_PACKS = "evidence"
+_METRICS = f"{_PACKS}/*/data/metrics.json"
 
 
 def print_changes(revision: str) -> None:
@@ -27,18 +28,25 @@ def print_changes(revision: str) -> None:
     Raises:
         UserError: there is no such revision, or one has no metrics.
     """
-    from stages.compare import METRICS
+    from stages.compare import read_results
     from stages.core.files import read_json
     from stages.kinds.params import load_tasks
 
-    current = read_json(METRICS)
     if revision == BASELINE:
-        refresh_baseline(load_tasks())
-    before = read_metrics(revision, METRICS)
+        results = read_results()
+        refresh_baseline(results)
+        before = {part.task.name: part.metrics["baseline"] for part in results}
+        current = {part.task.name: part.metrics["current"] for part in results}
+    else:
+        before = read_metrics(require_revision(revision))
+        current = {
+            name: read_json(task.evidence / "data" / "metrics.json")["current"]
+            for name, task in load_tasks().items()
+        }
     print("\n".join(table_lines((revision, "current"), before, current)))
 
 
-def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
+def refresh_baseline(results: "Sequence[Results]") -> None:
     """Make the revision `baseline` anew, unless it is the one that the stage compare made last.
 
     It is a git tag and no output of DVC, so that it can be of other results than the work tree's.
@@ -47,7 +55,6 @@ def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
         UserError: the pipeline has not run.
     """
     from stages.compare import FOLDER, NAME, baseline_files
-    from stages.core.files import read_json
     from stages.report.baseline_revision import create_baseline_revision
 
     record = FOLDER / "revision.txt"
@@ -56,27 +63,19 @@ def refresh_baseline(tasks: "Mapping[str, Task]") -> None:
     tag = find_revision(NAME)
     if tag and tag.commit == record.read_text(encoding="utf-8").strip():
         return
-    baseline = {
-        name: read_json(task.folder("evaluate") / "metrics.json")["baseline"]
-        for name, task in tasks.items()
-    }
-    create_baseline_revision(NAME, baseline_files(tasks.values(), baseline))
+    create_baseline_revision(NAME, baseline_files(results))
 
 
-def read_metrics(name: str, path: Path) -> dict[str, Any]:
-    """Return the metrics of a revision, by task.
+def read_metrics(revision: Revision) -> dict[str, Any]:
+    """Return the metrics of the models of a revision, by task.
 
     Raises:
-        UserError: there is no such revision, or it has no metrics.
+        UserError: it has none, or they are damaged.
     """
-    metrics: dict[str, Any] | None = None
-    revision = require_revision(name)
-    with suppress(UserError):
-        metrics = revision.read_json(path.as_posix())
+    paths = [path for path in revision.files(_PACKS) if Path(path).match(_METRICS)]
+    metrics = {Path(path).parts[1]: revision.read_json(path).get("current") for path in paths}
     if not metrics:
-        raise UserError(
-            f"revision {name} has no readable {path}; give one in which it is committed"
-        )
+        raise UserError(f"revision {revision.name} has no evidence packs; give one that has")
     return metrics
 
 

@@ -87,11 +87,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resamples", type=int, metavar="N", help=f"of the bootstrap ({DEFAULTS['resamples']})"
     )
     tests.add_argument("--seed", type=int, help=f"of the bootstrap ({DEFAULTS['seed']})")
+    _add_outputs(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--json", metavar="FILE.json", help="write all figures; -: print only these"
     )
     outputs.add_argument("--figure", metavar="FILE.svg", help="draw scores and gains")
+    outputs.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="of two revisions: a page of what changes, with the samples fixed and broken",
+    )
+    outputs.add_argument(
+        "--markdown",
+        metavar="FILE.md",
+        help="of two revisions: the same in short, for a pull request",
+    )
 
 
 def make_params(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "EvaluateClassifier":
@@ -154,8 +168,17 @@ def require_no_tests(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: one is.
     """
-    names = ("json", "figure", *(name for name in DEFAULTS if name != "bins"))
+    names = ("json", "figure", "html", "markdown", *(name for name in DEFAULTS if name != "bins"))
     _require_none(arguments, names, "two tables or two revisions")
+
+
+def require_no_pages(arguments: argparse.Namespace) -> None:
+    """Require that no output is given that is for revisions only.
+
+    Raises:
+        UserError: one is.
+    """
+    _require_none(arguments, ("html", "markdown"), "two revisions")
 
 
 def _require_none(arguments: argparse.Namespace, names: Iterable[str], inputs: str) -> None:

@@ -1,10 +1,10 @@
 """A comparison of two methods as text and as JSON."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import printable
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
     from stages.evaluation.paired_tables import PairedComparison
@@ -29,25 +29,6 @@ class Report:
     comparisons: "Mapping[str, PairedComparison]"
     names: tuple[str, str]
     accepted: bool
-
-
-def align(rows: Iterable[Sequence[str]], text_columns: int) -> list[str]:
-    """Return rows of text as lines with columns of equal width.
-
-    Args:
-        rows: cells.
-        text_columns: how many of the first columns are aligned left; the others are aligned right.
-    """
-    table = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = [
-            text.ljust(width) if index < text_columns else text.rjust(width)
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> str:

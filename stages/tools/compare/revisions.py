@@ -1,73 +1,19 @@
 """Two revisions of this repository, compared task by task from the packs that git holds."""
 
 import argparse
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError
 from stages.tools.compare import options, output
 from stages.tools.compare.metric_changes import metric_rows
+from stages.tools.compare.packs import PACKS, Pack, read_packs
 from stages.tools.compare.revision import Revision
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
-    from stages.evaluation.imported_predictions import PredictionTable
     from stages.evaluation.paired_tables import PairedComparison
-
-_PACKS = "evidence"
-_METRICS = re.compile(rf"{_PACKS}/([^/]+)/data/metrics\.json")
-
-
-@dataclass(frozen=True)
-class Pack:
-    """What a revision holds of a task.
-
-    Attributes:
-        revision: in which it is.
-        folder: of its data.
-        metrics: of the model, the baselines and the seeds.
-        note: of the data set.
-        params: of the task, by section.
-        has_predictions: whether there is a table of them, as of a classifier.
-    """
-
-    revision: Revision
-    folder: str
-    metrics: Mapping[str, Any]
-    note: Mapping[str, Any]
-    params: Mapping[str, Any]
-    has_predictions: bool
-
-    def predictions(self, group: str | None) -> "PredictionTable":
-        """Return the test predictions of the primary seed's model, with classes by name.
-
-        Args:
-            group: the column of groups; "none" for independent samples.
-
-        Raises:
-            UserError: the table is not as the stages write it.
-        """
-        from stages.datasets.tables.formats import csv_source
-        from stages.evaluation.imported_predictions import read_predictions
-        from stages.evaluation.prediction_columns import ColumnNames
-
-        path = f"{self.folder}/predictions.csv"
-        source = csv_source(f"{self.revision.name}:{path}", self.revision.read(path))
-        seeds = [name for name in source.header if re.fullmatch(r"seed_\d+", name)] or ["seed_0"]
-        names = ColumnNames(id="id", label="label", prediction=seeds[0], group=group, loss="loss")
-        table = read_predictions(source, names)
-        classes = {
-            str(index): str(name) for index, name in enumerate(self.note.get("classes") or ())
-        }
-        samples = {
-            name: sample._replace(
-                label=classes.get(sample.label, sample.label),
-                prediction=classes.get(sample.prediction, sample.prediction),
-            )
-            for name, sample in table.samples.items()
-        }
-        return replace(table, samples=samples)
 
 
 def compare_revisions(
@@ -79,13 +25,13 @@ def compare_revisions(
         UserError: no task is in both.
     """
     options.make_params(arguments, {})  # a wrong flag is no fault of a task
-    before, after = _read_packs(first), _read_packs(second)
+    before, after = read_packs(first), read_packs(second)
     tasks = [name for name in after if name in before]
     only = [[name for name in packs if name not in tasks] for packs in (before, after)]
     if not tasks:
         raise UserError(
             f"no task is in both revisions: {first.name} has {_listed(before)}, {second.name} has "
-            f"{_listed(after)} (a task has {_PACKS}/TASK/data/metrics.json)"
+            f"{_listed(after)} (a task has {PACKS}/TASK/data/metrics.json)"
         )
     lines: list[str] = []
     content: dict[str, Any] = {}
@@ -119,26 +65,6 @@ def compare_revisions(
 
 def _listed(tasks: Iterable[str]) -> str:
     return ", ".join(tasks) or "none"
-
-
-def _read_packs(revision: Revision) -> dict[str, Pack]:
-    """Return the packs of a revision by task.
-
-    Raises:
-        UserError: a file of a pack is damaged.
-    """
-    files = set(revision.files(_PACKS))
-    tasks = [match[1] for match in map(_METRICS.fullmatch, sorted(files)) if match]
-    packs = {}
-    for task in tasks:
-        folder = f"{_PACKS}/{task}/data"
-        metrics, note, params = (
-            revision.read_json(f"{folder}/{name}.json") if f"{folder}/{name}.json" in files else {}
-            for name in ("metrics", "dataset_note", "params")
-        )
-        has_predictions = f"{folder}/predictions.csv" in files
-        packs[task] = Pack(revision, folder, metrics, note, params, has_predictions)
-    return packs
 
 
 @dataclass(frozen=True)
@@ -176,7 +102,7 @@ def _compare_packs(before: Pack, after: Pack, arguments: argparse.Namespace) -> 
     return _Result(
         [
             output.verdict_sentence(comparison, names),
-            *output.align(rows, 2),
+            *align(rows, 2),
             *output.sample_lines(comparison),
         ],
         output.as_json(comparison),
@@ -213,7 +139,7 @@ def _compare_metrics(before: Pack, after: Pack) -> _Result:
     return _Result(
         [
             "its metrics; there are no predictions of samples to test",
-            *output.align([("metric", *names, "change"), *rows], 1),
+            *align([("metric", *names, "change"), *rows], 1),
         ],
         {"metrics": dict(zip("ab", values, strict=True))},
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
 from stages.tools.compare import options, output
+from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
     from stages.evaluation.imported_predictions import PredictionTable
@@ -46,7 +47,7 @@ def compare_tables(paths: Sequence[str], arguments: argparse.Namespace) -> outpu
         lines=[
             output.verdict_sentence(comparison, NAMES),
             "",
-            *output.align([*_table_rows(tables), *output.figure_rows(comparison, NAMES)], 2),
+            *align([*_table_rows(tables), *output.figure_rows(comparison, NAMES)], 2),
             *output.sample_lines(comparison),
         ],
         content={

@@ -10,17 +10,23 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
+from stages.core.files import read_json
 from stages.core.processes import scratch_folder
 from stages.core.repositories import git
 from stages.tools import scratch
 from stages.tools.faults.catalogue import FAULTS, VERIFY, Fault
 from stages.tools.faults.injection import applies, inject
 from stages.tools.faults.trials import AUTHOR, Outcome, TaskTrials
+from stages.tools.jobs import site as job_site
+from stages.tools.jobs.job import Job
 
 if TYPE_CHECKING:
     from stages.core.task import Task
@@ -29,6 +35,7 @@ ANY = "any"
 MISSED_STATUS = 1
 _ROOT = Path()
 _LINE_LENGTH = 150
+_OUTCOME = ".dvc/tmp/trial.json"  # git ignores it
 
 
 def list_faults() -> None:
@@ -111,40 +118,115 @@ def inject_fault(name: str, task_name: str | None, folder: Path | None, *, quiet
         print(f"cd {clone} && dvc repro --glob '*@{task.name}'")
 
 
-def run_trials(
-    task: str, faults: Sequence[Fault], seeds: Sequence[int]
-) -> Iterator[tuple[str, str, Outcome]]:
-    """Run the trials of a task; yield for each its name, its result in a word, and its outcome.
+@dataclass(frozen=True)
+class Trial:
+    """A trial to run: of a fault, or a clean one with its seed."""
+
+    task: str
+    fault: Fault | None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return what the report calls it."""
+        return self.fault.name if self.fault else f"none (training and split seed {self.seed})"
+
+    def result(self, outcome: Outcome) -> str:
+        """Return its outcome in a word."""
+        if self.fault:
+            return "detected" if outcome.passed else "**missed**"
+        return "silent" if outcome.passed else "**false warning**"
+
+
+def plan_trials(
+    tasks: Mapping[str, "Task"], faults: Sequence[Fault], seeds: Sequence[int]
+) -> list[Trial]:
+    """Return the trials of tasks: of each fault that applies, and a clean one for each seed."""
+    return [
+        trial
+        for name, task in tasks.items()
+        for trial in (
+            *(Trial(name, fault) for fault in faults if applies(fault, task, _ROOT)),
+            *(Trial(name, None, seed) for seed in seeds),
+        )
+    ]
+
+
+def run_trials(trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
+    """Run trials one after the other, those of a task from one prepared clone."""
+    for task, own_trials in groupby(trials, key=lambda trial: trial.task):
+        with scratch_folder() as folder:
+            runner = TaskTrials(task, folder)
+            for trial in own_trials:
+                if trial.fault:
+                    yield trial, runner.run_fault(trial.fault)
+                else:
+                    yield trial, runner.run_clean(trial.seed)
+
+
+def submit_trials(
+    trials: Sequence[Trial], tasks: Mapping[str, "Task"], on: str
+) -> Iterator[tuple[Trial, Outcome]]:
+    """Run trials as jobs; each prepares its own clone.
 
     Args:
-        task: by name.
-        faults: those that do not apply to the task are left out.
-        seeds: of the clean trials.
+        trials: to run.
+        tasks: by name.
+        on: where, as `--on` names it.
+
+    Raises:
+        UserError: a trial cannot be run.
     """
-    with scratch_folder() as folder:
-        trials = TaskTrials(task, folder)
-        for fault in filter(trials.applies, faults):
-            outcome = trials.run_fault(fault)
-            yield fault.name, "detected" if outcome.passed else "**missed**", outcome
-        for seed in seeds:
-            outcome = trials.run_clean(seed)
-            result = "silent" if outcome.passed else "**false warning**"
-            yield f"none (training and split seed {seed})", result, outcome
+    from stages.kinds.params import load_params
+
+    jobs, by_name = [], {}
+    for trial in trials:
+        argument = trial.fault.name if trial.fault else str(trial.seed)
+        words = ("python", "-m", "stages.tools.faults.trials", trial.task, argument, _OUTCOME)
+        link = partial(scratch.link_local_inputs, task=tasks[trial.task])
+        job = Job(f"{trial.task}, {trial.name}", [words], link)
+        jobs.append(job)
+        by_name[job.name] = trial
+    command = f"faults {' '.join(by_name)}"
+    with job_site.open_site(on, command, load_params(), [*tasks.values()]) as site:
+        for ended in site.run(jobs):
+            if ended.failure:
+                raise UserError(f"{ended.name}: {ended.failure}")
+            yield by_name[ended.name], Outcome(**read_json(ended.clone / _OUTCOME))
 
 
-def print_trials(tasks: Sequence[str], faults: Sequence[Fault], seeds: Sequence[int]) -> bool:
-    """Print the report of all trials, in Markdown; return whether all passed."""
+def print_trials(
+    tasks: Mapping[str, "Task"], faults: Sequence[Fault], seeds: Sequence[int], on: str = ""
+) -> bool:
+    """Print the report of all trials, in Markdown; return whether all passed.
+
+    Args:
+        tasks: by name.
+        faults: those that do not apply to a task are left out.
+        seeds: of the clean trials.
+        on: where jobs run; "" for one trial after the other in this process.
+    """
     from stages.report.formatting import markdown_table
 
-    rows, passed = [], True
-    for task in tasks:
-        for name, result, outcome in run_trials(task, faults, seeds):
-            print(f"{task}: {name}: {result}, {outcome.seconds:.0f} s", file=sys.stderr)
-            rows.append([name, task, result, _shorten(outcome.line), f"{outcome.seconds:.0f}"])
-            passed &= outcome.passed
+    trials = plan_trials(tasks, faults, seeds)
+    outcomes = {}
+    for trial, outcome in submit_trials(trials, tasks, on) if on else run_trials(trials):
+        line = f"{trial.name}: {trial.result(outcome)}, {outcome.seconds:.0f} s"
+        print(f"{trial.task}: {line}", file=sys.stderr)
+        outcomes[trial] = outcome
+    rows = [
+        [
+            trial.name,
+            trial.task,
+            trial.result(outcomes[trial]),
+            _shorten(outcomes[trial].line),
+            f"{outcomes[trial].seconds:.0f}",
+        ]
+        for trial in trials
+    ]
     print(_preface(len(faults), len(seeds)))
     print(markdown_table(["fault", "task", "result", "detected by", "seconds"], rows, [4]))
-    return passed
+    return all(outcome.passed for outcome in outcomes.values())
 
 
 def _shorten(line: str) -> str:
@@ -200,6 +282,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of the first of these; the next has the next (default: 1)",
     )
+    job_site.add_arguments(running)
 
 
 def run(arguments: argparse.Namespace) -> int | None:
@@ -220,10 +303,11 @@ def run(arguments: argparse.Namespace) -> int | None:
         inject_fault(arguments.name, arguments.task, arguments.into, quiet=arguments.quiet)
         return None
     faults, tasks = _named(arguments.fault), scratch.read_tasks(_ROOT)
-    names = [select_task(tasks, arguments.task).name] if arguments.task else list(tasks)
+    selected = [select_task(tasks, arguments.task)] if arguments.task else [*tasks.values()]
     if arguments.clean < 0 or arguments.seed < 0:
         raise UserError(
             f"given --clean {arguments.clean} --seed {arguments.seed}; must be 0 or more"
         )
     seeds = range(arguments.seed, arguments.seed + arguments.clean)
-    return None if print_trials(names, faults, seeds) else MISSED_STATUS
+    by_name = {task.name: task for task in selected}
+    return None if print_trials(by_name, faults, seeds, arguments.on) else MISSED_STATUS

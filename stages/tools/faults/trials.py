@@ -1,22 +1,26 @@
 """Trials: inject each fault into a scratch clone, and see whether the project's checks detect it.
 
 Beside the faults, clean trials run a task without any fault: then every warning is a false one.
+
+`python -m stages.tools.faults.trials TASK NAME FILE` is one trial, as a job runs it: of a fault by its
+name, or a clean one by its seed.
 """
 
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from stages.core.errors import UserError
-from stages.core.files import read_json
-from stages.core.processes import run_command
+from stages.core.errors import UserError, exit_on_user_error
+from stages.core.files import read_json, to_json, write
+from stages.core.processes import run_command, scratch_folder
 from stages.core.repositories import git
 from stages.tools import scratch
-from stages.tools.faults.catalogue import VERIFY, Fault
+from stages.tools.faults.catalogue import FAULTS, VERIFY, Fault
 from stages.tools.faults.injection import applies, inject
 
 AUTHOR = {
@@ -159,3 +163,19 @@ class TaskTrials:
             yield clone
         finally:
             shutil.rmtree(clone)
+
+
+def main() -> None:
+    """Run the trial that the command line names, and write its outcome to a file."""
+    task, name, path = sys.argv[1:]
+    with exit_on_user_error("trial"), scratch_folder() as folder:
+        trials = TaskTrials(task, folder)
+        if name.isdigit():
+            outcome = trials.run_clean(int(name))
+        else:
+            outcome = trials.run_fault(next(fault for fault in FAULTS if fault.name == name))
+        write(Path(path), to_json(asdict(outcome)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 """Run the pipeline as `dvc repro` does, with the stages that do not depend on each other side by side.
 
-The results and dvc.lock come out the same, byte for byte. A stage that fails stops what depends on it and
-nothing else, and is named last.
+The results and dvc.lock come out the same, byte for byte. Each stage that ends gets a line with what it
+came to. At the end stand a table of the results and whether they are the committed ones; the exit status is
+1 where they are outside the measured tolerance. A stage that fails stops what depends on it and nothing
+else, and is named last.
 """
 
 import argparse
@@ -14,8 +16,9 @@ from stages.core.errors import UserError
 from stages.core.slots import core_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from stages.core.task import Task
     from stages.tools.repro.reproduce import Display, Outcome
 
 _MEMORY = 1.5 * 2**30  # bytes for each stage beside another: those of the largest that ship
@@ -42,22 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the pipeline; return 0, or the exit status of a failure."""
     from stages.core import runtime
-    from stages.kinds.params import load_params
+    from stages.kinds.params import load_params, load_tasks
     from stages.tools.repro.pipeline import Pipeline
     from stages.tools.repro.reproduce import reproduce
     from stages.tools.repro.seconds import expected_seconds, remember_seconds
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs: given {arguments.jobs}; must be 1 or more")
+    tasks: dict[str, Task] = {}
     if Path("stages").is_dir():  # the pipeline is this project's
+        params = load_params()
+        tasks = load_tasks(params)
         # Stages are copies of a process that this one starts.
-        runtime.pin_threads(load_params().runtime)
+        runtime.pin_threads(params.runtime)
     jobs = arguments.jobs or default_jobs()
-    with Pipeline.opened(arguments.targets, glob=arguments.glob) as pipeline, _display() as display:
+    with (
+        Pipeline.opened(arguments.targets, glob=arguments.glob) as pipeline,
+        _display(tasks) as display,
+    ):
         seconds = expected_seconds(pipeline.stages)
         outcome = reproduce(pipeline, jobs, seconds, display, force=arguments.force)
         remember_seconds(outcome.seconds)
-    return _conclude(outcome)
+    status = _conclude(outcome)
+    if tasks and not status:
+        from stages.tools.repro.results import print_results
+
+        status = print_results(tasks)
+    return status
 
 
 def default_jobs() -> int:
@@ -69,16 +83,18 @@ def default_jobs() -> int:
 
 
 @contextmanager
-def _display() -> "Iterator[Display]":
+def _display(tasks: "Mapping[str, Task]") -> "Iterator[Display]":
     from stages.tools.repro.display import LineDisplay, TerminalDisplay
+    from stages.tools.repro.summaries import Summaries
 
+    summaries = Summaries(tasks)
     if not sys.stdout.isatty():
-        yield LineDisplay()
+        yield LineDisplay(summaries)
         return
     from rich.live import Live
 
     with Live(transient=True, auto_refresh=False) as live:
-        yield TerminalDisplay(live)
+        yield TerminalDisplay(summaries, live)
 
 
 def _conclude(outcome: "Outcome") -> int:

@@ -1,6 +1,6 @@
 """The progress of `evidence repro`: what runs, in a terminal; a line for each stage that has ended."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,19 +9,33 @@ from stages.tools.repro.reproduce import RunningStage
 if TYPE_CHECKING:
     from rich.live import Live
 
-_WIDTH = 24  # of the names of stages, longer ones push the rest to the right
+_WIDTH = 24  # of the names of stages that run, longer ones push the rest to the right
 _LINES = 12  # of what a stage printed, the last ones
 
 
 class LineDisplay:
-    """A line for each stage that has ended, with its seconds and what it printed."""
+    """A line for each stage that has ended: what it came to, its seconds, and what it printed.
+
+    Args:
+        summarise: returns what a stage came to in words, "" where there is nothing to say.
+    """
+
+    def __init__(self, summarise: Callable[[str], str]) -> None:
+        self._summarise = summarise
 
     def running(self, stages: Iterable[RunningStage]) -> None:
         """Show nothing: a file or pipe keeps every line."""
 
-    def ended(self, name: str, ending: str, log: Path | None) -> None:
+    def finished(self, name: str, ending: str, log: Path | None) -> None:
         """Print a stage's line, and below it what the stage printed."""
-        self._print(f"{name:<{_WIDTH}} {ending}")
+        self._print_stage(name, [self._summarise(name), ending], log)
+
+    def failed(self, name: str, reason: str, log: Path) -> None:
+        """Print a stage's line, and below it what the stage printed."""
+        self._print_stage(name, [reason], log)
+
+    def _print_stage(self, name: str, parts: Iterable[str], log: Path | None) -> None:
+        self._print(f"{name.replace('@', ' ')}: {', '.join(filter(None, parts))}")
         for line in last_lines(log):
             self._print(f"  {line}")
 
@@ -33,10 +47,12 @@ class TerminalDisplay(LineDisplay):
     """The same, and below it a line for each stage that runs.
 
     Args:
+        summarise: as of `LineDisplay`.
         live: the part of the terminal that is drawn again and again.
     """
 
-    def __init__(self, live: "Live") -> None:
+    def __init__(self, summarise: Callable[[str], str], live: "Live") -> None:
+        super().__init__(summarise)
         self._live = live
 
     def running(self, stages: Iterable[RunningStage]) -> None:

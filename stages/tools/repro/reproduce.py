@@ -47,8 +47,11 @@ class Display(Protocol):
     def running(self, stages: "Iterable[RunningStage]") -> None:
         """Show the stages that run."""
 
-    def ended(self, name: str, ending: str, log: Path | None) -> None:
-        """Show that a stage has ended, in what way, and what it printed."""
+    def finished(self, name: str, ending: str, log: Path | None) -> None:
+        """Show that a stage has finished, in what time or from where, and what it printed."""
+
+    def failed(self, name: str, reason: str, log: Path) -> None:
+        """Show that a stage has failed, why, and what it printed."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def _next_stage(
         elif pipeline.begin(name, force=force):
             return name
         else:
-            display.ended(name, "taken from the cache", None)
+            display.finished(name, "taken from the cache", None)
         queue.finish(name)
     return None
 
@@ -165,16 +168,16 @@ def _end(
     pipeline: Steps, stage: RunningStage, status: int, outcome: Outcome, display: Display
 ) -> None:
     """Store what a stage has made, or note that it failed."""
-    seconds, ending = stage.seconds(), f"failed with exit status {status}"
+    seconds, reason = stage.seconds(), f"failed with exit status {status}"
     if status == 0:
         try:
             pipeline.finish(stage.name)
         except UserError as error:
-            status, ending = USER_ERROR_STATUS, str(error)
+            status, reason = USER_ERROR_STATUS, str(error)
     if status == 0:
         outcome.seconds[stage.name] = seconds
-        ending = f"{seconds:.1f} s"
+        display.finished(stage.name, f"{seconds:.1f} s", stage.command.log)
     else:
         outcome.failures[stage.name] = status
-    display.ended(stage.name, ending, stage.command.log)
+        display.failed(stage.name, reason, stage.command.log)
     stage.command.progress.unlink(missing_ok=True)

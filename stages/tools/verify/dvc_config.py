@@ -7,6 +7,7 @@ _REMOTE = re.compile(r"""\[\s*['"]?remote\b""")
 _DEFAULT = re.compile(r"remote\s*=")
 # Settings that name a file: credentials of this machine, or a configuration that names a program to run.
 _FILE = re.compile(r"(configpath|credentialpath|keyfile|\w+_path|\w+_file|ssl_verify)\s*=")
+_VERIFY = re.compile(r"verify\s*=")
 
 
 def split_config(text: str) -> tuple[list[str], list[str]]:
@@ -16,8 +17,8 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         text: of .dvc/config.
 
     Returns:
-        The sections of remotes without settings that name files, and after them `[core]` with the default
-        one; each other setting with its section, sorted.
+        The sections of remotes without settings that name files, each told to reject damaged objects, and
+        after them `[core]` with the default one; each other setting with its section, sorted.
     """
     remotes, default, settings = [], [], []
     section = ""
@@ -25,9 +26,9 @@ def split_config(text: str) -> tuple[list[str], list[str]]:
         if line.startswith("["):
             section = line
             if _REMOTE.match(line):
-                remotes.append(line)
+                remotes += [line, "verify = true"]
         elif _REMOTE.match(section):
-            if not _FILE.match(line):
+            if not _FILE.match(line) and not _VERIFY.match(line):
                 remotes.append(line)
         elif _DEFAULT.match(line):
             default.append(line)

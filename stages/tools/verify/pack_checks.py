@@ -170,6 +170,18 @@ def _text_disagreement(cause: Cause, path: str, content: bytes, expected: bytes)
     return Disagreement(cause, line, path, *parts)
 
 
+def _check_index(tasks: "Mapping[str, Task]") -> Iterator[Disagreement]:
+    """Yield whether the page of all tasks says what their packs say."""
+    from stages.report.index_page import PAGE, render_index
+
+    if not PAGE.is_file():
+        yield Disagreement(Cause.MISSING, f"{PAGE}: is missing", PAGE.as_posix())
+        return
+    content, expected = PAGE.read_bytes(), render_index(tasks.values())
+    if content != expected:
+        yield _text_disagreement(Cause.PAGE, PAGE.as_posix(), content, expected)
+
+
 def check_comparison(
     tasks: "Mapping[str, Task]", recomputations: "Mapping[str, Recomputation]"
 ) -> Iterator[Disagreement]:
@@ -180,12 +192,11 @@ def check_comparison(
     from stages.compare import METRICS, PLOTS
     from stages.core.files import read_json, to_csv, to_json
     from stages.kinds.registry import KINDS
+    from stages.kinds.results import Results
 
+    yield from _check_index(tasks)
     merged = read_json(METRICS)
-    metrics = {
-        name: read_json(tasks[name].evidence / "data" / "metrics.json")["current"]
-        for name in recomputations
-    }
+    metrics = {name: Results.of_pack(tasks[name]).current() for name in recomputations}
     reasons = [
         reason
         for name, current in metrics.items()

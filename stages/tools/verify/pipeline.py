@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARED = ("params", "compare")
 _PICTURE = re.compile(r"\]\((pictures/[^)\s/]+)\)")  # as a page of Markdown shows it
-_FILES_OF_EVIDENCE = {"machine.json", "tolerance.json"}
+_FILES_OF_EVIDENCE = {"index.html", "machine.json", "tolerance.json"}
 # Every pack has these beside the files of its kind's artifacts.
 _PAGES = ("README.md", "index.html", "record.json")
 

@@ -34,7 +34,7 @@ def _stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
 
 def document(report: Report) -> "Document":
     """Return the report as a document, to be rendered as Markdown or as a page."""
-    from stages.report.document import Document, Facts, Section, Table
+    from stages.report.document import Document, Facts, Headline, Section, Table
 
     heads, rows = _stage_rows(report)
     outside = [
@@ -77,7 +77,7 @@ def document(report: Report) -> "Document":
     ]
     name = f" ({report.name})" if report.name != report.revision else ""
     summary = _line(f"{report.repository} at {report.revision}{name}")
-    return Document("Verification", _line(report.line()), summary, sections)
+    return Document("Verification", Headline(_line(report.line())), summary, sections)
 
 
 def _details(finding: Finding) -> str:

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.core.errors import UserError
-from stages.core.processes import last_line, run_command
+from stages.core.processes import run_command
 from stages.core.repositories import ENVIRONMENT, git, git_in_clone
+from stages.tools.dvc_errors import dvc_error
 from stages.tools.verify.code import delete_bytecode
 from stages.tools.verify.dvc_config import split_config
 from stages.tools.verify.lock import LockedRepo
@@ -121,15 +122,19 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
         result = run_command(repo.root, *command, extra_environment=environment)
         if result.returncode == 0:
             return ""
-        error = error or last_line(result.stderr).removeprefix("ERROR: ")
+        # That of a remote says more than that this machine's cache lacks something.
+        error = dvc_error(result.stderr) or error
     return error
 
 
-def pull_sources(repo: LockedRepo, storage: Storage) -> None:
-    """Fetch the data that DVC tracks and no stage makes, as far as they are available."""
+def pull_sources(repo: LockedRepo, storage: Storage) -> str:
+    """Fetch the data that DVC tracks and no stage makes, as far as they are available.
+
+    Returns:
+        DVC's error, "" if there is none.
+    """
     sources = [name for name, stage in repo.stages.items() if not stage.cmd]
-    if sources:
-        pull_outputs(repo, sources, storage)
+    return pull_outputs(repo, sources, storage) if sources else ""
 
 
 def rerun_from_weights(
@@ -137,7 +142,7 @@ def rerun_from_weights(
 ) -> list[Finding]:
     """Run every stage of the requested tasks but training, with the weights that dvc.lock names."""
     reset_clone(repo.root)
-    pull_sources(repo, storage)
+    runner = replace(runner, fetch_error=pull_sources(repo, storage))
     # All of them before the revision's code runs, which could change what DVC reads afterwards.
     tasks = requested_tasks(repo)
     problems = {task: _fetch_weights(repo, f"train@{task}", storage) for task in tasks}
@@ -213,7 +218,7 @@ def rerun_everything(
     ]
     if outside:
         return [Finding(name, Verdict.UNCHECKED, outside[0]) for name in repo.stages]
-    pull_sources(repo, storage)
+    runner = replace(runner, fetch_error=pull_sources(repo, storage))
     names = _with_ancestors(repo)
     for name in names:
         if repo.stages[name].cmd and not repo.stages[name].frozen:

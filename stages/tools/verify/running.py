@@ -1,7 +1,6 @@
 """Running stages of a clone again, in the sandbox, each held against dvc.lock right after it ran."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import EVIDENCE_ERROR_STATUS, UserError
-from stages.core.processes import TimeLimitError, last_line, run_command, shell_command
+from stages.core.processes import TimeLimitError, run_command, shell_command
+from stages.tools.verify.failure_reason import failure_reason
 from stages.tools.verify.lock import LockedRepo, OutputComparison
 from stages.tools.verify.pipeline import command_disagreement, pipeline_stages
 from stages.tools.verify.sandbox import Limits, sandboxed
@@ -19,12 +19,6 @@ from stages.tools.verify.verdicts import Finding, Verdict
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
-# A line of a program's output that says why it failed, in Python and elsewhere.
-_ERROR_LINE = re.compile(r"([\w.]+(Error|Exception|Exit|Interrupt)\b|ERROR\b|[Ee]rror:|[Ff]atal:)")
-_CONFINED = re.compile(
-    r"Read-only file system|Permission denied|Network is unreachable|name resolution|"
-    r"Connection ?(refused|Error)|Max retries|URLError|Could not resolve"
-)
 _CACHES = {  # where libraries look for files that they have fetched before
     "TORCH_HOME": ".cache/torch",
     "HF_HOME": ".cache/huggingface",
@@ -68,6 +62,7 @@ class Runner:
         network: whether stages may use the network.
         seconds: after which a stage is ended; None for no limit.
         is_own_code: whether the code is this project's, byte for byte.
+        fetch_error: why data that DVC tracks could not be fetched, "" if they could.
     """
 
     repo: LockedRepo
@@ -75,6 +70,7 @@ class Runner:
     network: bool = False
     seconds: float | None = None
     is_own_code: bool = False
+    fetch_error: str = ""
 
     def run(self, names: Sequence[str]) -> Rerun:
         """Run stages, each after deleting its outputs; one that depends on a failed one is not run.
@@ -246,7 +242,8 @@ class Runner:
         stage = self.repo.stages[name]
         if not stage.cmd:
             missing = self.repo.compare_outputs(name).missing
-            return f"{missing[0]} is neither in git nor in an accessible remote" if missing else ""
+            reason = self.fetch_error or "no accessible remote has it"
+            return f"{missing[0]} is not in git: {reason}" if missing else ""
         if stage.frozen:
             return "frozen: DVC does not run it again"
         return ""
@@ -300,25 +297,6 @@ class Runner:
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
-
-
-def failure_reason(errors: str, output: str, status: int) -> str:
-    """Return why a program failed, in its own words: the last line that names an error.
-
-    Args:
-        errors: what it wrote to stderr.
-        output: what it wrote to stdout.
-        status: its exit status.
-    """
-    for text in (errors, output):
-        lines = [line.strip() for line in text.split("\n")]
-        reason = next((line for line in reversed(lines) if _ERROR_LINE.match(line)), "")
-        if reason:
-            break
-    else:
-        reason = last_line(errors) or last_line(output) or "no message"
-    hint = "; it ran without network and could write to the clone only"
-    return f"{reason} (exit status {status}{hint if _CONFINED.search(reason) else ''})"
 
 
 def _scratch_folders(root: Path) -> list[Path]:

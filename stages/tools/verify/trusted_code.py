@@ -121,10 +121,12 @@ class _OutputKeeper:
     def running(self, stages: Iterable[RunningStage]) -> None:
         """Show nothing."""
 
-    def ended(self, name: str, ending: str, log: Path | None) -> None:
+    def finished(self, name: str, ending: str, log: Path | None) -> None:
+        """Keep nothing."""
+
+    def failed(self, name: str, reason: str, log: Path) -> None:
         """Keep what a stage printed."""
-        text = log.read_text(encoding="utf-8", errors="replace") if log else ""
-        self.output[name] = text or ending
+        self.output[name] = log.read_text(encoding="utf-8", errors="replace") or reason
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.pages import page_text
 from support.project import merge, read_params
 from support.stages import run_stages
 
@@ -102,7 +103,7 @@ def test_the_metric_is_the_figure_of_the_page_and_chooses_the_baseline(
     assert baseline["validation"][baseline["strongest"]]["balanced_accuracy"] == best
     improvement = read(runs["balanced"], "evaluate", "metrics.json")["current"]["improvement"]
     assert improvement["metric"] == "balanced_accuracy"
-    page = (folder / "evidence/lamps/README.md").read_text()
+    page = page_text(folder / "evidence/lamps")
     assert "points of balanced accuracy over" in page
     assert "Test balanced accuracy" in page
     assert "permutation test: p" in page

@@ -131,12 +131,11 @@ def test_predict_detects_a_copy(task: Task, tmp_path: Path) -> None:
     images = np.load(task.folder("prepare") / "images.npy")
     file = str(tmp_path / "copy.png")
     Image.fromarray(images[image["row"], 0]).save(file)
-    ((name, label, confidence, neighbour, distance, word),) = task.module("predict").predict(
-        task, [file]
-    )
-    assert (name, neighbour, distance, word) == (file, image["id"], "0.000", "close")
-    assert 0 < float(confidence) <= 1
-    assert label in dataset.classes
+    (prediction,) = task.module("predict").predict(task, [file])
+    assert prediction.input == file
+    assert [*prediction.details.values()] == [image["id"], "0.000", "close"]
+    assert [*prediction.probabilities] == dataset.classes
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_review_notes_are_shown_after_their_drafts(

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from stages.kinds.text_classification.inputs import pad_states, pad_tokens
 from stages.kinds.text_classification.model import TextClassifier, build, predict_batches
-from stages.kinds.text_classification.tokens import tokenize
+from stages.kinds.text_classification.tokens import tokenize, whole_lengths
 from stages.training.text_networks import EncoderLayer
 
 WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
@@ -185,6 +185,13 @@ def test_long_texts_are_cut_and_every_text_has_a_start_and_an_end(max_tokens: in
     assert {tokens[0] for tokens in token_lists} == {101}
     assert {tokens[-1] for tokens in token_lists} == {102}
     assert tokenize(["FINE"], max_tokens) == tokenize(["fine"], max_tokens) == [[101, 2986, 102]]
+
+
+def test_emoji_are_read_by_their_names() -> None:
+    texts = ["ok\U0001f44d\U0001f3fd", "\U0001f926\u200d\u2642\ufe0f no", "5 \u2b50\u2b50"]
+    names = ["ok thumbs up sign", "face palm male sign no", "5 white medium star white medium star"]
+    assert tokenize(texts, 64) == tokenize(names, 64)
+    assert whole_lengths(texts).tolist() == [len(tokens) for tokens in tokenize(texts, 64)]
 
 
 @settings(max_examples=20, deadline=None)

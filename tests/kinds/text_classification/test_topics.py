@@ -1,12 +1,12 @@
 """Tasks of 6 and of 100 topics run through all stages, and their pages suit so many classes."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.pages import page_table, page_text
 from support.stages import run_stages
 from support.text_networks import one_thread
 from support.texts import text_task, write_topics
@@ -56,15 +56,6 @@ def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def table_below(folder: Path, caption: str) -> list[list[str]]:
-    """Return the rows of the table with this caption on the page, without its header."""
-    page = (folder / "evidence/topics/README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"^{caption}.*\n\n((?:\|.*\n)+)", page, re.MULTILINE)
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]
-    ]
-
-
 def test_the_classes_are_those_of_the_file(six: Path, hundred: Path) -> None:
     for folder, count in ((six, 6), (hundred, 100)):
         note = read_json(folder / "data/prepare/topics/dataset.json")
@@ -90,7 +81,7 @@ def test_failures_are_in_buckets_of_two_classes_and_errors_are_counted_by_true_c
 
 
 def test_a_page_of_topics_says_nothing_of_negation_or_cue_words(six: Path) -> None:
-    page = (six / "evidence/topics/README.md").read_text(encoding="utf-8").lower()
+    page = page_text(six / "evidence/topics").lower()
     for word in ("negation", "cue words", "fix attempt", "contrast pairs", "holiday", "positive"):
         assert word not in page
     assert "(buckets by the true class)" in page
@@ -99,8 +90,8 @@ def test_a_page_of_topics_says_nothing_of_negation_or_cue_words(six: Path) -> No
 
 def test_six_classes_are_shown_whole(six: Path) -> None:
     assert (six / "evidence/topics/pictures/confusion.svg").exists()
-    assert len(table_below(six, "Test scores by class")) == 6
-    assert len(table_below(six, "Samples by class and split")) == 7
+    assert len(page_table(six, "topics", "Test scores by class")) == 6
+    assert len(page_table(six, "topics", "Samples by class and split")) == 7
 
 
 def test_of_a_hundred_classes_the_page_shows_the_worst_and_the_files_have_all(
@@ -110,15 +101,15 @@ def test_of_a_hundred_classes_the_page_shows_the_worst_and_the_files_have_all(
     assert not (folder / "pictures/confusion.svg").exists()
     assert (folder / "index.html").stat().st_size < 500_000
     per_class = pd.read_csv(folder / "data/per_class.csv").set_index("class")
-    shown = table_below(hundred, "Test scores by class, the 20 of 100 with the lowest F1")
+    shown = page_table(hundred, "topics", "Test scores by class, the 20 of 100 with the lowest F1")
     worst = sorted(per_class["f1"])[:20]
     assert [float(row[5]) for row in shown] == pytest.approx(worst, abs=5e-4)
-    assert len(table_below(hundred, "Samples by class and split")) == 21
-    assert len(table_below(hundred, "Failure cases by bucket, the 20 largest of")) == 20
+    assert len(page_table(hundred, "topics", "Samples by class and split")) == 21
+    assert len(page_table(hundred, "topics", "Failure cases by bucket, the 20 largest of")) == 20
 
     matrix = pd.read_csv(folder / "data/confusion_matrix.csv", index_col=0).to_numpy()
     assert matrix.shape == (100, 100)
-    pairs = table_below(hundred, "Confused pairs of classes on test data")
+    pairs = page_table(hundred, "topics", "Confused pairs of classes on test data")
     off_diagonal = matrix[~np.eye(100, dtype=bool)]
     assert [int(row[2]) for row in pairs] == sorted(off_diagonal, reverse=True)[:20]
     for true, predicted, count, share in pairs:
@@ -147,5 +138,5 @@ def test_what_is_cut_off_is_counted_and_is_a_slice(six: Path) -> None:
     counts = slices[slices["slice"] == "cut_off"].set_index("value")["count"]
     assert counts["cut off after 24 tokens"] == cut_off["test"]["texts"]
     assert counts.sum() == read_json(data / "metrics.json")["n"]
-    page = (six / "evidence/topics/README.md").read_text(encoding="utf-8")
-    assert f"**Cut off after 24 tokens**: {cut_off['train']['texts']} train texts" in page
+    page = page_text(six / "evidence/topics")
+    assert f"Cut off after 24 tokens: {cut_off['train']['texts']} train texts" in page

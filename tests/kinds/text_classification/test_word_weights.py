@@ -120,11 +120,15 @@ def trained_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 def test_a_prediction_names_class_confidence_and_words(trained_task: Task) -> None:
     texts = ["A wonderful film about bread.", "About\tbread", "so " * 20 + "wonderful"]
-    assert list(predict(trained_task, texts)) == [
-        (texts[0], "positive", "0.731", "words: wonderful"),  # 1 / (1 + e^-1)
-        (texts[1], "negative", "0.731", "words: none"),
-        (texts[2], "negative", "0.731", "words: none"),  # after the 20 tokens that are read
-    ]
+    predictions = list(predict(trained_task, texts))
+    assert [prediction.input for prediction in predictions] == texts
+    classes, confidences = zip(*(prediction.ranked()[0] for prediction in predictions), strict=True)
+    # Of the last one the word is after the 20 tokens that are read.
+    assert classes == ("positive", "negative", "negative")
+    assert confidences == pytest.approx([1 / (1 + math.exp(-1))] * 3)
+    words = [prediction.details["words"] for prediction in predictions]
+    assert words == ["wonderful", "none", "none"]
+    assert {prediction.warning for prediction in predictions} == {""}  # nothing was evaluated
 
 
 def test_a_text_that_is_empty_or_not_utf_8_is_refused_by_its_number(trained_task: Task) -> None:

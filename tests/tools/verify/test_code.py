@@ -118,11 +118,12 @@ def test_line_ends_and_remotes_are_no_change(revision: Path) -> None:
 def test_only_remotes_are_kept_of_a_configuration() -> None:
     text = (
         "[core]\n    remote = far\n    site_cache_dir = /x\n['remote \"far\"']\n    url = s3://x\n"
-        "    configpath = ../credentials-of-a-program\n    keyfile=/x\n"
+        "    configpath = ../credentials-of-a-program\n    keyfile=/x\n    verify = false\n"
         "[cache]\n    dir = /x\n[state]\ndir = /x\n"
     )
     remotes, others = split_config(text)
-    assert remotes == ["['remote \"far\"']", "url = s3://x", "[core]", "remote = far"]
+    section = ["['remote \"far\"']", "verify = true", "url = s3://x"]
+    assert remotes == [*section, "[core]", "remote = far"]
     assert others == ["[cache] dir=/x", "[core] site_cache_dir=/x", "[state] dir=/x"]
     assert split_config("") == ([], [])
 

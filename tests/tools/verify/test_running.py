@@ -8,7 +8,7 @@ from support.project import commit
 from support.toy import make_project, reproduce, write_project
 from test_any_repository import edit, verdicts
 
-from stages.tools.verify.running import failure_reason
+from stages.tools.verify.failure_reason import failure_reason
 from stages.tools.verify.verification import verify
 
 SPOILED = """

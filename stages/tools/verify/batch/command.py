@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.core.errors import UserError, printable
 from stages.core.files import to_json, write
+from stages.tools.verify.batch.entries import read_table
 from stages.tools.verify.batch.results import (
     Result,
     data_table,
@@ -16,7 +17,7 @@ from stages.tools.verify.batch.results import (
     text_table,
     worst_status,
 )
-from stages.tools.verify.batch.running import digest_of, run_batch
+from stages.tools.verify.batch.running import digest_of, run_batch, verify_command
 from stages.tools.verify.conditions.other_data import parse_other_data
 from stages.tools.verify.receiver import Receiver
 
@@ -46,12 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--jobs: given {jobs}; must be at least 1")
     folder = arguments.results or arguments.batch.with_name(f"{arguments.batch.stem}-results")
     results = run_batch(
-        arguments.batch,
+        read_table(arguments.batch),
+        arguments.batch.parent,
         folder,
         {"words": _words(arguments), "digests": _digests(arguments)},
         jobs,
         receiver.policy.seconds if receiver.policy else None,
         lambda line: print(f"verify: {printable(line)}", file=sys.stderr),
+        verify_command,
     )
     print(text_table(results))
     print(f"see: {folder}")

@@ -56,7 +56,7 @@ def read_table(path: Path) -> dict[str, Entry]:
             parse_claim(text, f"{key}.claims")
         if entry.pr is not None:
             parse_url(entry.pr, f"{key}.pr")
-    return _named(entries, path)
+    return name_entries(entries, path)
 
 
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
@@ -78,7 +78,16 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _named(entries: Sequence[Entry], path: Path) -> dict[str, Entry]:
+def name_entries(entries: Sequence[Entry], path: Path) -> dict[str, Entry]:
+    """Return entries by name, those without a name by one that is free.
+
+    Args:
+        entries: in their order.
+        path: of their table, for messages.
+
+    Raises:
+        UserError: two have one name.
+    """
     used_names = {entry.name for entry in entries if entry.name}
     named: dict[str, Entry] = {}
     for entry in entries:

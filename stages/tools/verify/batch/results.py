@@ -99,7 +99,7 @@ def summary_line(results: Sequence[Result]) -> str:
 
 def document(results: Sequence[Result]) -> "Document":
     """Return the results as a document, to be rendered as Markdown or as a page."""
-    from stages.report.document import Document, Facts, Section
+    from stages.report.document import Document, Facts, Headline, Section
     from stages.report.document import Table as DocumentTable
 
     rows = [result.row() for result in results]
@@ -114,7 +114,7 @@ def document(results: Sequence[Result]) -> "Document":
     ]
     return Document(
         "Verifications",
-        summary_line(results),
+        Headline(summary_line(results)),
         f"Verifier: code {code_digest()[:12]}; {time.strftime('%Y-%m-%d', time.gmtime())}",
         [
             Section("results", "Results", [table]),

@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stages.core.process_pool import run_pool
 from stages.core.processes import last_line, scratch_folder
 from stages.core.repositories import git, resolve_revision
 from stages.tools.verify.attestation.verifier import code_digest
-from stages.tools.verify.batch.entries import Entry, read_table
+from stages.tools.verify.batch.entries import Entry
 from stages.tools.verify.batch.results import WORST_FIRST, Result
 from stages.tools.verify.code import CODE
 from stages.tools.verify.pull_request import parse_url
@@ -26,30 +27,52 @@ from stages.tools.verify.pull_request import parse_url
 _GRACE = 120  # seconds over the limit of the policy, after which an entry is ended from outside
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an entry is verified.
+
+    Attributes:
+        base: the folder to which the paths of entries are relative.
+        results: the folder in which results are kept.
+        scratch: the folder in which the command of an entry writes NAME.json, its report.
+    """
+
+    base: Path
+    results: Path
+    scratch: Path
+
+
+# Returns the command that verifies an entry, of its name, itself and the words of all entries.
+MakeCommand = Callable[[str, Entry, Place, Sequence[str]], list[str]]
+
+
 def run_batch(
-    path: Path,
+    entries: Mapping[str, Entry],
+    base: Path,
     folder: Path,
     options: Mapping[str, Any],
     jobs: int,
     seconds: int | None,
     progress: Callable[[str], None],
+    make_command: MakeCommand,
 ) -> list[Result]:
-    """Verify the entries of a table, or take their results from the folder.
+    """Verify entries, or take their results from the folder.
 
     Args:
-        path: of the table.
+        entries: by name.
+        base: the folder to which their paths are relative.
         folder: of the results; it is made.
         options: of the command line for each entry: its words by name, and digests of files that they name.
         jobs: entries at the same time.
         seconds: that one may take; None for any number.
         progress: is called with a line when an entry is done.
+        make_command: returns the command that verifies an entry.
 
     Raises:
-        UserError: the table is wrong, or the folder cannot be written.
+        UserError: the folder cannot be written.
     """
-    entries = read_table(path)
     folder.mkdir(parents=True, exist_ok=True)
-    keys = {name: _key(entry, path.parent, options) for name, entry in entries.items()}
+    keys = {name: _key(entry, base, options) for name, entry in entries.items()}
     results = {
         name: result
         for name, entry in entries.items()
@@ -59,8 +82,9 @@ def run_batch(
         progress(f"{name}: unchanged, {result.line}")
     pending = [name for name in entries if name not in results]
     with scratch_folder() as scratch:
+        place = Place(base, folder, scratch)
         commands = {
-            name: (CODE, _command(name, entries[name], path.parent, folder, scratch, options))
+            name: (CODE, make_command(name, entries[name], place, options.get("words", [])))
             for name in pending
         }
         limit = None if seconds is None else seconds + _GRACE
@@ -92,7 +116,7 @@ def _commit(entry: Entry, folder: Path) -> str:
         if entry.pr:
             request = parse_url(entry.pr)
             return _remote_commit(request.repository, request.ref)
-        source = _source(entry, folder)
+        source = source_of(entry, folder)
         if Path(source).is_file():  # an archive
             return digest_of(Path(source))
         if Path(source).is_dir():
@@ -116,24 +140,22 @@ def _remote_commit(url: str, revision: str) -> str:
     return commits.pop() if len(commits) == 1 else ""
 
 
-def _source(entry: Entry, folder: Path) -> str:
+def source_of(entry: Entry, folder: Path) -> str:
     """Return the repository of an entry; a path as an absolute one."""
     path = folder / str(entry.repository)
     return str(path.resolve()) if path.exists() else str(entry.repository)
 
 
-def _command(
-    name: str, entry: Entry, folder: Path, results: Path, scratch: Path, options: Mapping[str, Any]
-) -> list[str]:
+def verify_command(name: str, entry: Entry, place: Place, words: Sequence[str]) -> list[str]:
     """Return the command that verifies an entry."""
-    subject = [f"--pr={entry.pr}"] if entry.pr else [f"--repo={_source(entry, folder)}"]
+    subject = [f"--pr={entry.pr}"] if entry.pr else [f"--repo={source_of(entry, place.base)}"]
     return [
         *(sys.executable, "-m", "stages.tools", "verify"),
         *subject,
         *(f"--claim={claim}" for claim in entry.claims),
-        *options.get("words", []),
-        f"--json={scratch / f'{name}.json'}",
-        f"--markdown={results.absolute() / f'{name}.md'}",
+        *words,
+        f"--json={place.scratch / f'{name}.json'}",
+        f"--markdown={place.results.absolute() / f'{name}.md'}",
         *([] if entry.pr else ["--", entry.revision]),
     ]
 

@@ -149,7 +149,7 @@ def score_other_data(folder: str, task_name: str, path: str) -> dict[str, Any]:
 
     params = load_params()
     threads = min(params.runtime.threads, os.cpu_count() or 1)
-    runtime = params.runtime.model_copy(update={"threads": threads, "device": "cpu", "devices": 1})
+    runtime = params.runtime.alone.model_copy(update={"threads": threads, "device": "cpu"})
     pin_threads(runtime)  # before numpy and torch are imported
     task = select_task(load_tasks(params.model_copy(update={"runtime": runtime})), task_name)
     data = OtherData(task_name, Path(path))

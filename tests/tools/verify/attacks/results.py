@@ -296,7 +296,8 @@ def checks_all_passed(target: Target) -> None:
 @attack(PACK)
 def mistakes_explained_away(target: Target) -> None:
     """Another cause of a mistake, in the table of cases."""
-    target.edit_table("failure_cases.csv", lambda table: table.assign(cause="suspect label"))
+    cause = "confidently wrong in every run"
+    target.edit_table("failure_cases.csv", lambda table: table.assign(cause=cause))
     target.relock_results()
 
 

@@ -1,0 +1,1 @@
+"""The command `evidence grade`: learners' repositories against a rubric."""
