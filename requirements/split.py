@@ -17,7 +17,7 @@ def read_pins(name: str) -> list[str]:
 
 
 def main() -> None:
-    """Write torch.txt, base.txt and extras.txt from plain.txt, and from all.txt, which has the extras too."""
+    """Write torch.txt, base.txt and extras.txt from plain.txt and from all.txt, which has extras."""
     plain = read_pins("plain.txt")
     packages = {pin.partition("==")[0] for pin in plain}
     parts = {
