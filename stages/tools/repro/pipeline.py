@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Pipeline:
             UserError: DVC cannot read it, or another command uses it.
         """
         from dvc.exceptions import DvcException
+        from dvc.lock import LockError
         from dvc.repo import Repo
         from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
         from dvc.rwlock import rwlock
@@ -84,6 +86,12 @@ class Pipeline:
             if not has_lock and LOCK.exists():
                 # As `dvc repro` writes it, whatever ended first.
                 pipeline._lock.sort(pipeline.stages)
+        except LockError as error:
+            processes = sorted(set(re.findall(r"\(PID (\d+)\)", str(error))))
+            owner = f" (process {', '.join(processes)})" if processes else ""
+            raise UserError(
+                f"another command{owner} uses this project: wait until it ends, or stop it"
+            ) from None
         except DvcException as error:
             raise UserError(_reason(error)) from None
 

@@ -123,6 +123,27 @@ def test_what_a_stage_prints_is_shown(tmp_path: Path) -> None:
     assert lines[1:3] == ["  one [31m", "  two"]
 
 
+def test_a_second_run_names_the_first_and_touches_nothing(tmp_path: Path) -> None:
+    pipeline = "stages:\n  a:\n    cmd: python slow.py\n    deps: [slow.py]\n    outs: [a.txt]\n"
+    folder = make(tmp_path / "toy", pipeline, **{"slow.py": SLOW})
+    command = [sys.executable, "-c", _START, str(ROOT), "repro"]
+    first = subprocess.Popen(
+        command, cwd=folder, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        while not (folder / "pid").exists() and first.poll() is None:
+            time.sleep(0.05)
+        line = repro(folder, status=2).stderr
+        assert line == (
+            f"evidence repro: another command (process {first.pid}) uses this project: wait until it "
+            "ends, or stop it\n"
+        )
+        assert not (folder / "dvc.lock").exists()
+    finally:
+        os.killpg(first.pid, signal.SIGTERM)
+        first.wait()
+
+
 def test_results_of_an_earlier_run_come_from_the_cache(tmp_path: Path) -> None:
     folder = make(tmp_path / "toy", PIPELINE, **FILES)
     repro(folder)
