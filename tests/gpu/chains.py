@@ -15,13 +15,13 @@ from support.project import ROOT, change_params
 
 from stages.core.files import read_json
 from stages.core.machine import host_record
-from stages.core.task import STAGES
+from stages.core.task import FOLDERS, STAGES
 from stages.tools.scratch import failure_line, run_stage
 from stages.tools.tolerance import COMPARED, Tolerance, flatten
 
 # What a copy of the project lacks: what git and tools keep, and what the stages make.
 _LEFT_OUT = (".git", ".venv", ".gpu", ".dvc", "tests", "*_cache", "__pycache__", ".hypothesis")
-_MADE = ("data/resume", "data/params", "data/compare", *(f"data/{stage}" for stage in STAGES))
+_MADE = ("data/resume", "data/params", "data/compare", *(f"data/{name}" for name in FOLDERS))
 _ENDS = {"weights": ".safetensors", "tables": ".csv", "figures": ".json"}
 
 Row = dict[str, Any]
