@@ -123,9 +123,9 @@ def outlined(image: Tensor, row: int, column: int, side: int) -> Picture:
     """Return an image (channel, height, width), 0 to 1, with a line around a square of its pixels."""
     picture = _enlarged(image.movedim(0, -1).numpy(), _SIDE)
     scale = picture.width // image.shape[-1]
-    left, top = column * scale - 1, row * scale - 1
-    right, bottom = left + side * scale + 1, top + side * scale + 1
-    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=_OUTLINE, width=3)
+    start = (column * scale - 1, row * scale - 1)
+    end = ((column + side) * scale, (row + side) * scale)
+    ImageDraw.Draw(picture).rectangle((*start, *end), outline=_OUTLINE, width=3)
     text = f"the first image, with an outline around {side} by {side} of its pixels"
     return Picture("patch", text, to_png(picture))
 

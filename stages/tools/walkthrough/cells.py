@@ -23,7 +23,7 @@ from pathlib import Path
 
 folders = [Path.cwd(), *Path.cwd().parents]
 os.chdir(next(folder for folder in folders if (folder / "params.yaml").exists()))
-sys.path.insert(0, os.getcwd())
+sys.path.insert(0, str(Path.cwd()))
 
 from stages.core.runtime import pin_threads
 from stages.kinds.params import load_params
@@ -35,8 +35,13 @@ pin_threads(load_params().runtime)"""
 class Picture(Protocol):
     """A value that is displayed as a picture."""
 
-    name: str
-    text: str
+    @property
+    def name(self) -> str:
+        """Return the name of its file, without the suffix."""
+
+    @property
+    def text(self) -> str:
+        """Return what it shows, for those who do not see it."""
 
     def _repr_png_(self) -> bytes: ...
 

@@ -172,4 +172,5 @@ def _run_stages(clone: Path, task: str, stages: tuple[str, ...]) -> None:
 
 def rows_by_exercise(outcomes: "pd.DataFrame") -> Mapping[str, dict[str, Any]]:
     """Return the rows of the table of outcomes, by exercise."""
-    return {row["exercise"]: row for row in outcomes.to_dict("records")}
+    rows = outcomes.to_dict("records")
+    return {row["exercise"]: {str(name): row[name] for name in row} for row in rows}

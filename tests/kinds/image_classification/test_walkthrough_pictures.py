@@ -51,10 +51,11 @@ def test_each_map_goes_from_black_to_white_and_an_even_one_is_grey() -> None:
 
 def test_the_central_difference_is_the_derivative() -> None:
     """With one feature x and two classes, d loss / d w of class 0 is (p - 1) x."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False))
-    model[1].weight.data = torch.tensor([[0.3], [-0.2]])
+    linear = nn.Linear(1, 2, bias=False)
+    linear.weight.data = torch.tensor([[0.3], [-0.2]])
+    model = nn.Sequential(nn.Flatten(), linear)
     images, labels = torch.full((1, 1, 1, 1), 2.0), torch.tensor([0])
     probability = torch.softmax(torch.tensor([0.6, -0.4]), dim=0)[0].item()
     gradient = central_difference(model, "1.weight", (0, 0), images, labels)
     assert gradient == pytest.approx((probability - 1) * 2, abs=1e-6)
-    assert model[1].weight[0, 0].item() == pytest.approx(0.3)  # the model itself has not moved
+    assert linear.weight[0, 0].item() == pytest.approx(0.3)  # the model itself has not moved

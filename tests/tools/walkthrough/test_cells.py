@@ -81,7 +81,8 @@ def test_a_cell_outputs_what_it_prints_and_the_value_of_its_last_expression() ->
         "x = 3\nprint('x is', x)", "x + 1", "x = 5", "print(x)\nDot()", "Dot().name"
     )
     assert [output.text for output in outputs] == ["x is 3\n", "4\n", "", "5\n", "'dot'\n"]
-    assert [output.picture for output in outputs] == [None, None, None, Dot(), None]
+    pictures: list[object] = [output.picture for output in outputs]
+    assert pictures == [None, None, None, Dot(), None]
     assert names["x"] == 5
 
 
