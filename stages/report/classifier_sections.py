@@ -233,7 +233,7 @@ def _fold_table(outputs: "ClassificationOutputs") -> list[Block]:
 
 
 def _method_table(outputs: "ClassificationOutputs") -> Table:
-    metric = outputs.gain["metric"]
+    metrics, metric = outputs.metrics, outputs.gain["metric"]
     columns = {
         "method": "method",
         **METRICS,
@@ -252,4 +252,12 @@ def _method_table(outputs: "ClassificationOutputs") -> Table:
         f"that perfectly calibrated predictions stay below in "
         f"{percent(outputs.task.params.evaluate.confidence, 0)} of draws"
     )
-    return make_table(method_rows(outputs), columns, caption)
+    scores = (metrics["baselines"][name] for name in outputs.baseline["methods"])
+    rows = [
+        {
+            **row,
+            "interval": f"{percent(method[f'{metric}_low'])} to {percent(method[f'{metric}_high'])}",
+        }
+        for row, method in zip(method_rows(outputs), [*scores, metrics["current"]], strict=True)
+    ]
+    return make_table(rows, columns, caption)

@@ -30,6 +30,16 @@ TESTS = {
 }
 
 
+# The columns of tables that pages show as percentages, by their keys.
+_SHARES = {
+    *METRICS,
+    *("baseline_accuracy", "validation_accuracy", "train_accuracy"),
+    *("precision", "recall", "f1", "baseline_f1", "share", "real"),
+    *("label_agreement", "copy_rate", "coverage_test", "coverage_validation"),
+    *(f"{name}_{split}" for name in ("precision", "recall") for split in ("test", "validation")),
+}
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a percentage: 0.9772 as 97.7%."""
     return f"{100 * share:.{digits}f}%"
@@ -71,7 +81,7 @@ def make_table(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str
 ) -> Table:
     """Return a table of `rows` with a column for each of `columns`, {key: heading}."""
-    cells = [[_cell(row[key]) for key in columns] for row in rows]
+    cells = [[_cell(key, row[key]) for key in columns] for row in rows]
     numeric = [
         index
         for index, key in enumerate(columns)
@@ -89,10 +99,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _cell(value: Any) -> str:
+def _cell(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return percent(value) if key in _SHARES else f"{value:.3f}"
 
 
 def model_name(outputs: "ClassificationOutputs") -> str:

@@ -1,5 +1,6 @@
 """The pages in a real browser: layout, errors, requests, filters, keyboard, accessibility."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PAGES = [ROOT / "evidence/index.html", *sorted(ROOT.glob("evidence/*/index.html"))]
 BROWSABLE = PAGES[1:]
 WIDTHS = (390, 1400)
+FOLDER = os.environ.get("EVIDENCE_SCREENSHOTS")  # where first screens are kept
 # What of a page ends right of the window, and which letters of charts are smaller than 11 pixels.
 CUT_OFF = """() => [...document.querySelectorAll("main *, header *")].filter(element =>
   !element.closest(".scroll, pre, [hidden]") &&
@@ -101,6 +103,11 @@ def test_a_page_fits_its_window_and_requests_nothing(
     assert page.evaluate(BROKEN) == []
     assert page.evaluate(SMALL_CHARTS) == []
     assert window.problems == []
+    if FOLDER:
+        page.evaluate(
+            "document.querySelectorAll('details').forEach(part => { part.open = false; })"
+        )
+        page.screenshot(path=f"{FOLDER}/{name(path)}-{width}-{scheme}.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
