@@ -1,7 +1,7 @@
 """Split the lock: what torch brings (its CUDA build, on Linux), the extras, and all else.
 
-So that a CPU-only torch can be installed from another index, the rest from the lock, and the extras by those
-who need them.
+So that a CPU-only torch can be installed from another index, the rest from the lock, and the extras by
+those who need them.
 """
 
 import re
@@ -17,7 +17,7 @@ def read_pins(name: str) -> list[str]:
 
 
 def main() -> None:
-    """Write torch.txt, base.txt and extras.txt from plain.txt, and from all.txt, which has the extras too."""
+    """Write torch.txt, base.txt and extras.txt from plain.txt, and from all.txt with the extras too."""
     plain = read_pins("plain.txt")
     packages = {pin.partition("==")[0] for pin in plain}
     parts = {
