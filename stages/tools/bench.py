@@ -200,7 +200,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     _check_numbers(arguments.repeats, arguments.repetitions)
     if arguments.pipeline and (arguments.task or arguments.on):
-        raise UserError(f"give either --pipeline or {'--task' if arguments.task else '--on'}")
+        raise UserError(f"give either {'--task' if arguments.task else '--on'} or --pipeline")
     params = load_params()
     tasks = load_tasks(params)
     selected = [select_task(tasks, arguments.task)] if arguments.task else list(tasks.values())

@@ -59,6 +59,7 @@ def test_a_star_gives_a_column_for_each_key() -> None:
         (["--repeats", "1"], "--repeats: given 1; must be at least 2"),
         (["--repetitions", "0"], "--repetitions: given 0; must be at least 1"),
         (["--task", "image", "--pipeline"], "give either --task or --pipeline"),
+        (["--on", "local", "--pipeline"], "give either --on or --pipeline"),
         (["--task", "images"], "given task 'images'; must be one of image"),
     ],
 )
