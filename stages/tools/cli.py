@@ -143,7 +143,7 @@ COMMANDS = {
     "completion": Command(
         "completion",
         "print a script that lets a shell complete commands, options and tasks",
-        ("source <(evidence completion bash)",),
+        ("evidence completion bash > ~/.local/share/bash-completion/completions/evidence",),
     ),
 }
 
