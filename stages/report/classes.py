@@ -121,7 +121,8 @@ def confusion_blocks(outputs: "ClassificationOutputs") -> list[Block]:
             "confusion.svg",
             charts.confusion(matrix),
             f"Confusion matrix, true class by predicted class. Failure cases by bucket: {named}{ending}",
-            f"Confusion matrix of {model_name(outputs)} on test data: counts, coloured by the share of the "
+            f"Confusion matrix of {model_name(outputs)} on test data: counts; mistakes are "
+            "coloured by their share of the "
             "true class.",
         )
     ]

@@ -231,7 +231,8 @@ def answer_questions(outputs: "ClassificationOutputs") -> dict[str, str]:
         f"{percent(metrics['baseline'][gain['metric']])} on the same test samples; on validation data it "
         "is the strongest of the simple methods",
         "metric": f"{verdict_line(outputs)}; {significance_line(gain)}, n {metrics['n']}",
-        "sample_success": f"{len(successes)} are shown, from the most confident ({highest['id']}, "
+        "sample_success": f"{len(successes)} are in data/prediction_samples.csv, "
+        f"from the most confident ({highest['id']}, "
         f"{percent(highest['confidence'])}) to the least confident ({lowest['id']}, "
         f"{percent(lowest['confidence'])})",
         "sample_failure": f"{worst_slice_line(outputs)} {len(cases)} cases ({kinds}). The first is "

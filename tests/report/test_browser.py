@@ -118,10 +118,10 @@ def test_axe_finds_nothing_serious(open_page: Open, path: Path, scheme: str) -> 
     window = open_page(path, 1400, color_scheme=scheme, bypass_csp=True)
     window.open_details()
     page = window.page
-    found = Axe().run(page).response["violations"]
+    violations = Axe().run(page).response["violations"]
     serious = [
         (rule["id"], rule["nodes"][0]["html"][:120], rule["nodes"][0]["failureSummary"][:200])
-        for rule in found
+        for rule in violations
         if rule["impact"] in {"serious", "critical"}
     ]
     assert serious == []

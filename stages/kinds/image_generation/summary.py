@@ -58,7 +58,8 @@ def answers(outputs: "GenerationOutputs") -> dict[str, str]:
         f"{', '.join(outputs.baseline['methods'])})",
         "metric": f"{verdict_line(outputs)}; n {metrics['n']} samples, {metrics['n_test']} test images",
         "sample_success": f"{summary['samples'] - summary['failure_case_count']} of "
-        f"{summary['samples']} samples fail no criterion; {len(outputs.successes)} are shown",
+        f"{summary['samples']} samples fail no criterion; {len(outputs.successes)} are "
+        "in data/prediction_samples.csv",
         "sample_failure": f"{worst_line(outputs)} {summary['failure_case_count']} samples fail "
         f"({_bucket_counts(outputs)}). The "
         f"first case is {first['id']}: requested class {first['true']}, predicted "

@@ -45,8 +45,8 @@ def grade_source(
         submission = Submission(root, None)
         tasks = [task for task in rubric.tasks() if task in submission.tasks()]
         if not tasks:
-            known = ", ".join(submission.tasks()) or "none"
-            submission.reason = f"no evidence of {', '.join(rubric.tasks())} (it has: {known})"
+            names = ", ".join(submission.tasks()) or "none"
+            submission.reason = f"no evidence of {', '.join(rubric.tasks())} (it has: {names})"
             return _content(submission, commit, grade(rubric, submission))
         rows: list[Row] = []
 
