@@ -42,7 +42,7 @@ def test_slices_are_counted_and_have_wilsons_interval() -> None:
 
 
 def test_the_interval_of_a_gain_is_that_of_bonett_and_price() -> None:
-    # 2012, table 1: 54 of 100 pairs agree; 36 and 10 differ in one direction and in the other.
+    # 54 of 100 pairs agree; 36 and 10 differ in one direction and in the other.
     differences = np.repeat([0, 1, -1], [54, 36, 10])
     new, old, z = 37 / 102, 11 / 102, 1.959963984540054
     half = z * math.sqrt((new + old - (new - old) ** 2) / 102)
