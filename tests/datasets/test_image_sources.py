@@ -17,6 +17,7 @@ from support.images import (
     prepare_images,
     write_idx,
 )
+from support.network import disconnect
 from support.project import ROOT
 
 from stages.core.errors import UserError
@@ -230,15 +231,6 @@ def test_a_folder_called_writers_csv_is_rejected(tmp_path: Path) -> None:
 
 
 # --- torchvision
-def disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every download fail at once, as without a network."""
-    for scheme in ("http", "https"):
-        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
-            monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize("dataset", ["MNIST", "CIFAR10"])
 def test_a_data_set_that_cannot_be_downloaded_gets_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str

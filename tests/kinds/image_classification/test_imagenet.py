@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.network import disconnect
 from support.project import default_task, merge
 
 from stages.core.errors import UserError
@@ -27,7 +28,7 @@ def test_weights_that_cannot_be_fetched_get_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    disconnect(monkeypatch)
     params = pretrained("resnet18", "imagenet")
     with pytest.raises(
         UserError, match=r"initial_weights: imagenet: the weights could not be"
