@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 VALIDATION_PREDICTIONS = "validation_predictions.csv"
-LOG = "experiments.csv"  # in an evidence folder; the pipeline does not write it
 _RESAMPLES_PER_LEVEL = 20
 
 

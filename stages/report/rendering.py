@@ -37,7 +37,7 @@ from stages.report.formatting import markdown_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 MEGABYTE = 1_000_000
-_SHORT = 4  # rows of a table in short Markdown
+_SHORT = 3  # rows of a table in short Markdown
 _STRONG, _WEAK = 0.6, 0.25  # weights from which a word is highlighted, strongly or at all
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 

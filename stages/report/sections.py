@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.machine import FILE as MACHINE_FILE
 from stages.core.task import run_name
+from stages.evaluation.experiment_log import LOG, read_log
 from stages.report.classes import split_table
 from stages.report.document import Block, Command, Facts, Link, Section, Table, Text
 from stages.report.formatting import make_table, table_rows
@@ -13,8 +14,10 @@ from stages.report.review import FOLDER, read_review
 if TYPE_CHECKING:
     import pandas as pd
 
+    from stages.core.task import Task
     from stages.report.stage_outputs import StageOutputs
 
+_EXPERIMENTS = 20  # that a page lists
 REPRODUCTIONS = "../reproductions/README.md"  # seen from a pack
 QUESTIONS = {
     "baseline": "What simple method did this beat?",
@@ -168,8 +171,9 @@ def review_section(outputs: "StageOutputs", drafts: Mapping[str, str]) -> Sectio
 
 
 def next_step_section(outputs: "StageOutputs") -> Section:
-    """Return the change to try next, and the commands that try it."""
+    """Return the change to try next, the commands that try it, and the experiments so far."""
     name = outputs.task.name
+    log = read_log(outputs.task.evidence / LOG)
     return Section(
         "next",
         "Next step",
@@ -178,8 +182,29 @@ def next_step_section(outputs: "StageOutputs") -> Section:
             Command(outputs.next_step["command"]),
             Text(
                 f"evidence experiment {name} --next makes the same change and tests on validation data "
-                f"whether it is an improvement. It adds a line to evidence/{name}/experiments.csv, which "
-                "lists failed attempts too."
+                f"whether it is an improvement. It adds a row to {LOG}, also where the change failed"
+                f"{': there is none yet.' if log.empty else '.'}"
             ),
+            *_experiment_blocks(log, outputs.task),
         ],
     )
+
+
+def _experiment_blocks(log: "pd.DataFrame", task: "Task") -> list[Block]:
+    """Return the latest experiments, the last one first, and where the others are."""
+    if log.empty:
+        return []
+    latest = log[::-1][:_EXPERIMENTS]
+    caption, links = f"Experiments on validation data: {len(log)}", list[Block]()
+    if len(latest) < len(log):
+        caption += f"; the latest {len(latest)}"
+        links.append(Link(f"All experiments: {LOG}", LOG))
+    columns = {
+        "change": latest["change"].str.removeprefix(task.key("")),
+        "before": latest["before"],
+        "after": latest["after"],
+        "verdict": latest["verdict"] + latest["kept"].map({"yes": ", kept"}).fillna(""),
+        "expected": latest["why"],
+    }
+    rows = [*zip(*columns.values(), strict=True)]
+    return [Table(caption, [*columns], rows), *links]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.evaluation.experiments import ExperimentResult
     from stages.tools.dvc_experiments import ExperimentRunner
-    from stages.tools.experiment_log import Draw
+    from stages.tools.experiment_series import Draw
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.errors import UserError
 from stages.core.files import read_json
 from stages.core.repositories import git
-from stages.tools.experiment_log import Draw, draw_of
+from stages.tools.experiment_series import Draw, draw_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

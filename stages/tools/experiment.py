@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.core.files import read_json, write
-from stages.evaluation.experiments import LOG
+from stages.evaluation.experiment_log import LOG, LogRow, read_log
 from stages.evaluation.series import required_level, shortfall, with_level
 from stages.tools.confirmation import Confirmation, confirm
 from stages.tools.dvc_experiments import (
@@ -28,15 +28,14 @@ from stages.tools.dvc_experiments import (
     apply_experiment,
     experiment_name,
     read_file,
+    run_dvc,
     run_experiments,
 )
 from stages.tools.evaluation_count import count_test_evaluations
-from stages.tools.experiment_log import (
-    LogRow,
+from stages.tools.experiment_series import (
     append_to_log,
     completed_log,
     present_draw,
-    read_log,
     with_row,
 )
 from stages.tools.jobs import site as job_site
@@ -189,9 +188,20 @@ def _apply(task: "Task", change: Change) -> bool:
     return not problem
 
 
+def _render_again(task: "Task") -> None:
+    """Show the log on the task's page; print how to do so later where that is not possible now."""
+    lines = run_dvc("repro", "--single-item", f"pack@{task.name}", "compare")
+    if lines:
+        print(
+            f"the page does not show this experiment yet ({printable(lines[-1])}); "
+            f"dvc repro pack@{task.name} renders it",
+            file=sys.stderr,
+        )
+
+
 def describe_log(task: "Task") -> list[str]:
     """Return the experiments so far as the lines of a table, and where the series stands."""
-    table = read_log(task)
+    table = read_log(task.evidence / LOG)
     table["change"] = table["change"].str.removeprefix(task.key(""))
     table["verdict"] = table["verdict"].str.partition(":")[0]  # without the reason
     rows = [_TABLE_COLUMNS.values(), *table[[*_TABLE_COLUMNS]].to_numpy().tolist()]
@@ -258,6 +268,7 @@ def run(arguments: argparse.Namespace) -> None:
                 row = keep_change(task, row, run_kept, unconfirmed=arguments.unconfirmed)
         finally:  # the validation data have been looked at, also where the confirmation is interrupted
             append_to_log(task, row)
+            _render_again(task)
         cells = {**asdict(row), "added_to": str(task.evidence / LOG)}
         pairs = [(name.replace("_", " "), value) for name, value in cells.items() if value]
         print("\n".join(align(pairs, 2)))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from stages.core.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from stages.core.files import Content
     from stages.kinds.kind import Kind
     from stages.kinds.proposal import DataOptions, Proposal
 
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add_task(name: str, path: str, section: str, note: str, *, track: bool) -> list[Path]:
-    """Track the data, and write the review note and the section; after an error, undo all of it.
+    """Track the data, write the review note, an empty log and the section; after an error, undo it.
 
     Args:
         name: of the task.
@@ -108,20 +109,27 @@ def _add_task(name: str, path: str, section: str, note: str, *, track: bool) -> 
         The files that are new or changed.
     """
     from stages.core.files import write
+    from stages.evaluation.experiment_log import LOG, to_table
     from stages.kinds.params import FILE
     from stages.report.review import FOLDER
     from stages.tools.tracking import untrack
 
+    contents: dict[Path, Content] = {
+        FOLDER / f"{name}.md": note,
+        Path("evidence", name, LOG): to_table([]),
+    }
     tracking_files, notes = _track(path, name, track=track), []
     try:
-        if not (note_path := FOLDER / f"{name}.md").exists():
-            write(note_path, note)
+        for note_path in [path for path in contents if not path.exists()]:
+            write(note_path, contents[note_path])
             notes.append(note_path)
         # Read again: people and other commands may have changed the file since the proposal.
         write(FILE, _extended_params(section, name))
     except BaseException:
         for note_path in notes:
             note_path.unlink()
+            if note_path.parent.name == name and not any(note_path.parent.iterdir()):
+                note_path.parent.rmdir()
         if tracking_files:
             untrack(path, name, [])
         raise

@@ -41,9 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     deletions = [path for path in _output_files(name) if _delete(path)]
     deletions += [path for path in _result_files() if _delete_entry(path, name)]
     notes = _notes(name)
-    note = _review_note(name)
-    if note not in notes and _delete(note):
-        deletions.append(note)
+    deletions += [path for path in _note_files(name) if path not in notes and _delete(path)]
     if arguments.delete_notes:
         deletions += [path for path in notes if _delete(path)]
     elif notes:
@@ -178,21 +176,30 @@ def _delete_entry(path: Path, name: str) -> bool:
 
 
 def _notes(name: str) -> list[Path]:
-    """Return what people may have written: a review note with text in it, files beside the pack."""
-    paths = [path for path in sorted(Path("evidence", name).glob("*")) if path.name not in _PACK]
-    note = _review_note(name)
-    return [*paths, note] if note.exists() and not _is_empty(note) else paths
+    """Return what people may have written: review note and log with text in them, files beside the pack."""
+    beside = {path for path in Path("evidence", name).glob("*") if path.name not in _PACK}
+    return [
+        path
+        for path in sorted(beside | {*_note_files(name)})
+        if path not in _note_files(name) or not _is_empty(path)
+    ]
 
 
-def _review_note(name: str) -> Path:
+def _note_files(name: str) -> tuple[Path, Path]:
+    """Return the files that `evidence new` makes for people to write in: log and review note."""
+    from stages.evaluation.experiment_log import LOG
     from stages.report.review import FOLDER
 
-    return FOLDER / f"{name}.md"
+    return Path("evidence", name, LOG), FOLDER / f"{name}.md"
 
 
 def _is_empty(note: Path) -> bool:
-    """Return whether a review note holds nothing but headings and comments."""
+    """Return whether a file is missing or holds nothing but headings and comments."""
+    if not note.exists():
+        return True
     text = note.read_text(encoding="utf-8", errors="replace")
+    if note.suffix == ".csv":
+        return not text.partition("\n")[2].strip()
     for pattern in _NO_NOTE:
         text = re.sub(pattern, "", text)
     return not text.strip()

@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.core.errors import UserError, exit_on_user_error
 from stages.core.repositories import git
-from stages.evaluation.experiments import LOG
+from stages.evaluation.experiment_log import LOG
 from stages.tools.tolerance import FILE as TOLERANCE
 from stages.tools.tolerance import Tolerance, flatten
 

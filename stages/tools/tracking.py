@@ -137,6 +137,7 @@ def untracked_inputs(task: "Task") -> list[str]:
         UserError: the data are named by a relative path to a place outside the repository, which means
             another place in another folder; or DVC could not copy an input.
     """
+    from stages.evaluation.experiment_log import LOG
     from stages.report.review import FOLDER
 
     path = task.params.prepare.path
@@ -147,7 +148,9 @@ def untracked_inputs(task: "Task") -> list[str]:
             f"another folder, so give the absolute path {str(Path(path).resolve())!r} and run dvc repro "
             f"pack@{task.name}, or move the data into the repository"
         )
-    inputs = [FOLDER / f"{task.name}.md"]
+    # DVC copies a file only into a folder that git has.
+    log = task.evidence / LOG if _has_files(task.evidence) else task.evidence
+    inputs = [FOLDER / f"{task.name}.md", log]
     if tracking.pointer:
         inputs.append(tracking.pointer)
     elif tracking.storage is not Storage.OUTSIDE:

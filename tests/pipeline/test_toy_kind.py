@@ -36,6 +36,8 @@ def follow_the_page(project: Path) -> None:
         file.write("\n" + indent(section, "  "))
     (note,) = code_blocks("markdown")
     (project / "data/review/lamps.md").write_text(note)
+    (project / "evidence/lamps").mkdir(parents=True)
+    (project / "evidence/lamps/experiments.csv").touch()
 
 
 def draw_lamps(folder: Path) -> None:

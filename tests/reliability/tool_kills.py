@@ -61,6 +61,7 @@ class Tools:
             run(folder, "git", "update-ref", "-d", reference)
         run(folder, "git", "checkout", "--quiet", "--", ".")
         run(folder, "git", "clean", "-fdq")
+        run(folder, "dvc", "checkout", "--quiet")
         shutil.rmtree(folder / RUN_CACHE, ignore_errors=True)
 
 

@@ -11,11 +11,12 @@ import pytest
 from support.project import ROOT, TASKS, commit, default_task, read_params, run
 
 from stages.core.errors import UserError
+from stages.evaluation.experiment_log import LogRow, read_log
 from stages.tools import dvc_experiments
 from stages.tools.cli import make_parser
 from stages.tools.dvc_experiments import Change, experiment_name
 from stages.tools.experiment import describe_log, keep_change, try_change
-from stages.tools.experiment_log import LogRow, append_to_log, read_log
+from stages.tools.experiment_series import append_to_log
 from stages.tools.param_changes import check_change, parse_change, parse_changes, proposed_change
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def test_a_try_needs_a_smaller_p_value_after_others(dvc: Dvc) -> None:
         append_to_log(task, row)
         assert (row.try_number, row.p) == (str(number), "0.0312")
     assert row.verdict.endswith(": p 0.031 is not enough after 7 tries: needs p below 0.0018")
-    table = read_log(task)
+    table = read_log(Path(LOG))
     assert [verdict.partition(":")[0] for verdict in table["verdict"]] == [
         "better",
         *["underpowered"] * 6,
@@ -294,9 +295,7 @@ def test_an_interrupted_confirmation_leaves_the_row(
     )
     with pytest.raises(KeyboardInterrupt):
         arguments.run(arguments)
-    assert read_log(default_task("workshop"))[["verdict", "kept"]].to_numpy().tolist() == [
-        ["better", "no"]
-    ]
+    assert read_log(Path(LOG))[["verdict", "kept"]].to_numpy().tolist() == [["better", "no"]]
 
 
 def test_the_list_says_where_the_series_stands(dvc: Dvc) -> None:
@@ -327,7 +326,7 @@ def test_unconfirmed_is_for_keep(dvc: Dvc) -> None:
 
 @pytest.mark.xdist_group("chain")
 def test_a_change_that_breaks_training_is_logged(prepared: Path) -> None:
-    (prepared / LOG).unlink(missing_ok=True)  # the project's own experiments
+    (prepared / LOG).write_text("")  # without the project's experiments
     commit(prepared, "no experiments")
     done = run(prepared, *COMMAND, "train.learning_rate=1000", "--why", "to see it break")
     output, progress = done.stdout, done.stderr
@@ -336,7 +335,11 @@ def test_a_change_that_breaks_training_is_logged(prepared: Path) -> None:
     failure = r"^verdict +failed: check@workshop: one small batch can be overfitted"
     assert re.search(failure, output, re.MULTILINE)
     assert pd.read_csv(prepared / LOG)["kept"].tolist() == ["no"]
-    assert run(prepared, "git", "status", "--short").stdout.split() == ["??", LOG]
+    page = "evidence/workshop/index.html"
+    changed = run(prepared, "git", "diff", "--name-only").stdout.split()
+    assert changed == ["dvc.lock", "evidence/workshop/README.md", LOG, page]
+    assert "train.learning_rate=1000" in (prepared / page).read_text()
+    assert run(prepared, "dvc", "status", "--quiet").returncode == 0
 
 
 @pytest.mark.long

@@ -99,7 +99,11 @@ def test_without_tracking_the_user_is_told_what_follows(
         capsys.readouterr().out
     )
     assert not (project / "photos.dvc").exists()
-    assert untracked_inputs(load_tasks()["photos"]) == ["data/review/photos.md", "photos"]
+    assert untracked_inputs(load_tasks()["photos"]) == [
+        "data/review/photos.md",
+        "evidence/photos",
+        "photos",
+    ]
 
 
 def test_tracking_stays_where_something_still_needs_it(
@@ -188,7 +192,7 @@ def test_an_experiment_gets_what_git_does_not_hold(project: Path) -> None:
     draw_noise(project / "photos")
     evidence("new", "photos", "photos", *GENERATION)
     task = load_tasks()["photos"]
-    assert untracked_inputs(task) == ["data/review/photos.md", "photos.dvc"]
+    assert untracked_inputs(task) == ["data/review/photos.md", "evidence/photos", "photos.dvc"]
     commit(project, "all of it")
     assert untracked_inputs(task) == []
     draw_noise(project / "own/photos")
@@ -220,7 +224,7 @@ def test_a_relative_path_to_a_place_outside_cannot_be_tried(project: Path) -> No
     evidence("new", "photos", "../photos", *GENERATION)
     path = project / "params.yaml"
     absolute = str(project.parent / "photos")
-    assert untracked_inputs(load_tasks()["photos"]) == ["data/review/photos.md"]
+    assert untracked_inputs(load_tasks()["photos"]) == ["data/review/photos.md", "evidence/photos"]
     path.write_text(path.read_text().replace(absolute, "../photos"))
     with pytest.raises(UserError, match=f"give the absolute path '{absolute}'"):
         untracked_inputs(load_tasks()["photos"])

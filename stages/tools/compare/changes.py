@@ -185,7 +185,7 @@ def _new_experiments(before: Pack, after: Pack) -> list[tuple[str, ...]]:
 
 
 def _log() -> str:
-    from stages.evaluation.experiments import LOG
+    from stages.evaluation.experiment_log import LOG
 
     return LOG
 

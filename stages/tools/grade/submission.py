@@ -53,7 +53,7 @@ class Submission:
 
     def experiments(self, task: str) -> list[dict[str, str]]:
         """Return the rows of a task's log of experiments without those that came with the project."""
-        from stages.evaluation.experiments import LOG
+        from stages.evaluation.experiment_log import LOG
 
         path = f"evidence/{task}/{LOG}"
         original = CODE / path

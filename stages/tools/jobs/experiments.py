@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from stages.core.errors import UserError
 from stages.core.files import read_json, to_json, write
 from stages.core.repositories import git
+from stages.report.index_page import PAGE
 from stages.tools import scratch
 from stages.tools.dvc_experiments import (
     Change,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path()
 _OUTCOME = Path(".dvc/tmp/experiment.json")  # git ignores it
+_WRITTEN_BY_EXPERIMENTS = {"dvc.lock", PAGE.as_posix()}  # beside the pack, which shows their log
 _IDENTITY = re.compile(r"(.*) <(.*)> \d+ [+-]\d+")
 
 
@@ -87,7 +89,8 @@ def submit_experiments(
 def _require_commit(task: "Task") -> None:
     status = git(_ROOT, "status", "--porcelain", "--untracked-files=no").split("\n")
     paths = {line.split(maxsplit=1)[-1] for line in status if line}
-    changed = sorted(paths - {f"{task.evidence.parent.as_posix()}/{task.name}/experiments.csv"})
+    pack = f"{task.evidence.as_posix()}/"
+    changed = sorted(path for path in paths - _WRITTEN_BY_EXPERIMENTS if not path.startswith(pack))
     if changed:
         raise UserError(
             f"--on: jobs run what is committed, and {changed[0]} has changes that are not; commit them, "

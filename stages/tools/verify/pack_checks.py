@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.evaluation.experiments import LOG
+from stages.evaluation.experiment_log import LOG
 from stages.tools.tolerance import flatten
 from stages.tools.verify.disagreements import Cause, Disagreement
 

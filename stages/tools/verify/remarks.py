@@ -42,6 +42,7 @@ def remarks(repo: "LockedRepo", tasks: "Mapping[str, Task] | None") -> list[str]
     notes += [
         f"{path.relative_to(repo.root)} is no output of a stage: its experiments are taken on trust"
         for path in sorted(repo.root.glob("evidence/*/experiments.csv"))
+        if path.read_bytes().count(b"\n") > 1
     ]
     if tasks is None:
         return notes

@@ -14,8 +14,9 @@ from support.toy import FILES, PIPELINE, make_project
 
 from stages.core.errors import UserError
 from stages.core.files import read_csv, to_csv
+from stages.evaluation.experiment_log import COLUMNS, LogRow
 from stages.tools.cli import make_parser
-from stages.tools.experiment_log import COLUMNS, LogRow, with_row
+from stages.tools.experiment_series import with_row
 from stages.tools.grade.command import _names
 from stages.tools.grade.rows import Row
 from stages.tools.grade.rubric import DEFAULT, read_rubric

@@ -1,15 +1,14 @@
-"""The experiments of a task, evidence/<task>/experiments.csv: a row for every try, and its series.
+"""The series of experiments of a task: those on the same draw of validation data.
 
 A series is the tries on one draw of validation data. The draw is fresh with another split seed or other raw
 data; official validation data are the same whatever the seed.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import UserError
-from stages.core.files import read_csv, read_json, write
-from stages.evaluation.experiments import LOG
+from stages.core.files import read_json, write
+from stages.evaluation.experiment_log import LOG, LogRow, read_log, to_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,49 +18,6 @@ if TYPE_CHECKING:
     from stages.core.task import Task
 
 _HASH_LENGTH = 8
-_FIRST_COLUMNS = 7  # those of a file of an earlier version, which has no others
-
-
-@dataclass(frozen=True)
-class LogRow:
-    """A row of experiments.csv; every cell is text, "" where there is nothing to say.
-
-    Attributes:
-        date: of the try, in UTC.
-        change: the param and its new value.
-        why: what was expected of it.
-        before: the result on validation data without the change, in words.
-        after: the result with the change.
-        verdict: at the level that the series requires; or `failed: ...`.
-        kept: whether the change was applied: yes or no.
-        p: of the test between the two.
-        required_p: below which p must lie.
-        try_number: of the try in its series, from 1.
-        split_seed: of the draw.
-        data: the first digits of the raw data's SHA-256.
-        test_evaluations: with how many different params the test data of this draw have been evaluated.
-        confirmation_seed: the split seed of the fresh draw on which the change was tested again.
-        confirmation: the result on it, in words.
-    """
-
-    date: str
-    change: str
-    why: str
-    before: str = ""
-    after: str = ""
-    verdict: str = ""
-    kept: str = "no"
-    p: str = ""
-    required_p: str = ""
-    try_number: str = ""
-    split_seed: str = ""
-    data: str = ""
-    test_evaluations: str = ""
-    confirmation_seed: str = ""
-    confirmation: str = ""
-
-
-COLUMNS = [field.name for field in fields(LogRow)]
 
 
 @dataclass(frozen=True)
@@ -120,23 +76,6 @@ def draw_of(params: "Mapping[str, Any]", note: "Mapping[str, Any]") -> Draw:
     return Draw(str(seed), digest, frozenset(note["official_splits"]["splits"]))
 
 
-def read_log(task: "Task") -> "pd.DataFrame":
-    """Return the experiments of a task so far; all columns are text.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    import pandas as pd
-
-    path = task.evidence / LOG
-    if not path.exists():
-        return pd.DataFrame(columns=COLUMNS, dtype=str)
-    table = read_csv(path, dtype=str)
-    if list(table) not in (COLUMNS, COLUMNS[:_FIRST_COLUMNS]):
-        raise UserError(f"{path}: must have the columns {', '.join(COLUMNS)}")
-    return table.reindex(columns=COLUMNS, fill_value="")
-
-
 def completed_log(task: "Task", draw: Draw) -> "pd.DataFrame":
     """Return the experiments of a task, those of an earlier version as tries of the present draw.
 
@@ -149,7 +88,7 @@ def completed_log(task: "Task", draw: Draw) -> "pd.DataFrame":
     Raises:
         UserError: the file is damaged.
     """
-    log = read_log(task)
+    log = read_log(task.evidence / LOG)
     unknown = log["split_seed"] == ""
     log.loc[unknown, ["split_seed", "data"]] = [draw.split_seed, draw.data]
     log.loc[unknown, "try_number"] = [str(number) for number in range(1, 1 + unknown.sum())]
@@ -166,4 +105,4 @@ def with_row(log: "pd.DataFrame", row: LogRow) -> "pd.DataFrame":
     """Return experiments with one more row at the end."""
     import pandas as pd
 
-    return pd.concat([log, pd.DataFrame([asdict(row)])], ignore_index=True)
+    return pd.concat([log, to_table([row])], ignore_index=True)

@@ -8,16 +8,10 @@ import pytest
 from support.project import commit, default_task, run
 
 from stages.core.errors import UserError
+from stages.evaluation.experiment_log import COLUMNS, LogRow, read_log
 from stages.tools.confirmation import fresh_seed
 from stages.tools.evaluation_count import count_test_evaluations
-from stages.tools.experiment_log import (
-    COLUMNS,
-    Draw,
-    LogRow,
-    append_to_log,
-    completed_log,
-    read_log,
-)
+from stages.tools.experiment_series import Draw, append_to_log, completed_log
 
 LOG = "evidence/workshop/experiments.csv"
 DRAW = Draw("0", "01234567")
@@ -36,13 +30,13 @@ def test_rows_are_appended_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     task = default_task("workshop")
     for _ in range(3):
         append_to_log(task, row("a=1", verdict='failed: "broken", twice'))
-    table = read_log(task)
+    table = read_log(tmp_path / LOG)
     assert table["verdict"].tolist() == ['failed: "broken", twice'] * 3
     assert table["why"].tolist() == ["=1+1"] * 3
     assert (tmp_path / LOG).read_text().count(",'=1+1,") == 3  # no formula for a spreadsheet
     (tmp_path / LOG).write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="must have the columns date, change, why"):
-        read_log(task)
+        read_log(tmp_path / LOG)
 
 
 def test_a_file_of_an_earlier_version_is_completed(
