@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stages.core.task import Task
     from stages.report.stage_outputs import StageOutputs
 
-_EXPERIMENTS = 20  # that a page lists
+_EXPERIMENTS = 5  # that a page lists
 REPRODUCTIONS = "../reproductions/README.md"  # seen from a pack
 QUESTIONS = {
     "baseline": "What simple method did this beat?",
@@ -191,20 +191,24 @@ def next_step_section(outputs: "StageOutputs") -> Section:
 
 
 def _experiment_blocks(log: "pd.DataFrame", task: "Task") -> list[Block]:
-    """Return the latest experiments, the last one first, and where the others are."""
+    """Return the latest experiments, the last one first, and where all of them are."""
     if log.empty:
         return []
     latest = log[::-1][:_EXPERIMENTS]
-    caption, links = f"Experiments on validation data: {len(log)}", list[Block]()
+    text = f"Experiments on validation data: {len(log)}"
     if len(latest) < len(log):
-        caption += f"; the latest {len(latest)}"
-        links.append(Link(f"All experiments: {LOG}", LOG))
-    columns = {
-        "change": latest["change"].str.removeprefix(task.key("")),
-        "before": latest["before"],
-        "after": latest["after"],
-        "verdict": latest["verdict"] + latest["kept"].map({"yes": ", kept"}).fillna(""),
-        "expected": latest["why"],
-    }
-    rows = [*zip(*columns.values(), strict=True)]
-    return [Table(caption, [*columns], rows), *links]
+        text += f"; the latest {len(latest)}"
+    rows = [
+        (change.removeprefix(task.key("")).removeprefix(f"{task.name}."), outcome)
+        for change, outcome in zip(
+            latest["change"], map(_outcome, latest.to_dict("records")), strict=True
+        )
+    ]
+    return [Text(f"{text}:"), Facts(rows), Link(f"All experiments: {LOG}", LOG)]
+
+
+def _outcome(row: Mapping[Any, str]) -> str:
+    """Return how an experiment ended, in a sentence or two."""
+    results = f"{row['before']} → {row['after']}: " if row["after"] else ""
+    ending = ", kept" if row["kept"] == "yes" else ""
+    return f"{results}{row['verdict']}{ending} ({row['date']}). Expected: {row['why']}"

@@ -1,5 +1,7 @@
 """The pages in a real browser: layout, errors, requests, filters, keyboard, accessibility."""
 
+import contextlib
+import json
 import os
 import shutil
 from collections import Counter
@@ -9,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from support.project import ROOT
+from support.project import ROOT, commit
+from support.revisions import copy_packs, edit_json, fix_cases
+
+from stages.tools.cli import main
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs `make extras`")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -89,13 +94,40 @@ def name(page: Path) -> str:
     return page.parent.name
 
 
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of two revisions that differ in params, data and predictions."""
+    repository = copy_packs(tmp_path_factory.mktemp("revisions"))
+    for task in ("image", "sentiment"):
+        fix_cases(repository, task, 12)
+    data = repository / "evidence/image/data"
+    params = json.loads((data / "params.json").read_text())
+    params["train"]["epochs"] += 1000
+    edit_json(data / "params.json", train=params["train"])
+    edit_json(data / "dataset_note.json", raw_sha256="0" * 64)
+    commit(repository, "after")
+    with contextlib.chdir(repository), pytest.raises(SystemExit):
+        main(["compare", "before", "HEAD", "--html", "page.html"])
+    return repository / "page.html"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("path", PAGES, ids=name)
-def test_a_page_fits_its_window_and_requests_nothing(
-    open_page: Open, path: Path, width: int, scheme: str
+def test_a_comparison_of_revisions_fits_its_window_and_requests_nothing(
+    open_page: Open, comparison: Path, width: int, scheme: str
 ) -> None:
-    window = open_page(path, width, color_scheme=scheme)
+    check_layout(open_page(comparison, width, color_scheme=scheme), width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_a_comparison(
+    open_page: Open, comparison: Path, scheme: str
+) -> None:
+    check_accessibility(open_page(comparison, 1400, color_scheme=scheme, bypass_csp=True))
+
+
+def check_layout(window: Window, width: int) -> None:
+    """Check that nothing is cut off, small or broken, and that the page neither logs nor requests."""
     window.open_details()
     page = window.page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -103,28 +135,41 @@ def test_a_page_fits_its_window_and_requests_nothing(
     assert page.evaluate(BROKEN) == []
     assert page.evaluate(SMALL_CHARTS) == []
     assert window.problems == []
-    if FOLDER:
-        page.evaluate(
-            "document.querySelectorAll('details').forEach(part => { part.open = false; })"
-        )
-        page.screenshot(path=f"{FOLDER}/{name(path)}-{width}-{scheme}.png")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES, ids=name)
-def test_axe_finds_nothing_serious(open_page: Open, path: Path, scheme: str) -> None:
+def check_accessibility(window: Window) -> None:
+    """Check that axe finds no serious violation."""
     from axe_playwright_python.sync_playwright import Axe
 
-    window = open_page(path, 1400, color_scheme=scheme, bypass_csp=True)
     window.open_details()
-    page = window.page
-    violations = Axe().run(page).response["violations"]
+    violations = Axe().run(window.page).response["violations"]
     serious = [
         (rule["id"], rule["nodes"][0]["html"][:120], rule["nodes"][0]["failureSummary"][:200])
         for rule in violations
         if rule["impact"] in {"serious", "critical"}
     ]
     assert serious == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_fits_its_window_and_requests_nothing(
+    open_page: Open, path: Path, width: int, scheme: str
+) -> None:
+    window = open_page(path, width, color_scheme=scheme)
+    check_layout(window, width)
+    if FOLDER:
+        window.page.evaluate(
+            "document.querySelectorAll('details').forEach(part => { part.open = false; })"
+        )
+        window.page.screenshot(path=f"{FOLDER}/{name(path)}-{width}-{scheme}.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_axe_finds_nothing_serious(open_page: Open, path: Path, scheme: str) -> None:
+    check_accessibility(open_page(path, 1400, color_scheme=scheme, bypass_csp=True))
 
 
 @pytest.mark.parametrize("path", BROWSABLE, ids=name)

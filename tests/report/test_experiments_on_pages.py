@@ -11,7 +11,7 @@ from support.project import default_task
 from stages.core.errors import UserError
 from stages.core.files import write
 from stages.evaluation.experiment_log import LOG, LogRow, to_table
-from stages.report.document import Document, Headline, Link, Section, Table, Text
+from stages.report.document import Document, Facts, Headline, Link, Section, Text
 from stages.report.rendering import render_markdown, render_page
 from stages.report.sections import next_step_section
 
@@ -52,15 +52,16 @@ def test_experiments_are_listed_the_latest_first(log: Path) -> None:
         "2026-01-02", "tasks.workshop.train.epochs=2", "more", verdict="failed: stopped"
     )
     write(log, to_table([replace(TRY, kept="yes"), failed]))
-    table = section().blocks[-1]
-    assert table == Table(
-        "Experiments on validation data: 2",
-        ["change", "before", "after", "verdict", "expected"],
+    text, facts, link = section().blocks[-3:]
+    assert text == Text("Experiments on validation data: 2:")
+    results = f"{TRY.before} → {TRY.after}: better, kept (2026-01-01). Expected: {TRY.why}"
+    assert facts == Facts(
         [
-            ("train.epochs=2", "", "", "failed: stopped", "more"),
-            ("train.epochs=1", TRY.before, TRY.after, "better, kept", TRY.why),
-        ],
+            ("train.epochs=2", "failed: stopped (2026-01-02). Expected: more"),
+            ("train.epochs=1", results),
+        ]
     )
+    assert link == Link(f"All experiments: {LOG}", LOG)
     document = Document("title", Headline("x", "better"), "summary", [section()])
     assert "a &lt;b&gt;try&lt;/b&gt;" in render_page(document, 1.0)
     assert "<b>" not in render_markdown(document)
@@ -69,11 +70,10 @@ def test_experiments_are_listed_the_latest_first(log: Path) -> None:
 def test_a_long_log_is_cut_to_the_latest(log: Path) -> None:
     rows = [replace(TRY, change=f"tasks.workshop.train.epochs={number}") for number in range(30)]
     write(log, to_table(rows))
-    table, link = section().blocks[-2:]
-    assert link == Link(f"All experiments: {LOG}", LOG)
-    assert isinstance(table, Table)
-    assert table.caption == "Experiments on validation data: 30; the latest 20"
-    assert [change for change, *_ in table.rows] == [f"train.epochs={n}" for n in range(29, 9, -1)]
+    text, facts, _ = section().blocks[-3:]
+    assert text == Text("Experiments on validation data: 30; the latest 5:")
+    assert isinstance(facts, Facts)
+    assert [change for change, _ in facts.rows] == [f"train.epochs={n}" for n in range(29, 24, -1)]
 
 
 def test_a_damaged_log_gets_one_line(log: Path) -> None:

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from support.predictions import make_rows, write_table
-from support.project import ROOT, commit, run
+from support.project import commit, run
+from support.revisions import TASKS, copy_packs, edit_json, fix_cases
 
 from stages.core.files import read_csv
 from stages.tools.cli import main
 from stages.tools.compare.sample_pictures import find_pictures
 
 PNG = b"\x89PNG\r\n\x1a\n"
-TASKS = ("generative", "image", "sentiment")
 
 
 class Page(HTMLParser):
@@ -53,11 +52,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with committed packs, tagged `before`."""
-    for task in TASKS:
-        shutil.copytree(ROOT / f"evidence/{task}", tmp_path / f"evidence/{task}")
-    run(tmp_path, "git", "init", "--quiet", "--initial-branch", "main")
-    commit(tmp_path, "before")
-    run(tmp_path, "git", "tag", "before")
+    copy_packs(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -71,32 +66,16 @@ def compare(capsys: pytest.CaptureFixture[str], *arguments: str, status: int) ->
     return printed.out + printed.err
 
 
-def fix(repository: Path, task: str, count: int) -> pd.DataFrame:
-    """Let the primary seed's model get the first failure cases right, and commit; return the cases."""
-    data = repository / f"evidence/{task}/data"
-    cases = read_csv(data / "failure_cases.csv")[:count]
-    table = read_csv(data / "predictions.csv")
-    rows = table["id"].isin(cases["id"])
-    table.loc[rows, "seed_0"] = table.loc[rows, "label"]
-    table.to_csv(data / "predictions.csv", index=False)
-    commit(repository, f"{count} fixed")
-    return cases
-
-
-def edit(path: Path, **values: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
 def test_the_page_shows_what_changed_with_the_pictures_of_the_pack(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = repository / "evidence/image/data"
-    edit(data / "dataset_note.json", raw_sha256="0" * 64)
+    edit_json(data / "dataset_note.json", raw_sha256="0" * 64)
     params = json.loads((data / "params.json").read_text())
     epochs = params["train"]["epochs"]
     params["train"]["epochs"] = epochs + 1000
-    edit(data / "params.json", train=params["train"])
-    cases = fix(repository, "image", 5)
+    edit_json(data / "params.json", train=params["train"])
+    cases = fix_cases(repository, "image", 5)
     compare(capsys, "before", "HEAD", "--html", "out.html", status=1)
     page = Page((repository / "out.html").read_text())
     assert {"train.epochs", str(epochs), str(epochs + 1000), "raw_sha256"} <= {*page.text}
@@ -125,7 +104,7 @@ def test_the_page_shows_what_changed_with_the_pictures_of_the_pack(
 def test_texts_are_quoted_with_the_words_that_weigh_most(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cases = fix(repository, "sentiment", 3)
+    cases = fix_cases(repository, "sentiment", 3)
     compare(capsys, "before", "HEAD", "--html", "out.html", "--markdown", "out.md", status=1)
     page = Page((repository / "out.html").read_text())
     words = " ".join(" ".join(page.text).split())
@@ -188,7 +167,7 @@ def test_what_a_revision_says_stays_text(
     case_table = read_csv(data / "failure_cases.csv")
     case_table["cause"] = case_table["text"] = HOSTILE
     case_table.to_csv(data / "failure_cases.csv", index=False)
-    edit(data / "dataset_note.json", classes=[f"{HOSTILE}{number}" for number in range(10)])
+    edit_json(data / "dataset_note.json", classes=[f"{HOSTILE}{number}" for number in range(10)])
     page = repository / "evidence/image/index.html"
     first, second = case_table["id"][:2]
     svg = base64.b64encode(b"<svg onload='alert(1)'/>").decode()
@@ -197,9 +176,9 @@ def test_what_a_revision_says_stays_text(
         f"<li><img src='https://elsewhere.invalid/x.png'><p>{second}</p></li>"
     )
     commit(repository, "hostile")
-    edit(data / "dataset_note.json", origin=HOSTILE)
-    edit(data / "params.json", **{HOSTILE: HOSTILE})
-    fix(repository, "image", 2)
+    edit_json(data / "dataset_note.json", origin=HOSTILE)
+    edit_json(data / "params.json", **{HOSTILE: HOSTILE})
+    fix_cases(repository, "image", 2)
     compare(capsys, "HEAD~1", "HEAD", "--html", "out.html", "--markdown", "out.md", status=1)
     text, markdown = ((repository / name).read_text() for name in ("out.html", "out.md"))
     for written in (text, markdown):
@@ -271,7 +250,7 @@ def test_generated_samples_are_compared_by_their_noise_where_all_cases_are_known
 
     def write_cases(rows: pd.DataFrame, count: int) -> None:
         rows.to_csv(data / "failure_cases.csv", index=False)
-        edit(data / "failure_summary.json", failure_case_count=count)
+        edit_json(data / "failure_summary.json", failure_case_count=count)
         commit(repository, "cases")
 
     write_cases(cases[:3], 3)
@@ -295,7 +274,7 @@ def test_generated_samples_are_compared_by_their_noise_where_all_cases_are_known
 def test_a_damaged_pack_shows_what_is_left(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cases = fix(repository, "sentiment", 2)
+    cases = fix_cases(repository, "sentiment", 2)
     data = repository / "evidence/sentiment/data"
     run(repository, "git", "checkout", "--quiet", "before")
     (data / "driving_words.json").write_text("[1]")
