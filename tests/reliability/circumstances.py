@@ -97,6 +97,11 @@ def circumstances() -> list[Circumstance]:
         ),
         Circumstance("no network", wrapper=("unshare", "-rn"), reason=_no_namespace("-rn")),
         Circumstance("files of tomorrow (a clock set back)", arrange=_from_the_future),
+        Circumstance(
+            "a clock 30 days behind that of the files' times",
+            wrapper=("faketime", "-m", "-f", "-30d"),
+            reason="" if shutil.which("faketime") else "faketime is not installed",
+        ),
     ]
 
 
