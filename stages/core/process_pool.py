@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.processes import command_environment, end_of, guarded, start
+from stages.core.processes import Guard, command_environment, end_of, start
 
 TIME_LIMIT_STATUS = 124  # as of timeout(1)
 _PAUSE = 0.1  # seconds between two looks at what has ended
@@ -39,9 +39,10 @@ class _RunningCommand:
         self._began = time.monotonic()
         with ExitStack() as resources:
             self._files = [resources.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
+            guard = resources.enter_context(Guard())
             process = start(folder, command, command_environment(), *self._files)
             self._process = resources.enter_context(process)
-            resources.enter_context(guarded(self._process))
+            guard.add(process)
             self._resources = resources.pop_all()
 
     def ended(self, limit: float | None) -> EndedCommand | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from stages.core.errors import UserError
 
@@ -116,12 +116,12 @@ def run_commands(
             )
             for _ in commands
         ]
-        processes = [
-            running.enter_context(start(folder, command, environment, *files))
-            for (folder, command), files in zip(commands, outputs, strict=True)
-        ]
-        for process in processes:
-            running.enter_context(guarded(process))
+        guard = running.enter_context(Guard())
+        processes = []
+        for (folder, command), files in zip(commands, outputs, strict=True):
+            process = running.enter_context(start(folder, command, environment, *files))
+            guard.add(process)
+            processes.append(process)
         try:
             for process, files in zip(processes, outputs, strict=True):
                 if on_line:
@@ -237,20 +237,36 @@ def start(
         raise UserError(f"{command[0]} is not installed, or not on PATH") from None
 
 
-@contextmanager
-def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let a shell kill the process and its children when this process is killed: its input ends then."""
-    with subprocess.Popen(
-        ("sh", "-c", f"read -r line; kill -s KILL -- -{process.pid}"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as guard:
-        try:
-            yield
-        finally:
-            guard.kill()
+class Guard:
+    """A shell that kills processes and their children when this process is killed: its input ends then.
+
+    It starts before them, so that none runs long without it.
+    """
+
+    _SCRIPT = (
+        'groups=; while read -r group; do groups="$groups -$group"; done; '
+        '[ -z "$groups" ] || kill -s KILL -- $groups'
+    )
+
+    def __enter__(self) -> Self:
+        self._shell = subprocess.Popen(
+            ("sh", "-c", self._SCRIPT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """Put a process that leads a session under guard."""
+        assert self._shell.stdin is not None  # noqa: S101 (it is a pipe)
+        self._shell.stdin.write(f"{process.pid}\n".encode())
+        self._shell.stdin.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.kill()
+        self._shell.communicate()
 
 
 def end_with_launcher() -> None:

@@ -137,6 +137,7 @@ def test_weights_of_another_model_get_one_line(prepared: Path) -> None:
     assert "does not fit the model that params.yaml describes" in line
 
 
+@pytest.mark.long
 def test_a_trained_model_starts_another(prepared: Path) -> None:
     weights = (prepared / "data/train/image/fold-0/weights-0.safetensors").read_bytes()
     (prepared / "start.safetensors").write_bytes(weights)
@@ -170,6 +171,7 @@ def test_a_failed_check_stops_the_chain_and_is_written(prepared: Path) -> None:
     assert [check["passed"] for check in checks].count(False) == 1
 
 
+@pytest.mark.long
 def test_a_writer_in_two_splits_fails_the_check(prepared: Path) -> None:
     path = prepared / "data/prepare/image/samples.csv"
     path.chmod(0o644)

@@ -97,6 +97,7 @@ def test_the_page_names_the_folds(chain: Path) -> None:
     assert f"{FOLDS} folds" in page
 
 
+@pytest.mark.long
 def test_verify_recomputes_a_task_with_folds(chain: Path) -> None:
     report = chain / "folds.json"
     evidence(chain, "verify", "--tier", "metrics", "--only", TASK, "--json", str(report))

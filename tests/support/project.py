@@ -149,10 +149,21 @@ TINY: dict[str, dict[str, Any]] = {
     "image": {
         "prepare": {"split": {"folds": 3}},
         "check": {"overfit_loss": 0.4},  # as far as 8 channels get
-        "train": {"epochs": 3, "channels": [8, 8], "seeds": [0, 1]},
+        "train": {
+            "epochs": 3,
+            "channels": [8, 8],
+            "seeds": [0, 1],
+            "learning_rate": 0.03,
+            "batch_size": 32,
+        },
     },
     "sentiment": {
-        "baseline": {"frozen_minilm": {"max_samples": 100}},
+        "baseline": {
+            "regularisation": [1.0],
+            "svm_regularisation": [0.1],
+            "max_samples": 400,
+            "frozen_minilm": {"max_samples": 100, "max_tokens": 8},
+        },
         "train": {
             "model": "scratch",
             "scratch": {"layers": 1, "width": 16, "heads": 2},

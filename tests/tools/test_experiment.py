@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -324,8 +325,8 @@ def test_unconfirmed_is_for_keep(dvc: Dvc) -> None:
         arguments.run(arguments)
 
 
-@pytest.mark.xdist_group("chain")
-def test_a_change_that_breaks_training_is_logged(prepared: Path) -> None:
+def test_a_change_that_breaks_training_is_logged(small: Path, tmp_path: Path) -> None:
+    prepared = shutil.copytree(small, tmp_path / "project", symlinks=True)
     (prepared / LOG).write_text("")  # without the project's experiments
     commit(prepared, "no experiments")
     done = run(prepared, *COMMAND, "train.learning_rate=1000", "--why", "to see it break")

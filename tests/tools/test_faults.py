@@ -187,6 +187,7 @@ def test_a_random_fault_applies_to_the_task(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 # --- running
+@pytest.mark.long
 def test_a_trial_detects_a_fault_unless_its_check_is_gone(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_table_becomes_a_task_of_text_classification(project: Path) -> None:
     assert params.prepare.classes == ["0", "1"]
 
 
+@pytest.mark.long
 def test_a_table_with_semicolons_and_a_column_of_splits_becomes_a_task_as_it_is(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_table_with_semicolons_and_a_column_of_splits_becomes_a_task_as_it_is(
     assert "60 rows are official test data" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_folder_with_a_table_for_each_split_becomes_a_task_of_texts(project: Path) -> None:
     (project / "tables").mkdir()
     for name, count in (("train", 60), ("dev", 20), ("test", 20)):
@@ -154,6 +156,7 @@ def test_a_folder_with_a_table_for_each_split_becomes_a_task_of_texts(project: P
     assert (params.prepare.path, params.prepare.columns.split) == ("tables", None)
 
 
+@pytest.mark.long
 def test_columns_with_unusual_names_are_told_apart_by_their_values(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -262,7 +265,7 @@ def test_notes_of_people_are_kept_unless_their_deletion_is_asked_for(
         new("photos", "../photos")
         note.write_text(note.read_text() + "\nA remark.\n")
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("date,change\n")
+        log.write_text("date,change\n2026-01-01,x\n")
         (log.parent / "README.md").write_text("the pack\n")
         remove(*flags)
         assert (note.exists(), log.exists()) == (exist, exist)

@@ -105,6 +105,7 @@ def test_groups_that_names_suggest_are_asked_for(
     assert bool(re.search(r"prepare\.group_pattern .*6 groups", output)) is (pattern is not None)
 
 
+@pytest.mark.long
 def test_groups_that_the_user_confirms_are_tested_once_each(project: Path) -> None:
     code, output = answer(project, "y\n\n", "--kind", "image_classification")
     assert code == 0, output
@@ -240,6 +241,7 @@ def test_minutes_are_a_positive_number(text: str) -> None:
         minutes(text)
 
 
+@pytest.mark.long
 def test_columns_of_a_table_may_be_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{n},good thing {n},a bad thing {n % 30},{n % 2},{n % 3}" for n in range(90)]
     (project / "notes.csv").write_text("n,title,text,label,floor\n" + "\n".join(rows) + "\n")
@@ -257,6 +259,7 @@ def test_columns_of_a_table_may_be_named(project: Path, capsys: pytest.CaptureFi
     assert "nothing" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_folder_with_a_table_for_each_split_becomes_a_task_of_texts(project: Path) -> None:
     words = ["door", "lamp", "chair", "table", "window"]
     (project / "notes").mkdir()

@@ -123,6 +123,7 @@ def test_images_to_be_generated_keep_their_shares(project: Path) -> None:
     assert split == {"test": 0.25, "validation": 0.2, "seed": 0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("authors", "folds"), [(12, 7), (40, 1)])
 def test_texts_of_few_authors_get_folds(project: Path, authors: int, folds: int) -> None:
     write_authors(project / "notes.csv", authors)
@@ -133,6 +134,7 @@ def test_texts_of_few_authors_get_folds(project: Path, authors: int, folds: int)
         require_folds(project, "notes", folds, authors)
 
 
+@pytest.mark.long
 def test_texts_with_official_splits_get_no_folds(project: Path) -> None:
     (project / "notes").mkdir()
     write_authors(project / "notes/train.csv", 12)

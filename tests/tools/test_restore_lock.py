@@ -126,6 +126,7 @@ def test_every_truncation_is_either_damage_or_a_lock_that_dvc_takes() -> None:
         assert texts[0] == texts[1]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("chain")
 def test_dvc_takes_the_lock_that_was_put_back(prepared: Path) -> None:
     lock = (prepared / LOCK).read_bytes()

@@ -68,6 +68,7 @@ def outputs(project: Path) -> dict[str, bytes]:
     return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.long
 def test_a_second_clone_runs_nothing_and_verifies(pushed: Path, tmp_path: Path) -> None:
     second = clone_of(pushed, tmp_path)
     shutil.rmtree(pushed / ".dvc/cache")

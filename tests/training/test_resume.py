@@ -49,6 +49,7 @@ def wait_for_file(process: subprocess.Popen[bytes], project: Path, pattern: str)
         time.sleep(0.005)
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(prepared: Path) -> None:
     folder = prepared / "data/train/image"
     undisturbed = read_files(folder)
@@ -80,6 +81,7 @@ def test_a_second_trainer_of_a_task_is_rejected(
         pass
 
 
+@pytest.mark.long
 def test_two_processes_train_together(prepared: Path) -> None:
     def change(params: dict[str, Any]) -> None:
         params["runtime"].update(devices=2, threads=1)

@@ -104,6 +104,7 @@ def test_the_grids_have_the_same_labels_and_the_selected_one_the_samples(chain: 
     assert all(image.tobytes() in samples for image in pixels[f"step {step}"])
 
 
+@pytest.mark.long
 def test_stored_weights_give_the_stored_samples_again(prepared: Path) -> None:
     folder = prepared / "data/evaluate/generative"
     names = ("samples.csv", "samples.safetensors", "metrics.json", "review.csv")

@@ -46,6 +46,7 @@ def test_predictions_are_verified_with_the_weights_of_the_archive(alone: Path) -
     assert verdicts[f"pack@{TASK}"] is Verdict.BITWISE
 
 
+@pytest.mark.long
 def test_an_archive_of_forged_results_is_outside(prepared: Path, tmp_path: Path) -> None:
     path = prepared / "metrics/metrics.json"
     path.write_text(path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9', 1))

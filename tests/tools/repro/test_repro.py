@@ -154,6 +154,7 @@ def test_results_of_an_earlier_run_come_from_the_cache(tmp_path: Path) -> None:
     assert (folder / "upper.txt").read_text() == "ABC"
 
 
+@pytest.mark.long
 def test_data_that_dvc_tracks_are_taken_as_they_are_now(tmp_path: Path) -> None:
     folders = [make(tmp_path / name, PIPELINE, **FILES) for name in ("ours", "theirs")]
     for folder in folders:

@@ -235,6 +235,7 @@ def test_nothing_outside_the_clone_is_written(toy: Path, tmp_path: Path) -> None
     assert snapshot(victim) == {"config.local": b"precious"}
 
 
+@pytest.mark.long
 def test_a_shallow_clone_a_url_and_older_revisions_can_be_verified(
     toy: Path, tmp_path: Path
 ) -> None:

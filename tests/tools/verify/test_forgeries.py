@@ -300,6 +300,7 @@ def test_groups_in_several_splits_are_reported(packed: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_other_code_is_named_and_what_it_alone_gives_is_not_checked(prepared: Path) -> None:
     replace(prepared / "stages/pack.py", '"""', '"""Also: ')
     relock(prepared)
