@@ -16,7 +16,7 @@ def run(task: Task) -> None:
     for folder in ("data", "pictures"):
         shutil.rmtree(task.evidence / folder, ignore_errors=True)
     write_all(task.evidence, files)
-    write_all(task.folder("pack"), pack.content())
+    write_all(task.folder("pack"), pack.content(files))
     record_machine(task.name, results_digest(files), machine_record(task.runtime))
 
 

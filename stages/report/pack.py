@@ -43,11 +43,9 @@ class EvidencePack:
         }
         return {path: to_bytes(path, content) for path, content in contents.items()}
 
-    def content(self) -> "dict[str, Content]":
-        """Return the content of the page as data, and the SHA-256 of each file of the pack."""
-        digests = {
-            path: hashlib.sha256(content).hexdigest() for path, content in self.files().items()
-        }
+    def content(self, files: Mapping[str, bytes]) -> "dict[str, Content]":
+        """Return the content of the page as data, and the SHA-256 of each of the pack's files."""
+        digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
         return {"document.json": to_data(self.document), "files.json": digests}
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,15 +120,21 @@ def image_cases(outputs: "ClassificationOutputs", images: np.ndarray) -> Cases:
 
     The pictures take at most half of the page; cases for which no room is left are in the table alone.
     """
+
+    @cache
+    def png(place: int) -> bytes:
+        """Return the picture of an image; many cases share a neighbour."""
+        return to_png(thumbnail(images[place]))
+
     cases, room = [], outputs.task.params.pack.page_limit_mb * MEGABYTE * _SHARE_OF_CASES
     for row in table_rows(outputs.cases):
         labels = row["neighbour_labels"].split(" | ")
         places = map(int, row["neighbour_rows"].split())
         near = [
-            sample_picture(images[place], label)
+            Picture(png(place), label)
             for label, place in list(zip(labels, places, strict=True))[:NEIGHBOURS]
         ]
-        picture = sample_picture(images[row["row"]], f"Test image {row['id']}")
+        picture = Picture(png(row["row"]), f"Test image {row['id']}")
         room -= sum(len(item.data) for item in [picture, *near]) * _BASE64
         if room < 0:
             break
