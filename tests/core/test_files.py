@@ -152,7 +152,13 @@ with exit_on_user_error("train@image"):
 print("went on")
 """
     done = subprocess.run(
-        [sys.executable, "-c", command, path],
+        [
+            sys.executable,
+            "-B",
+            "-c",
+            command,
+            path,
+        ],  # -B: bytecode would be cut off at the limit too
         cwd=ROOT,
         capture_output=True,
         text=True,

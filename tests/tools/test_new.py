@@ -270,7 +270,7 @@ def test_notes_of_people_are_kept_unless_their_deletion_is_asked_for(
         remove(*flags)
         assert (note.exists(), log.exists()) == (exist, exist)
         assert not (log.parent / "README.md").exists()
-    assert f"kept, as people may have written them: {log}, {note}" in capsys.readouterr().out
+    assert f"kept, as people may have written them: {note}, {log}" in capsys.readouterr().out
     assert status(project) == ""
 
 

@@ -26,7 +26,7 @@ def test_a_limit_of_file_sizes_gets_one_line(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, "-B", "-c", COMMAND],
         cwd=tmp_path,
         env={
             "PYTHONPATH": str(ROOT),
