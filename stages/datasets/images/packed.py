@@ -1,5 +1,6 @@
 """The packed array: all images of a dataset in one file, read by memory map."""
 
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -62,10 +63,15 @@ def open_packed(path: Path) -> np.ndarray:
 
 
 def in_batches(rows: np.ndarray, images: np.ndarray, largest: int = 8192) -> Iterator[np.ndarray]:
-    """Yield `rows` in batches of at most `largest`, fewer where the images are large."""
+    """Yield `rows` in batches of at most `largest`, fewer where the images are large.
+
+    After each batch the pages of a memory map are given back, so that memory stays flat.
+    """
     size = max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
+        if isinstance(images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            images.base.madvise(mmap.MADV_DONTNEED)  # they stay in the system's cache of files
 
 
 def block_means(images: np.ndarray, side: int) -> np.ndarray:
