@@ -5,12 +5,14 @@ in a file there.
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stages.core.errors import UserError, printable
 
 _WAITING_TASKS = 2  # for each core of the cluster
+_SECONDS_TO_CONNECT = 20
 _ADVICE = "run the same command again to go on from what is finished"
 
 
@@ -32,16 +34,18 @@ def run_on_ray(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        import ray as module
     except ImportError:
         raise UserError(
             "RAY_ADDRESS is set, but Ray is not installed; install it with `make extras`, or unset "
             "RAY_ADDRESS"
         ) from None
+    ray: Any = module  # partly without types
     _connect(ray, address)
     try:
         task = ray.remote(num_cpus=1)(function)
-        waiting, running = list(reversed(arguments)), []
+        waiting = list(reversed(arguments))
+        running: list[Any] = []
         while waiting or running:
             most = _WAITING_TASKS * max(1, int(ray.cluster_resources().get("CPU", 1)))
             while waiting and len(running) < most:
@@ -56,10 +60,11 @@ def run_on_ray(
 
 def _connect(ray: Any, address: str) -> None:
     """Connect to a running cluster, or start one here for `local`."""
+    host, _, port = address.rpartition(":")
     try:
-        ray.init(
-            address, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-        )
+        if port.isdecimal() and "/" not in host:  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # noqa: BLE001 (each kind of address fails in its own way)
         raise UserError(
             f"RAY_ADDRESS: given {address!r}, where no Ray cluster answers "
@@ -75,7 +80,9 @@ def _require_success(ray: Any, result: Any) -> None:
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise UserError(f"a worker of the Ray cluster died ({_first_line(error)}); {_ADVICE}") from None
+        raise UserError(
+            f"a worker of the Ray cluster died ({_first_line(error)}); {_ADVICE}"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -15,8 +15,8 @@ from reliability.trials import file_digests
 from support.project import environment
 
 from stages.core.errors import UserError
-from stages.core.slots import VARIABLE, Slots
 from stages.core.side_by_side import run_side_by_side
+from stages.core.slots import VARIABLE, Slots
 
 SECONDS = 20  # that a run waits for another
 

@@ -1,10 +1,9 @@
 """Image files decoded in shards: the same bytes as without, and what is finished is not done again."""
 
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.images import image_task, make_folder, noise
-from support.project import ROOT, environment
 from support.stages import run_stages
 
 from stages.core.errors import UserError
@@ -44,7 +42,7 @@ def make_images() -> Path:
     frames = [noise(number) for number in range(3)]
     for name in ("a/0, moving.gif", "b/99, moving.gif"):
         frames[0].save(raw / name, save_all=True, append_images=frames[1:])
-        frames = frames[::-1]
+        frames.reverse()
     for name in ("a/00 text.png", "a/11.txt", "b/zz.png"):
         (raw / name).write_text(f"no image {name}")
     (raw / "b/cut.png").write_bytes((raw / "b/0.png").read_bytes()[:60])
@@ -53,13 +51,13 @@ def make_images() -> Path:
     return raw
 
 
-def prepared(length: int, processes: int, raw: str = "raw", **changes: object) -> Outputs:
+def prepared(length: int, processes: int, **changes: object) -> Outputs:
     """Prepare a folder in shards of some length; return what prepare writes."""
     out = Path("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(processes - 1))  # beside the one of the stage itself
         patch.setattr(shards, "SHARD_FILES", length)
-        write_all(out, prepare(image_task(Path(raw), **changes), out).files())
+        write_all(out, prepare(image_task(Path("raw"), **changes), out).files())
     return {name: (out / name).read_bytes() for name in OUTPUTS}
 
 
@@ -69,7 +67,9 @@ def finished() -> dict[str, int]:
     return {file.name: file.stat().st_ino for file in files}
 
 
-@pytest.mark.parametrize(("length", "processes"), [(7, 1), (7, 2), (7, 3), (1, 3), (59, 2), (60, 2)])
+@pytest.mark.parametrize(
+    ("length", "processes"), [(7, 1), (7, 2), (7, 3), (1, 3), (59, 2), (60, 2)]
+)
 def test_neither_processes_nor_shards_change_a_byte(length: int, processes: int) -> None:
     make_images()
     undivided = prepared(1000, 1)
@@ -88,30 +88,25 @@ def test_large_images_make_short_shards(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(finished()) == 3
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from support.images import image_task
-from stages.datasets.images import shards
-from stages.kinds.image_classification.prepare import prepare
+def killed_after(count: int) -> None:
+    """Prepare in one process, in shards of 7 files, until `count` are finished."""
+    stage = os.getpid()
 
-write_shard, stage = shards.write_shard, os.getpid()
+    def write_or_kill(shard: shards.Shard, threads: int = 1) -> None:
+        if len(finished()) == count:
+            os.kill(stage, signal.SIGKILL)
+        write_shard(shard, threads)
 
-def write_or_kill(shard, threads=1):
-    if len(list(shard.folder.glob("[!.]*"))) == 3:
-        os.kill(stage, signal.SIGKILL)
-    write_shard(shard, threads)
-
-shards.SHARD_FILES, shards.write_shard = 7, write_or_kill
-prepare(image_task(Path("raw")), Path("out"))
-"""
+    shards.write_shard = write_or_kill
+    prepared(7, 1)
 
 
 def test_a_killed_run_goes_on_from_its_finished_shards() -> None:
     make_images()
-    variables = {**environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", VARIABLE: "0"}
-    killed = subprocess.run([sys.executable, "-c", KILLED], env=variables, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    process = multiprocessing.get_context("fork").Process(target=killed_after, args=(3,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     before = finished()
     assert len(before) == 3
     result = prepared(7, 2)
@@ -186,7 +181,10 @@ def test_the_shards_of_a_killed_process_are_decoded_by_the_stage(
 
     monkeypatch.setattr(shards, "write_shard", write_or_die)
     assert prepared(7, 2) == undivided
-    assert capsys.readouterr().err == "a process that read images was ended by signal 9; they are read again\n"
+    assert (
+        capsys.readouterr().err
+        == "a process that read images was ended by signal 9; they are read again\n"
+    )
 
 
 def test_where_no_process_can_be_copied_the_stage_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +202,12 @@ def test_a_file_that_changes_after_the_listing_stops_the_run() -> None:
     first, second = shards._cut(decoder, paths[:20], 10, FINISHED)
     os.utime(raw / paths[15], (1, 1))
     write_shard(first)
-    with pytest.raises(UserError, match="^raw changed while it was read; run again once"):
+    with pytest.raises(UserError, match=r"^raw changed while it was read; run again once"):
         write_shard(second)
     assert finished().keys() == {first.file.name}
-    with pytest.raises(UserError, match="no folder on .*: the images and the project must be on storage"):
+    with pytest.raises(
+        UserError, match=r"no folder on .*: the images and the project must be on storage"
+    ):
         write_shard(second.moved_to(Path("/nowhere")))
 
 
@@ -241,14 +241,19 @@ def test_one_process_of_all_looks_for_the_depth_of_grey(monkeypatch: pytest.Monk
     assert all(finished()[name] == before[name] for name in plain)
 
 
-def test_an_error_of_one_file_is_that_of_a_run_without_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_one_file_is_that_of_a_run_without_shards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     raw = make_images()
     decoder = Decoder(raw, 8, 1, 10_000, 16)
     paths = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
     monkeypatch.setattr(shards, "SHARD_FILES", 7)
     whole, parts = ([*decode_files(decoder, paths, folder)] for folder in (None, FINISHED))
     for first, second in zip(whole, parts, strict=True):
-        assert (first.problem, first.has_further_frames) == (second.problem, second.has_further_frames)
+        assert (first.problem, first.has_further_frames) == (
+            second.problem,
+            second.has_further_frames,
+        )
         np.testing.assert_array_equal(first.pixels, second.pixels)
 
 

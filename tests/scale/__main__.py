@@ -13,7 +13,9 @@ from stages.core.errors import exit_on_user_error
 def main() -> None:
     """Measure each number of images, and record the results as they come."""
     parser = argparse.ArgumentParser(prog="python -m scale", description=__doc__)
-    parser.add_argument("counts", type=int, nargs="*", help="numbers of images; none: only the page")
+    parser.add_argument(
+        "counts", type=int, nargs="*", help="numbers of images; none: only the page"
+    )
     parser.add_argument(
         "--photographs", type=Path, help="tar archive of SPLIT/CLASS/NAME.jpg, 32 x 32 pixels"
     )

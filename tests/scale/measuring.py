@@ -1,5 +1,6 @@
 """Stages over folders of many images: seconds, and the memory of all their processes."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from typing import Any
 
 import psutil
 from gpu.chains import copy_project
-from support.project import change_params, environment, merge
+from support.project import change_params, environment
 
 from stages.core.files import read_json
 
@@ -28,11 +29,12 @@ _PREPARE = {
 
 def make_project(folder: Path, images: Path) -> Path:
     """Copy the project, with one task: these images."""
+    shutil.rmtree(folder, ignore_errors=True)
     project = copy_project(folder, {})
 
     def only_images(params: dict[str, Any]) -> None:
         task = params["tasks"]["image"]
-        merge(task, {"prepare": {**_PREPARE, "path": str(images)}})
+        task["prepare"].update(_PREPARE, path=str(images))
         params["tasks"] = {TASK: task}
 
     change_params(project, only_images)
@@ -71,7 +73,7 @@ class Peak:
 
     Attributes:
         gigabytes: private: PSS without the pages of files, of all processes together, so that pages which
-            they share count once; mapped: with those pages, which the system takes back when it needs memory.
+            they share count once; mapped: with those pages, which the system takes back when needed.
     """
 
     def __init__(self, pid: int) -> None:

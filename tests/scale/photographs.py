@@ -17,7 +17,7 @@ _QUALITY = 90
 
 
 def read_photographs(archive: Path) -> tuple[np.ndarray, list[str]]:
-    """Return the photographs of a tar archive of SPLIT/CLASS/NAME.jpg, (n, 32, 32, 3), and their classes."""
+    """Return the photographs of an archive of SPLIT/CLASS/NAME.jpg, (n, 32, 32, 3), and their classes."""
     pixels, classes = [], []
     with tarfile.open(archive) as members:
         for member in members:
@@ -37,7 +37,9 @@ def write_variants(archive: Path, folder: Path, count: int) -> None:
     pixels, classes = read_photographs(archive)
     order = np.random.default_rng(0).permutation(len(pixels))
     parts = [
-        partial(_write_part, pixels, classes, order, folder, range(start, min(start + _PART, count)))
+        partial(
+            _write_part, pixels, classes, order, folder, range(start, min(start + _PART, count))
+        )
         for start in range(0, count, _PART)
     ]
     if len(parts) == 1:

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs/scale.md"
 Results = Mapping[str, Any]
 
 _INTRODUCTION = """
-The stages prepare and check over a folder of JPEGs of 32 × 32 pixels in ten classes, made from 60,000
+The stages prepare and check over a folder of JPEGs of 32 x 32 pixels in ten classes, made from 60,000
 photographs of CIFAR-10 (shifted, mirrored, darkened):
 
 ```sh
@@ -73,7 +73,9 @@ def page(results: Results) -> str:
         "# Many images, measured",
         _INTRODUCTION.strip(),
         markdown_table(
-            ("images", "stage", "seconds", "private, GB", "with mapped pages, GB"), times, (0, 2, 3, 4)
+            ("images", "stage", "seconds", "private, GB", "with mapped pages, GB"),
+            times,
+            (0, 2, 3, 4),
         ),
         _COUNTS.strip().format(threshold=by_count[0][1]["threshold"]),
         markdown_table(

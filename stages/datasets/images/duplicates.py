@@ -47,9 +47,7 @@ def near_pairs(
     batches: list[tuple[np.ndarray, np.ndarray]] = []
     total = 0
     for start, stop in progress([*_query_batches(counts)], "comparing images"):
-        lists = tree.query_ball_point(
-            sketches[start:stop], radius, workers=-1, return_sorted=True
-        )
+        lists = tree.query_ball_point(sketches[start:stop], radius, workers=-1, return_sorted=True)
         first = np.repeat(np.arange(start, stop), counts[start:stop])
         second = np.concatenate([np.asarray(indices, dtype=np.int64) for indices in lists])
         ordered = second > first  # each pair once, and no image with itself

@@ -70,9 +70,7 @@ class GreyDepth:
     @cached_property
     def _bits(self) -> int:
         values = map_in_threads(self._greatest, self._files, min(os.cpu_count() or 1, 4))
-        greatest = max(
-            progress(values, "looking for the bits in use", len(self._files)), default=0
-        )
+        greatest = max(progress(values, "looking for the bits in use", len(self._files)), default=0)
         return max(_LEAST_DEPTH, greatest.bit_length())
 
     def _greatest(self, path: Path) -> int:

@@ -68,10 +68,11 @@ def in_batches(rows: np.ndarray, images: np.ndarray, largest: int = 8192) -> Ite
     After each batch the pages of a memory map are given back, so that memory stays flat.
     """
     size = max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
+    memory: object = images.base
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-        if isinstance(images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            images.base.madvise(mmap.MADV_DONTNEED)  # they stay in the system's cache of files
+        if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            memory.madvise(mmap.MADV_DONTNEED)  # they stay in the system's cache of files
 
 
 def block_means(images: np.ndarray, side: int) -> np.ndarray:

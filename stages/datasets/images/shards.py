@@ -1,8 +1,8 @@
 """Many image files, decoded in shards: side by side, and finished ones are not decoded again.
 
 A shard is some consecutive files. A process decodes it into one file, whose name holds a digest of all that
-the pixels depend on. So a run that is interrupted goes on from the shards that are finished, a file that has
-changed since is decoded again, and how many processes there are changes nothing.
+the pixels depend on. So an interrupted run goes on from the shards that are finished, an image file that has
+changed since is decoded again, and the number of processes changes nothing.
 
 With RAY_ADDRESS set, shards are tasks on that Ray cluster.
 """
@@ -77,7 +77,9 @@ class Shard:
         return replace(self, decoder=decoder, folder=folder / self.folder)
 
 
-def decode_files(decoder: Decoder, paths: Sequence[str], folder: Path | None) -> Iterator[DecodedFile]:
+def decode_files(
+    decoder: Decoder, paths: Sequence[str], folder: Path | None
+) -> Iterator[DecodedFile]:
     """Yield image files, decoded, in their order.
 
     Args:
@@ -133,11 +135,14 @@ def write_shard(shard: Shard, threads: int = 1) -> None:
     except UnknownDepthError:
         content, file = b"", shard.needs_depth
     else:
-        content, file = {
-            "pixels": pixels[: len(pixels) - len(problems)],
-            "further_frames": further_frames,
-            "problems": np.frombuffer(json.dumps(problems).encode(), dtype=np.uint8),
-        }, shard.file
+        content, file = (
+            {
+                "pixels": pixels[: len(pixels) - len(problems)],
+                "further_frames": further_frames,
+                "problems": np.frombuffer(json.dumps(problems).encode(), dtype=np.uint8),
+            },
+            shard.file,
+        )
     if _digest(shard.decoder, shard.paths) != shard.digest:
         raise UserError(changed(shard.decoder.root))
     write(file, content)
@@ -208,7 +213,9 @@ def _digest(decoder: Decoder, paths: Sequence[str]) -> str:
     for module in (files, decoding):
         digest.update(Path(str(module.__file__)).read_bytes())
     for path in paths:
-        digest.update(f"{path!r} {file_state(decoder.root / path)}\n".encode(errors="surrogateescape"))
+        digest.update(
+            f"{path!r} {file_state(decoder.root / path)}\n".encode(errors="surrogateescape")
+        )
     return digest.hexdigest()[:32]
 
 
@@ -216,5 +223,5 @@ def _processes(decoder: Decoder) -> int:
     """Return how many files can be decoded at the same time: by cores, and by half of the free memory."""
     import psutil
 
-    free = psutil.virtual_memory().available // 2
+    free: int = psutil.virtual_memory().available // 2
     return max(1, min(core_count(), free // (_BYTES_OF_A_PIXEL * decoder.max_pixels)))
