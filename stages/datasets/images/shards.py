@@ -1,7 +1,7 @@
 """Many image files, decoded in shards: side by side, and finished ones are not decoded again.
 
-A shard is some consecutive files. A process decodes it into one file, whose name holds a digest of all that
-the pixels depend on. So an interrupted run goes on from the shards that are finished, an image file that has
+A shard is some consecutive files. A process decodes it into one file, whose name holds a digest of what the
+pixels depend on. So an interrupted run goes on from the shards that are finished, an image file that has
 changed since is decoded again, and the number of processes changes nothing.
 
 With RAY_ADDRESS set, shards are tasks on that Ray cluster.
