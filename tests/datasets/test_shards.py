@@ -68,7 +68,7 @@ def finished() -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("length", "processes"), [(7, 1), (7, 2), (7, 3), (1, 3), (59, 2), (60, 2)]
+    ("length", "processes"), [(7, 1), (7, 2), (13, 3), (59, 2), (60, 2)]
 )
 def test_neither_processes_nor_shards_change_a_byte(length: int, processes: int) -> None:
     make_images()
@@ -89,7 +89,7 @@ def test_large_images_make_short_shards(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def killed_after(count: int) -> None:
-    """Prepare in one process, in shards of 7 files, until `count` are finished."""
+    """Prepare in one process, in shards of 13 files, until `count` are finished."""
     stage = os.getpid()
 
     def write_or_kill(shard: shards.Shard, threads: int = 1) -> None:
@@ -98,7 +98,7 @@ def killed_after(count: int) -> None:
         write_shard(shard, threads)
 
     shards.write_shard = write_or_kill
-    prepared(7, 1)
+    prepared(13, 1)
 
 
 def test_a_killed_run_goes_on_from_its_finished_shards() -> None:
@@ -109,8 +109,8 @@ def test_a_killed_run_goes_on_from_its_finished_shards() -> None:
     assert process.exitcode == -signal.SIGKILL
     before = finished()
     assert len(before) == 3
-    result = prepared(7, 2)
-    assert len(finished()) == 9
+    result = prepared(13, 2)
+    assert len(finished()) == 5
     assert before.items() <= finished().items()
     shutil.rmtree(FINISHED)
     assert result == prepared(1000, 1)
@@ -119,7 +119,7 @@ def test_a_killed_run_goes_on_from_its_finished_shards() -> None:
 @pytest.mark.parametrize("change", ["pixels", "time", "name"])
 def test_a_changed_file_is_decoded_again(change: str) -> None:
     raw = make_images()
-    first = prepared(7, 2)
+    first = prepared(13, 2)
     before = finished()
     if change == "pixels":
         noise(1234).save(raw / "a/20.png")
@@ -127,7 +127,7 @@ def test_a_changed_file_is_decoded_again(change: str) -> None:
         os.utime(raw / "a/20.png", (1, 1))
     else:
         (raw / "a/20.png").rename(raw / "a/20 .png")
-    second = prepared(7, 2)
+    second = prepared(13, 2)
     assert len(finished().keys() - before.keys()) == 1
     assert (second["images.npy"] == first["images.npy"]) == (change != "pixels")
     assert second == prepared(1000, 1)
@@ -136,21 +136,21 @@ def test_a_changed_file_is_decoded_again(change: str) -> None:
 @pytest.mark.parametrize("changes", [{"size": 6}, {"channels": 3}, {"max_pixels": 63}])
 def test_other_params_decode_all_again(changes: dict[str, object]) -> None:
     make_images()
-    prepared(7, 2)
+    prepared(13, 2)
     before = finished()
     if "max_pixels" in changes:  # no file is readable
         with pytest.raises(UserError, match="none of 60 files is a readable image"):
-            prepared(7, 2, **changes)
+            prepared(13, 2, **changes)
     else:
-        assert prepared(7, 2, **changes) == prepared(1000, 1, **changes)
+        assert prepared(13, 2, **changes) == prepared(1000, 1, **changes)
     assert len(finished()) == 2 * len(before)
 
 
 def test_labels_and_groups_decode_nothing_again() -> None:
     make_images()
-    prepared(7, 2)
+    prepared(13, 2)
     before = finished()
-    prepared(7, 2, group_pattern=r"(\w+)[^/]*$", split={"test": 0.2, "validation": 0.2, "seed": 3})
+    prepared(13, 2, group_pattern=r"(\w+)[^/]*$", split={"test": 0.2, "validation": 0.2, "seed": 3})
     assert finished() == before
 
 
@@ -161,10 +161,10 @@ def spoil(file: Path) -> None:
 @pytest.mark.parametrize("damage", [spoil, Path.unlink])
 def test_a_damaged_shard_is_decoded_again(damage: Callable[[Path], None]) -> None:
     make_images()
-    first = prepared(7, 2)
-    damage(sorted(FINISHED.iterdir())[4])
-    assert prepared(7, 2) == first
-    assert len(finished()) == 9
+    first = prepared(13, 2)
+    damage(sorted(FINISHED.iterdir())[2])
+    assert prepared(13, 2) == first
+    assert len(finished()) == 5
 
 
 def test_the_shards_of_a_killed_process_are_decoded_by_the_stage(
@@ -180,7 +180,7 @@ def test_the_shards_of_a_killed_process_are_decoded_by_the_stage(
         write_shard(shard, threads)
 
     monkeypatch.setattr(shards, "write_shard", write_or_die)
-    assert prepared(7, 2) == undivided
+    assert prepared(13, 2) == undivided
     assert (
         capsys.readouterr().err
         == "a process that read images was ended by signal 9; they are read again\n"
@@ -191,7 +191,7 @@ def test_where_no_process_can_be_copied_the_stage_decodes(monkeypatch: pytest.Mo
     make_images()
     undivided = prepared(1000, 1)
     monkeypatch.setattr("stages.core.side_by_side.sys.platform", "darwin")
-    assert prepared(7, 2) == undivided
+    assert prepared(13, 2) == undivided
 
 
 def test_a_file_that_changes_after_the_listing_stops_the_run() -> None:
@@ -225,7 +225,7 @@ def test_one_process_of_all_looks_for_the_depth_of_grey(monkeypatch: pytest.Monk
         return greatest(depth, path)
 
     monkeypatch.setattr(GreyDepth, "_greatest", noted)
-    assert prepared(7, 3) == undivided
+    assert prepared(13, 3) == undivided
     lines = Path("looked at").read_text().splitlines()
     assert len(lines) == len(set(lines)) == 80
     assert {line.split()[0] for line in lines} == {str(os.getpid())}
@@ -235,7 +235,7 @@ def test_one_process_of_all_looks_for_the_depth_of_grey(monkeypatch: pytest.Monk
     # More bits change these shards, and no others.
     before = finished()
     Image.fromarray(np.full((8, 8), 5000, np.uint16)).save(raw / "b/00, deep.png")
-    assert prepared(7, 3) == prepared(1000, 1)
+    assert prepared(13, 3) == prepared(1000, 1)
     assert len([name for name in finished() if "-13." in name]) == len(depths)
     plain = [name for name in before if "-" not in name and not name.endswith(".deep")]
     assert all(finished()[name] == before[name] for name in plain)
@@ -247,7 +247,7 @@ def test_an_error_of_one_file_is_that_of_a_run_without_shards(
     raw = make_images()
     decoder = Decoder(raw, 8, 1, 10_000, 16)
     paths = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
-    monkeypatch.setattr(shards, "SHARD_FILES", 7)
+    monkeypatch.setattr(shards, "SHARD_FILES", 13)
     whole, parts = ([*decode_files(decoder, paths, folder)] for folder in (None, FINISHED))
     for first, second in zip(whole, parts, strict=True):
         assert (first.problem, first.has_further_frames) == (
@@ -261,9 +261,9 @@ def test_the_stage_deletes_the_shards_when_it_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = make_images()
-    monkeypatch.setattr(shards, "SHARD_FILES", 7)
+    monkeypatch.setattr(shards, "SHARD_FILES", 13)
     monkeypatch.setenv(VARIABLE, "2")
-    expected = prepared(7, 2)
+    expected = prepared(13, 2)
     assert finished()
     run_stages(tmp_path, image_task(raw), ("prepare",))
     assert not FINISHED.exists()

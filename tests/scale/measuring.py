@@ -1,5 +1,7 @@
 """Stages over folders of many images: seconds, and the memory of all their processes."""
 
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -58,14 +60,25 @@ def measure(project: Path) -> dict[str, Any]:
 
 def _measure_stage(project: Path, stage: str) -> dict[str, float]:
     command = [sys.executable, "-m", f"stages.{stage}", TASK]
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), _processor_seconds()
     with subprocess.Popen(command, cwd=project, env=environment()) as process:
         peak = Peak(process.pid)
         status = process.wait()
         peak.stop()
     if status:
         raise RuntimeError(f"{stage}: exit status {status}")
-    return {"seconds": time.perf_counter() - start, **peak.gigabytes}
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor_seconds": _processor_seconds() - processor,
+        "load": os.getloadavg()[2],  # of the last 15 minutes
+        **peak.gigabytes,
+    }
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of all processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class Peak:

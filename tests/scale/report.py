@@ -26,8 +26,9 @@ PYTHONPATH=.:tests python -m scale --photographs cifar10-jpeg.tar.gz 10000 10000
 
 This page is written from what happened; figures in full are in `tests/scale/results.json`. *Private*: the
 greatest sum over all processes of a stage, pages that they share counted once. *With mapped pages*: and the
-pages of files that are mapped, most of them of the packed array, which the system takes back when it needs
-memory."""
+pages of files that are mapped, which the system takes back when it needs memory. *Load*: how many processes
+wanted a core in the last 15 minutes, on average; where that is more than there are cores, other
+work ran beside it, and the processor seconds say more."""
 _COUNTS = """
 What prepare found, near duplicates at a root mean square difference of {threshold:g}:"""
 
@@ -53,6 +54,8 @@ def page(results: Results) -> str:
             f"{int(count):,}",
             stage,
             f"{row['seconds']:.0f}",
+            f"{row['processor_seconds']:.0f}",
+            f"{row['load']:.1f}",
             f"{row['private']:.2f}",
             f"{row['mapped']:.2f}",
         )
@@ -73,9 +76,9 @@ def page(results: Results) -> str:
         "# Many images, measured",
         _INTRODUCTION.strip(),
         markdown_table(
-            ("images", "stage", "seconds", "private, GB", "with mapped pages, GB"),
+            ("images", "stage", "s", "processor s", "load", "private GB", "with mapped pages GB"),
             times,
-            (0, 2, 3, 4),
+            (0, 2, 3, 4, 5, 6),
         ),
         _COUNTS.strip().format(threshold=by_count[0][1]["threshold"]),
         markdown_table(

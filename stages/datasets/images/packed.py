@@ -62,12 +62,17 @@ def open_packed(path: Path) -> np.ndarray:
     return array
 
 
+def batch_size(images: np.ndarray, largest: int = 8192) -> int:
+    """Return how many images a batch has: at most `largest`, fewer where the images are large."""
+    return max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
+
+
 def in_batches(rows: np.ndarray, images: np.ndarray, largest: int = 8192) -> Iterator[np.ndarray]:
-    """Yield `rows` in batches of at most `largest`, fewer where the images are large.
+    """Yield `rows` in batches of `batch_size`.
 
     After each batch the pages of a memory map are given back, so that memory stays flat.
     """
-    size = max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
+    size = batch_size(images, largest)
     memory: object = images.base
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

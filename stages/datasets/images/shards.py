@@ -66,11 +66,6 @@ class Shard:
         """Return the file that says that the shard cannot be decoded without a depth."""
         return self.folder / f"{self.digest}.deep"
 
-    @property
-    def is_finished(self) -> bool:
-        """Return whether there is nothing left to do without a depth, or at its depth."""
-        return self.file.exists() or (self.decoder.depth is None and self.needs_depth.exists())
-
     def moved_to(self, folder: Path) -> "Shard":
         """Return the same shard for a process that runs elsewhere, with whole paths from `folder`."""
         decoder = replace(self.decoder, root=folder / self.decoder.root)
@@ -98,7 +93,8 @@ def decode_files(
     shards = _cut(decoder, paths, length, folder)
     _finish(shards)
     if isinstance(decoder.depth, GreyDepth):
-        deep = [shard.needs_depth.exists() for shard in shards]
+        present = set(folder.iterdir())
+        deep = [shard.needs_depth in present for shard in shards]
         if any(deep):  # only now, as the depth is looked for in all files
             at_depth = replace(decoder, depth=decoder.depth.bits())
             shards = [
@@ -167,10 +163,10 @@ def _read(shard: Shard) -> Iterator[DecodedFile]:
 
 def _finish(shards: Sequence[Shard]) -> None:
     """Decode the shards that are not finished: on a Ray cluster, in several processes, or here."""
-    missing = [shard for shard in shards if not shard.is_finished]
+    shards[0].folder.mkdir(parents=True, exist_ok=True)
+    missing = _missing(shards)
     if not missing:
         return
-    missing[0].folder.mkdir(parents=True, exist_ok=True)
     most = _processes(missing[0].decoder)
     for status in progress(
         _ended(missing, most), "reading images", len(shards), len(shards) - len(missing)
@@ -181,8 +177,20 @@ def _finish(shards: Sequence[Shard]) -> None:
                 file=sys.stderr,
             )
     # What a process could not do, or what this system has no processes for.
-    for shard in progress([shard for shard in missing if not shard.is_finished], "reading images"):
+    for shard in progress(_missing(shards), "reading images"):
         write_shard(shard, most)
+
+
+def _missing(shards: Sequence[Shard]) -> list[Shard]:
+    """Return the shards that are not finished: neither decoded nor known to need a depth that they lack."""
+    # One listing: it is up to date on network storage, where looking for single files may not be.
+    present = set(shards[0].folder.iterdir())
+    return [
+        shard
+        for shard in shards
+        if shard.file not in present
+        and not (shard.decoder.depth is None and shard.needs_depth in present)
+    ]
 
 
 def _ended(shards: Sequence[Shard], most: int) -> Iterator[int]:
