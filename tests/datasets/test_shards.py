@@ -67,9 +67,7 @@ def finished() -> dict[str, int]:
     return {file.name: file.stat().st_ino for file in files}
 
 
-@pytest.mark.parametrize(
-    ("length", "processes"), [(7, 1), (7, 2), (13, 3), (59, 2), (60, 2)]
-)
+@pytest.mark.parametrize(("length", "processes"), [(7, 1), (7, 2), (13, 3), (59, 2), (60, 2)])
 def test_neither_processes_nor_shards_change_a_byte(length: int, processes: int) -> None:
     make_images()
     undivided = prepared(1000, 1)
@@ -219,7 +217,7 @@ def test_one_process_of_all_looks_for_the_depth_of_grey(monkeypatch: pytest.Monk
     undivided = prepared(1000, 1)
     greatest = GreyDepth._greatest
 
-    def noted(depth: GreyDepth, path: Path) -> int:
+    def noted(depth: GreyDepth, path: str) -> int:
         with Path("looked at").open("a") as file:
             file.write(f"{os.getpid()} {path}\n")
         return greatest(depth, path)

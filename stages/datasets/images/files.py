@@ -51,12 +51,14 @@ class GreyDepth:
     scaled by the smallest number of bits that holds every value of the data set.
 
     Args:
-        files: the image files; they are read when the first 16-bit file asks for the depth.
+        root: the folder of the data set.
+        paths: of its image files, below it; they are read when the first 16-bit file asks for the depth.
         max_pixels: files that claim more do not count.
     """
 
-    def __init__(self, files: Sequence[Path], max_pixels: int) -> None:
-        self._files, self._max_pixels, self._lock = files, max_pixels, Lock()
+    def __init__(self, root: Path, paths: Sequence[str], max_pixels: int) -> None:
+        self._root, self._paths = root, paths
+        self._max_pixels, self._lock = max_pixels, Lock()
 
     def bits_in_use(self) -> int | None:
         """Return the number of bits, None where no file asked for it: there is no 16-bit grey file."""
@@ -69,14 +71,14 @@ class GreyDepth:
 
     @cached_property
     def _bits(self) -> int:
-        values = map_in_threads(self._greatest, self._files, min(os.cpu_count() or 1, 4))
-        greatest = max(progress(values, "looking for the bits in use", len(self._files)), default=0)
+        values = map_in_threads(self._greatest, self._paths, min(os.cpu_count() or 1, 4))
+        greatest = max(progress(values, "looking for the bits in use", len(self._paths)), default=0)
         return max(_LEAST_DEPTH, greatest.bit_length())
 
-    def _greatest(self, path: Path) -> int:
+    def _greatest(self, path: str) -> int:
         """Return the greatest value of a 16-bit grey file, 0 for any other."""
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(self._root / path, formats=FORMATS) as image:
                 if image.mode.startswith("I;16") and image.width * image.height <= self._max_pixels:
                     return int(np.asarray(image, dtype=np.uint16).max())
         except Exception:  # noqa: BLE001 (each decoder raises its own types; reading lists it)

@@ -64,7 +64,7 @@ def folder_source(
         problems = [(escape(file.path), escape(file.problem)) for file in files if file.problem]
         refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     # Test data do not decide how 16-bit files are scaled.
-    depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
+    depth = GreyDepth(root, [file.path for file in files if _scales(file)], params.max_pixels)
     note = _note(contents, params)
     decoder = Decoder(root, params.size, params.channels, params.max_pixels, grey_bits or depth)
     usable = [file.path for file in files if not file.problem]

@@ -10,6 +10,7 @@ With RAY_ADDRESS set, shards are tasks on that Ray cluster.
 import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -114,7 +115,7 @@ def write_shard(shard: Shard, threads: int = 1) -> None:
     """
     if not shard.decoder.root.is_dir() or not shard.folder.is_dir():
         raise UserError(
-            f"{shard.decoder.root} or {shard.folder} is no folder on {os.uname().nodename}: the images and "
+            f"{shard.decoder.root} or {shard.folder} is no folder on {platform.node()}: the images and "
             "the project must be on storage that all nodes see, at the same place"
         )
     pixels = np.empty((len(shard.paths), *shard.decoder.shape), dtype=np.uint8)
