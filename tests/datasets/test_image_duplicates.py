@@ -69,6 +69,8 @@ def test_the_pairs_are_those_of_a_brute_force_comparison(
 def test_small_parts_give_the_pairs_of_large_ones(images: np.ndarray, threshold: float) -> None:
     expected = near_pairs(images, threshold)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_QUERIES", 5)
+        patch.setattr(duplicates, "_NEIGHBOURS", 3)
         patch.setattr(duplicates, "_BATCH_CANDIDATES", 3)
         patch.setattr(packed, "_BATCH_VALUES", 2 * images[0].size)
         parts = near_pairs(images, threshold)
