@@ -47,8 +47,8 @@ def run_on_ray(
         waiting = list(reversed(arguments))
         running: list[Any] = []
         while waiting or running:
-            most = _WAITING_TASKS * max(1, int(ray.cluster_resources().get("CPU", 1)))
-            while waiting and len(running) < most:
+            limit = _WAITING_TASKS * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            while waiting and len(running) < limit:
                 running.append(task.remote(waiting.pop()))
             ended, running = ray.wait(running, num_returns=1)
             for result in ended:

@@ -25,7 +25,7 @@ _PAUSE = 1.0  # seconds between two looks for a free slot
 
 
 def run_side_by_side(
-    parts: Sequence[Callable[[], object]], most: int | None = None
+    parts: Sequence[Callable[[], object]], limit: int | None = None
 ) -> Iterator[int]:
     """Call functions in copies of this process, one at first and more while slots are free.
 
@@ -34,7 +34,7 @@ def run_side_by_side(
 
     Args:
         parts: what to call. A copy has one thread, so nothing must have been computed by several before.
-        most: copies at the same time, at most; None: as many as there are slots.
+        limit: copies at the same time, at most; None: as many as there are slots.
     """
     if len(parts) <= 1 or sys.platform != "linux":  # elsewhere a copy of a process is not safe
         return
@@ -47,7 +47,7 @@ def run_side_by_side(
     running: dict[ForkProcess, int | None] = {}
     try:
         while waiting or running:
-            while waiting and (most is None or len(running) < most):
+            while waiting and (limit is None or len(running) < limit):
                 has_own = None in running.values()
                 slot = slots.take() if has_own else None
                 if has_own and slot is None:

@@ -70,7 +70,7 @@ def test_a_run_that_fails_leaves_the_others_finished(monkeypatch: pytest.MonkeyP
 
 def test_no_more_run_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "3")
-    assert [*run_side_by_side([run_beside(name, 0) for name in "abc"], most=2)] == [0, 0, 0]
+    assert [*run_side_by_side([run_beside(name, 0) for name in "abc"], limit=2)] == [0, 0, 0]
     assert max(int(Path(f"{name}.count").read_text().split()[0]) for name in "abc") == 2
 
 

@@ -168,9 +168,9 @@ def _finish(shards: Sequence[Shard]) -> None:
     missing = _missing(shards)
     if not missing:
         return
-    most = _processes(missing[0].decoder)
+    limit = _processes(missing[0].decoder)
     for status in progress(
-        _ended(missing, most), "reading images", len(shards), len(shards) - len(missing)
+        _ended(missing, limit), "reading images", len(shards), len(shards) - len(missing)
     ):
         if status < 0:
             print(
@@ -179,7 +179,7 @@ def _finish(shards: Sequence[Shard]) -> None:
             )
     # What a process could not do, or what this system has no processes for.
     for shard in progress(_missing(shards), "reading images"):
-        write_shard(shard, most)
+        write_shard(shard, limit)
 
 
 def _missing(shards: Sequence[Shard]) -> list[Shard]:
@@ -194,11 +194,11 @@ def _missing(shards: Sequence[Shard]) -> list[Shard]:
     ]
 
 
-def _ended(shards: Sequence[Shard], most: int) -> Iterator[int]:
+def _ended(shards: Sequence[Shard], limit: int) -> Iterator[int]:
     """Decode shards elsewhere; yield an exit status for each that has ended."""
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        return run_side_by_side([partial(write_shard, shard) for shard in shards], most)
+        return run_side_by_side([partial(write_shard, shard) for shard in shards], limit)
     from stages.core.ray_tasks import run_on_ray
 
     return run_on_ray(address, write_shard, [shard.moved_to(Path.cwd()) for shard in shards])
