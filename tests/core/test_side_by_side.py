@@ -59,7 +59,7 @@ def test_runs_fill_the_slots(monkeypatch: pytest.MonkeyPatch, slots: int, beside
 
 
 def test_a_run_that_fails_leaves_the_others_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(VARIABLE, "0")  # one after the other
 
     def fail() -> None:
         raise UserError("not finite")
@@ -75,7 +75,7 @@ def test_no_more_run_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_killed_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(VARIABLE, "0")  # one after the other
     killed = partial(signal.raise_signal, signal.SIGKILL)
     assert [*run_side_by_side([killed, Path("finished").touch])] == [-signal.SIGKILL, 0]
 

@@ -9,6 +9,7 @@ from support.project import ROOT, run
 
 from stages.core.files import to_json
 from stages.core.machine import host_record
+from stages.core.task import STAGES
 from stages.report.formatting import markdown_table
 
 RESULTS = ROOT / "tests/scale/results.json"
@@ -66,7 +67,7 @@ def page(results: Results) -> str:
             f"{row['mapped']:.2f}",
         )
         for count, result in by_count
-        for stage, row in result["stages"].items()
+        for stage, row in sorted(result["stages"].items(), key=lambda item: STAGES.index(item[0]))
     ]
     counts = [
         (
@@ -104,4 +105,4 @@ def _machines(by_count: list[tuple[str, Any]]) -> list[str]:
     for count, result in by_count:
         machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
         counts.setdefault(f"commit {result['commit']}, {machine}.", []).append(f"{int(count):,}")
-    return [f"{' and '.join(names)} images: {line}" for line, names in counts.items()]
+    return [f"{', '.join(names)} images: {line}" for line, names in counts.items()]
