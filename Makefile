@@ -34,7 +34,7 @@ endif
 	install -m 755 requirements/evidence.sh $(BIN)/evidence
 	@touch $@
 
-extras: $(EXTRAS) ## add what clusters, remotes on S3 and tests of pages need to the environment
+extras: $(EXTRAS) ## add what clusters (SLURM, Ray), remotes on S3 and tests of pages need to the environment
 
 $(EXTRAS): $(READY) requirements/extras.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \

@@ -1,5 +1,6 @@
 """Prepare: from raw data to split samples and a dataset note."""
 
+import shutil
 import sys
 
 from stages.core.errors import one_line
@@ -13,6 +14,7 @@ def run(task: Task) -> None:
     folder = task.folder("prepare")
     data = task.module("prepare").prepare(task, folder)
     write_all(folder, data.files())
+    shutil.rmtree(task.resume_folder("prepare"), ignore_errors=True)
     for remark in data.note["remarks"]:
         print(f"prepare@{task.name}: {one_line(remark)}", file=sys.stderr)
 

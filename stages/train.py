@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def run(task: Task) -> None:
     """Write each run's weights and log, the selected epochs, and the diagnostics."""
     from stages.core.files import write_all
+    from stages.core.side_by_side import run_side_by_side
     from stages.training.checkpoints import (
         delete_resume_states,
         exclusive_trainer,
@@ -33,7 +34,6 @@ def run(task: Task) -> None:
     )
     from stages.training.devices import launch_fabric, lost_process_is_an_error
     from stages.training.diagnostics import diagnose
-    from stages.training.side_by_side import run_side_by_side
 
     threads = task.params.train.threads or task.runtime.threads
     runtime = task.runtime.model_copy(update={"threads": threads})
@@ -54,7 +54,8 @@ def run(task: Task) -> None:
             for seed in task.params.train.seeds
         ]
         if threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
-            run_side_by_side(trainings)
+            for _ in run_side_by_side(trainings):
+                pass  # each leaves its last state
         runs = [training() for training in trainings]
         fabric.barrier()  # all have read the resume states, which are deleted next
         if not fabric.is_global_zero:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 STAGES = ("prepare", "check", "baseline", "train", "evaluate", "failures", "pack")
 DATA = Path("data")
+RESUME = DATA / "resume"  # what is left of interrupted stages; git ignores it, DVC does not know it
 LIVE = "live"  # the loss of each training run, written while the stage train trains
 FOLDERS = (*STAGES, LIVE)  # below `DATA`, each with a folder for each task
 _FITTED = ("baseline", "train", LIVE)  # those of what is fitted once in each fold
@@ -62,6 +63,10 @@ class Task:
         """
         folder = DATA / stage / self.name
         return folder if self.fold is None or stage not in _FITTED else folder / f"fold-{self.fold}"
+
+    def resume_folder(self, stage: str) -> Path:
+        """Return where a stage keeps what it has finished until it ends: `data/resume/prepare/image`."""
+        return RESUME / stage / self.name
 
     @property
     def evidence(self) -> Path:

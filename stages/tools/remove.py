@@ -125,15 +125,15 @@ def _without_stages(name: str) -> str | None:
 
 def _output_files(name: str) -> list[Path]:
     """Return where the stages write for the task."""
-    from stages.core.task import DATA, FOLDERS
+    from stages.core.task import DATA, FOLDERS, RESUME
 
-    resume = DATA / "resume"
     return [
         *(Path("evidence", name, part) for part in _PACK),
         *(DATA / folder / name for folder in FOLDERS),
         *sorted(Path("plots").glob(f"*/{name}.csv")),
-        *(resume / f"{name}{suffix}" for suffix in (".lock", ".pid")),
-        *sorted(resume.glob(f"{name}-*")),
+        *(RESUME / f"{name}{suffix}" for suffix in (".lock", ".pid")),
+        *sorted(RESUME.glob(f"{name}-*")),
+        RESUME / "prepare" / name,
     ]
 
 

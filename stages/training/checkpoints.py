@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stages.core.errors import UserError
+from stages.core.task import RESUME
 from stages.training.weights import read_weights_and_metadata, trainable_state, write_weights
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-RESUME = Path("data/resume")
 
 
 def save_state(

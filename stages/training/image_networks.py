@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.progress import progress
-from stages.datasets.images.packed import in_batches
+from stages.datasets.images.packed import batch_size, in_batches
 from stages.training.weights import head_probabilities
 
 _HEAD_SCALE = 0.01  # standard deviation of the head's initial weights
@@ -181,7 +181,11 @@ def predict_batches(
     with torch.inference_mode():
         outputs = [
             predict(to_tensor(images[batch]).to(device)).float().cpu()
-            for batch in progress([*in_batches(rows, images, PREDICTED_AT_ONCE)], "predicting")
+            for batch in progress(
+                in_batches(rows, images, PREDICTED_AT_ONCE),
+                "predicting",
+                -(-len(rows) // batch_size(images, PREDICTED_AT_ONCE)),
+            )
         ]
     result: np.ndarray = torch.cat(outputs).numpy()
     return result

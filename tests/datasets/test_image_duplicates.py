@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import UserError
-from stages.datasets.images import duplicates
+from stages.datasets.images import duplicates, packed
 from stages.datasets.images.duplicates import near_pairs
 from stages.datasets.splits import duplicate_clusters
 
@@ -62,6 +62,20 @@ def test_the_pairs_are_those_of_a_brute_force_comparison(
     assert pairs.shape == (len(expected), 2)
     assert [tuple(pair) for pair in pairs.tolist()] == sorted(expected)
     np.testing.assert_allclose(values, [expected[pair] for pair in sorted(expected)], atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(images_to_compare(), st.floats(0.01, 1))
+def test_small_parts_give_the_pairs_of_large_ones(images: np.ndarray, threshold: float) -> None:
+    expected = near_pairs(images, threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_QUERIES", 5)
+        patch.setattr(duplicates, "_NEIGHBOURS", 3)
+        patch.setattr(duplicates, "_BATCH_CANDIDATES", 3)
+        patch.setattr(packed, "_BATCH_VALUES", 2 * images[0].size)
+        parts = near_pairs(images, threshold)
+    np.testing.assert_array_equal(parts[0], expected[0])
+    np.testing.assert_array_equal(parts[1], expected[1])
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 31)])

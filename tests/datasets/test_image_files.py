@@ -175,8 +175,7 @@ def test_the_depth_of_a_data_set_is_that_of_its_greatest_value(
         Image.new("I;16", (8, 8), value).save(tmp_path / f"{index}.png")
     Image.new("L", (8, 8), 255).save(tmp_path / "eight bits.png")
     (tmp_path / "broken.png").write_text("no image")
-    files = sorted(tmp_path.iterdir())
-    depth = GreyDepth(files, PIXELS)
+    depth = GreyDepth(tmp_path, sorted(file.name for file in tmp_path.iterdir()), PIXELS)
     assert depth.bits_in_use() is None
     assert (read_image_file(tmp_path / "eight bits.png", 8, 1, PIXELS, depth) == 255).all()
     assert depth.bits_in_use() is None  # no 16-bit file was read

@@ -1,12 +1,14 @@
 """Preparing images: packed once, split without leaks, with a note of what was left out."""
 
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 from support.images import (
@@ -22,7 +24,7 @@ from support.project import ROOT
 
 from stages.core.errors import UserError
 from stages.datasets.images.duplicates import near_pairs
-from stages.datasets.images.packed import open_packed, pack_images
+from stages.datasets.images.packed import in_batches, open_packed, pack_images
 from stages.datasets.images.sample import ImageSample
 
 CIFAR10 = ROOT.parent / "shared/datasets/cifar10-jpeg.tar.gz"
@@ -201,6 +203,23 @@ def test_the_packed_array_is_a_memory_map(tmp_path: Path) -> None:
     assert isinstance(array, np.memmap)
     assert (array.shape, array.dtype, array.flags.c_contiguous) == ((20, 3, 8, 8), np.uint8, True)
     assert len(samples) == 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_reading_in_batches_keeps_no_page_of_the_packed_array(tmp_path: Path) -> None:
+    file = tmp_path / "images.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 256, (5000, 3, 32, 32), dtype=np.uint8))
+    images = open_packed(file)
+
+    def mapped() -> int:
+        return sum(area.rss for area in psutil.Process().memory_maps() if area.path == str(file))
+
+    total = int(images[:].sum())
+    assert mapped() > 0.9 * images.nbytes
+    assert (
+        sum(int(images[part].sum()) for part in in_batches(np.arange(5000), images, 500)) == total
+    )
+    assert mapped() == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 100, 1000])

@@ -456,7 +456,7 @@ def test_a_file_that_changes_while_it_is_read_stops_prepare(
                 noise(5, 8 if change == "touch" else 40).save(path)
         return frame
 
-    monkeypatch.setattr("stages.datasets.images.folder.read_first_frame", disturb)
+    monkeypatch.setattr("stages.datasets.images.decoding.read_first_frame", disturb)
     out = tmp_path / "out"
     out.mkdir()
     (out / "images.npy").write_bytes(b"of an earlier run")

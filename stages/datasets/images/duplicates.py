@@ -12,6 +12,8 @@ from stages.datasets.images.packed import block_edges, block_means, in_batches
 _SIDE = 8  # blocks across and down
 _COMPONENTS = 12
 _COMPONENT_SAMPLE = 5000  # images from which the principal components are computed
+_QUERIES = 16_384  # images whose neighbours are looked up at a time
+_NEIGHBOURS = 16  # that the first search finds at most; images with more are searched again
 _BATCH_CANDIDATES = 2_000_000
 _MAX_PAIRS = 20_000_000
 
@@ -42,25 +44,56 @@ def near_pairs(
     radius = threshold * np.sqrt(np.prod(images.shape[1:])) * (1 + 1e-5)
     sketches = _sketches(images)
     tree = cKDTree(sketches)
-    # Counted first, so that each batch has a bounded number of candidates.
-    counts = tree.query_ball_point(sketches, radius, return_length=True, workers=-1)
-    batches: list[tuple[np.ndarray, np.ndarray]] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     total = 0
-    for start, stop in progress([*_query_batches(counts)], "comparing images"):
-        lists = tree.query_ball_point(sketches[start:stop], radius, workers=-1)
-        first = np.repeat(np.arange(start, stop), counts[start:stop])
+    for start in progress(range(0, len(images), _QUERIES), "comparing images"):
+        queries = np.arange(start, min(start + _QUERIES, len(images)))
+        verified = []
+        for first, second in _candidates(tree, sketches, queries, radius):
+            verified.append(_verify(images, first, second, threshold))
+            total += len(verified[-1][0])
+            if total > _MAX_PAIRS:
+                raise UserError(
+                    f"more than {_MAX_PAIRS:,} pairs of images differ by at most {threshold:g}, too many "
+                    f"to be near duplicates; lower {key}"
+                )
+        pairs, differences = (np.concatenate(part) for part in zip(*verified, strict=True))
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        parts.append((pairs[order], differences[order]))
+    pairs, differences = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return pairs, differences
+
+
+def _candidates(
+    tree: cKDTree, sketches: np.ndarray, queries: np.ndarray, radius: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the pairs of images whose sketches are within `radius`, each once: first and second, (m,) each.
+
+    The first is one of `queries`, rows of the sketches; its second comes after it.
+    """
+    count = min(_NEIGHBOURS, tree.n)
+    # The search finds what is closer than its bound, not what is at it.
+    bound = radius * (1 + 1e-5)
+    _, neighbours = tree.query(
+        sketches[queries], count, distance_upper_bound=bound, workers=-1
+    )  # tree.n where there are fewer
+    crowded = (neighbours[:, -1] < tree.n) & (count < tree.n)
+    first = np.repeat(queries[~crowded], count)
+    second = neighbours[~crowded].ravel()
+    ordered = (second > first) & (second < tree.n)
+    yield first[ordered], second[ordered]
+    crowded_queries = queries[crowded]
+    if not len(crowded_queries):
+        return
+    points = sketches[crowded_queries]
+    # Counted first, so that each batch has a bounded number of candidates.
+    counts = tree.query_ball_point(points, radius, return_length=True, workers=-1)
+    for start, stop in _query_batches(counts):
+        lists = tree.query_ball_point(points[start:stop], radius, workers=-1)
+        first = np.repeat(crowded_queries[start:stop], counts[start:stop])
         second = np.concatenate([np.asarray(indices, dtype=np.int64) for indices in lists])
-        ordered = second > first  # each pair once, and no image with itself
-        batches.append(_verify(images, first[ordered], second[ordered], threshold))
-        total += len(batches[-1][0])
-        if total > _MAX_PAIRS:
-            raise UserError(
-                f"more than {_MAX_PAIRS:,} pairs of images differ by at most {threshold:g}, too many to "
-                f"be near duplicates; lower {key}"
-            )
-    pairs, differences = (np.concatenate(part) for part in zip(*batches, strict=True))
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return pairs[order], differences[order]
+        ordered = second > first
+        yield first[ordered], second[ordered]
 
 
 def _sketches(images: np.ndarray) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,7 +24,23 @@ SURVEY_PIXELS = (
     50_000_000  # that a file may claim, for one that is read before the params are known
 )
 LEAST_SIDE = 4  # pixels of the longer side; smaller images show nothing
+_AHEAD = 512  # files that threads read ahead
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class UnknownDepthError(ValueError):
+    """A 16-bit grey file cannot be scaled before the depth of its data set is known."""
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+) -> Iterator[Result]:
+    """Yield the result of each item, in order; a few hundred are computed ahead, not all."""
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(items), _AHEAD):
+            yield from pool.map(function, items[start : start + _AHEAD])
 
 
 class GreyDepth:
@@ -35,12 +51,14 @@ class GreyDepth:
     scaled by the smallest number of bits that holds every value of the data set.
 
     Args:
-        files: the image files; they are read when the first 16-bit file asks for the depth.
+        root: the folder of the data set.
+        paths: of its image files, below it; they are read when the first 16-bit file asks for the depth.
         max_pixels: files that claim more do not count.
     """
 
-    def __init__(self, files: Sequence[Path], max_pixels: int) -> None:
-        self._files, self._max_pixels, self._lock = files, max_pixels, Lock()
+    def __init__(self, root: Path, paths: Sequence[str], max_pixels: int) -> None:
+        self._root, self._paths = root, paths
+        self._max_pixels, self._lock = max_pixels, Lock()
 
     def bits_in_use(self) -> int | None:
         """Return the number of bits, None where no file asked for it: there is no 16-bit grey file."""
@@ -53,17 +71,14 @@ class GreyDepth:
 
     @cached_property
     def _bits(self) -> int:
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-            values = pool.map(self._greatest, self._files)
-            greatest = max(
-                progress(values, "looking for the bits in use", len(self._files)), default=0
-            )
+        values = map_in_threads(self._greatest, self._paths, min(os.cpu_count() or 1, 4))
+        greatest = max(progress(values, "looking for the bits in use", len(self._paths)), default=0)
         return max(_LEAST_DEPTH, greatest.bit_length())
 
-    def _greatest(self, path: Path) -> int:
+    def _greatest(self, path: str) -> int:
         """Return the greatest value of a 16-bit grey file, 0 for any other."""
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(self._root / path, formats=FORMATS) as image:
                 if image.mode.startswith("I;16") and image.width * image.height <= self._max_pixels:
                     return int(np.asarray(image, dtype=np.uint16).max())
         except Exception:  # noqa: BLE001 (each decoder raises its own types; reading lists it)
@@ -104,13 +119,18 @@ def read_image_file(
 
 
 def read_first_frame(
-    path: Path, size: int, channels: int, max_pixels: int, depth: GreyDepth | int = FULL_DEPTH
+    path: Path,
+    size: int,
+    channels: int,
+    max_pixels: int,
+    depth: GreyDepth | int | None = FULL_DEPTH,
 ) -> tuple[np.ndarray, bool]:
     """Return the image file `path` as uint8 (channel, height, width), and whether it has further frames.
 
-    `depth` scales 16-bit grey.
+    `depth` scales 16-bit grey; None: it is not known.
 
     Raises:
+        UnknownDepthError: it is 16-bit grey, whose depth is not known.
         ValueError: it is not an image, is damaged, has a longer side of less than 4 pixels, or claims
             more than `max_pixels`; the text says which.
     """
@@ -131,9 +151,8 @@ def read_first_frame(
                         f"too small: {width} x {height} pixels, the longer side needs {LEAST_SIDE}"
                     )
                 image.load()
-                if isinstance(depth, GreyDepth):
-                    depth = depth.bits() if image.mode.startswith("I;16") else FULL_DEPTH
-                return fit_image(image, size, channels, depth), _has_further_frames(image)
+                bits = _bits(image, depth)
+                return fit_image(image, size, channels, bits), _has_further_frames(image)
     except FileNotFoundError:
         raise ValueError("no such file") from None
     except UnidentifiedImageError:
@@ -145,6 +164,16 @@ def read_first_frame(
         raise
     except Exception as error:  # noqa: BLE001 (each decoder raises its own types)
         raise ValueError(f"damaged: {error}") from None
+
+
+def _bits(image: Image.Image, depth: GreyDepth | int | None) -> int:
+    if isinstance(depth, int):
+        return depth
+    if not image.mode.startswith("I;16"):
+        return FULL_DEPTH  # not used
+    if depth is None:
+        raise UnknownDepthError
+    return depth.bits()
 
 
 def _has_further_frames(image: Image.Image) -> bool:

@@ -1,28 +1,25 @@
 """A source of images: a folder of image files, in one of the layouts of `layouts.py`."""
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
-from stages.core.progress import progress
-from stages.datasets.images.files import GreyDepth, read_first_frame
+from stages.datasets.images.decoding import DecodedFile, Decoder, changed, file_state
+from stages.datasets.images.files import GreyDepth
 from stages.datasets.images.folder_tree import escape, listing
 from stages.datasets.images.layouts import FolderContents, LayoutChoice, read_folder
 from stages.datasets.images.path_groups import match_paths
 from stages.datasets.images.problems import refuse_problems
 from stages.datasets.images.sample import ImageFile, ImageSample, ImageSource
+from stages.datasets.images.shards import decode_files
 from stages.datasets.ledger import SourceNote
 
 if TYPE_CHECKING:
     from stages.core.schema import PrepareImages
     from stages.core.task import Task
 
-_DECODING_BYTES = 2**30  # of images that are decoded at the same time
-_BATCH = 512  # files read ahead of packing
 _LABEL_RULES = {
     "classes": "the name of the sub-folder that contains the file",
     "splits": "the name of the sub-folder, below that of the split, that contains the file",
@@ -30,7 +27,11 @@ _LABEL_RULES = {
 
 
 def folder_source(
-    task: "Task", choice: LayoutChoice | None = None, grey_bits: int | None = None
+    task: "Task",
+    choice: LayoutChoice | None = None,
+    grey_bits: int | None = None,
+    *,
+    resumable: bool = True,
 ) -> ImageSource:
     """Return the image files of the folder `prepare.path`; a file that cannot be read has no pixels.
 
@@ -38,6 +39,7 @@ def folder_source(
         task: its params of the stage prepare apply.
         choice: how the layout is chosen; None: by the params.
         grey_bits: by which 16-bit grey files are scaled; None: by those that they use.
+        resumable: decode many files in shards, which are kept for the next run if this one is interrupted.
 
     Raises:
         UserError: it is not a folder in a known layout, or while the images are read a file changes.
@@ -54,7 +56,7 @@ def folder_source(
     before = _table_state(root, params)
     contents = read_folder(root, choice)
     if _table_state(root, params) != before:
-        raise UserError(_changed(root / str(params.labels and params.labels.path)))
+        raise UserError(changed(root / str(params.labels and params.labels.path)))
     files = contents.files
     if params.group_pattern is not None:
         files = _with_groups(files, params.group_pattern, task.key("prepare.group_pattern"))
@@ -62,28 +64,17 @@ def folder_source(
         problems = [(escape(file.path), escape(file.problem)) for file in files if file.problem]
         refuse_problems(problems, params.path, task.key("prepare.unreadable"))
     # Test data do not decide how 16-bit files are scaled.
-    depth = GreyDepth([root / file.path for file in files if _scales(file)], params.max_pixels)
+    depth = GreyDepth(root, [file.path for file in files if _scales(file)], params.max_pixels)
     note = _note(contents, params)
-    samples = _read_files(root, files, params, grey_bits or depth, note.remarks)
-    samples = progress(samples, "reading images", len(files))
+    decoder = Decoder(root, params.size, params.channels, params.max_pixels, grey_bits or depth)
+    usable = [file.path for file in files if not file.problem]
+    images = decode_files(decoder, usable, task.resume_folder("prepare") if resumable else None)
+    samples = _samples(files, images, note.remarks)
     return ImageSource(samples, note, contents.layout, None if grey_bits else depth)
 
 
 def _table_state(root: Path, params: "PrepareImages") -> tuple[int, int] | None:
-    return _state(root / params.labels.path) if params.labels else None
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    """Return size and time of change of a file, None where it cannot be found."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _changed(path: Path) -> str:
-    return f"{path} changed while it was read; run again once nothing writes to it"
+    return file_state(root / params.labels.path) if params.labels else None
 
 
 def _note(contents: FolderContents, params: "PrepareImages") -> SourceNote:
@@ -121,39 +112,28 @@ def _scales(file: ImageFile) -> bool:
     return not file.problem and file.split != "test"
 
 
-def _read_files(
-    root: Path,
-    files: list[ImageFile],
-    params: "PrepareImages",
-    depth: GreyDepth | int,
-    remarks: list[str],
+def _samples(
+    files: Iterable[ImageFile], images: Iterator[DecodedFile], remarks: list[str]
 ) -> Iterator[ImageSample]:
-    """Yield the samples; after the last one, `remarks` gets a sentence on files of several frames."""
+    """Yield the samples; after the last one, `remarks` gets a sentence on files of several frames.
+
+    Args:
+        files: of the folder.
+        images: those without a problem, decoded, in the same order.
+        remarks: of the source.
+    """
     animated: list[str] = []
-
-    def read(file: ImageFile) -> ImageSample:
-        names = (escape(file.path), escape(file.label), escape(file.group), file.split)
-        if file.problem:
-            return ImageSample(*names, problem=escape(file.problem))
-        path = root / file.path
-        before = _state(path)
-        try:
-            pixels, has_more = read_first_frame(
-                path, params.size, params.channels, params.max_pixels, depth
-            )
-        except ValueError as error:
-            sample = ImageSample(*names, problem=str(error))
-        else:
-            sample = ImageSample(*names, pixels=pixels)
-            if has_more:
-                animated.append(file.path)
-        if _state(path) != before:
-            raise UserError(_changed(path))
-        return sample
-
-    workers = max(1, min(os.cpu_count() or 1, _DECODING_BYTES // (8 * params.max_pixels)))
-    with ThreadPoolExecutor(workers) as pool:  # decoders release the interpreter lock
-        for start in range(0, len(files), _BATCH):
-            yield from pool.map(read, files[start : start + _BATCH])
+    for file in files:
+        image = DecodedFile(None, escape(file.problem)) if file.problem else next(images)
+        if image.has_further_frames:
+            animated.append(file.path)
+        yield ImageSample(
+            escape(file.path),
+            escape(file.label),
+            escape(file.group),
+            file.split,
+            image.pixels,
+            image.problem,
+        )
     if animated:
         remarks.append(f"{listing(animated)}: files of several frames count as their first frame")

@@ -1,5 +1,6 @@
 """The packed array: all images of a dataset in one file, read by memory map."""
 
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -61,11 +62,22 @@ def open_packed(path: Path) -> np.ndarray:
     return array
 
 
+def batch_size(images: np.ndarray, largest: int = 8192) -> int:
+    """Return how many images a batch has: at most `largest`, fewer where the images are large."""
+    return max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
+
+
 def in_batches(rows: np.ndarray, images: np.ndarray, largest: int = 8192) -> Iterator[np.ndarray]:
-    """Yield `rows` in batches of at most `largest`, fewer where the images are large."""
-    size = max(1, min(largest, _BATCH_VALUES // int(np.prod(images.shape[1:]))))
+    """Yield `rows` in batches of `batch_size`.
+
+    After each batch the pages of a memory map are given back, so that memory stays flat.
+    """
+    size = batch_size(images, largest)
+    memory: object = images.base
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
+        if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            memory.madvise(mmap.MADV_DONTNEED)  # they stay in the system's cache of files
 
 
 def block_means(images: np.ndarray, side: int) -> np.ndarray:

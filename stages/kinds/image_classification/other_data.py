@@ -48,7 +48,7 @@ def pack(
         guess=True,
     )
     folder_task = replace(task, params=task.params.model_copy(update={"prepare": prepare}))
-    source = folder_source(folder_task, choice, note["grey_bits"])
+    source = folder_source(folder_task, choice, note["grey_bits"], resumable=False)
     shape = (params.channels, params.size, params.size)
     packed = pack_images(source.samples, shape, folder / "images.npy")
     if params.group_pattern is not None:

@@ -325,4 +325,5 @@ def _environment(root: Path) -> dict[str, str]:
         "TMPDIR": str(root.parent / "tmp"),
         "DVC_SITE_CACHE_DIR": str(root.parent / "tmp" / "dvc"),
         "DVC_ROOT": str(root),
+        "RAY_ADDRESS": "",  # what a stage starts on a cluster would be outside the sandbox
     }

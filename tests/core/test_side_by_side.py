@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from reliability.trials import file_digests
 from support.project import environment
 
 from stages.core.errors import UserError
+from stages.core.side_by_side import run_side_by_side
 from stages.core.slots import VARIABLE, Slots
-from stages.training.side_by_side import run_side_by_side
 
 SECONDS = 20  # that a run waits for another
 
@@ -49,7 +51,7 @@ def test_runs_fill_the_slots(monkeypatch: pytest.MonkeyPatch, slots: int, beside
     monkeypatch.setenv(VARIABLE, str(slots))
     own_slot = Slots(slots).take()  # as of the program that runs this stage
     assert own_slot is not None
-    run_side_by_side([run_beside(name, beside) for name in "abc"])
+    assert [*run_side_by_side([run_beside(name, beside) for name in "abc"])] == [0, 0, 0]
     notes = [Path(f"{name}.count").read_text().split() for name in "abc"]
     assert max(int(count) for count, _ in notes) == beside + 1
     assert len({process for _, process in notes}) == 3
@@ -57,19 +59,32 @@ def test_runs_fill_the_slots(monkeypatch: pytest.MonkeyPatch, slots: int, beside
 
 
 def test_a_run_that_fails_leaves_the_others_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(VARIABLE, "0")  # one after the other
 
     def fail() -> None:
         raise UserError("not finite")
 
-    run_side_by_side([fail, Path("finished").touch])
+    assert [*run_side_by_side([fail, Path("finished").touch])] == [1, 0]
     assert Path("finished").exists()
 
 
+def test_no_more_run_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "3")
+    assert [*run_side_by_side([run_beside(name, 0) for name in "abc"], limit=2)] == [0, 0, 0]
+    assert max(int(Path(f"{name}.count").read_text().split()[0]) for name in "abc") == 2
+
+
+def test_a_killed_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0")  # one after the other
+    killed = partial(signal.raise_signal, signal.SIGKILL)
+    assert [*run_side_by_side([killed, Path("finished").touch])] == [-signal.SIGKILL, 0]
+
+
 def test_one_run_needs_no_process_of_its_own() -> None:
-    run_side_by_side([lambda: pytest.fail("it is called by the stage itself")])
+    assert not [*run_side_by_side([lambda: pytest.fail("it is called by the stage itself")])]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("chain")
 def test_the_number_of_processes_changes_no_byte(prepared: Path) -> None:
     digests = []
