@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_from_its_finished_shards() -> None:
     process.join()
     assert process.exitcode == -signal.SIGKILL
     before = finished()
-    assert len(before) == 3
+    assert 3 <= len(before) < 5  # the copy that killed the stage may end its own shard
     result = prepared(13, 2)
     assert len(finished()) == 5
     assert before.items() <= finished().items()

@@ -73,13 +73,13 @@ def test_a_wrong_param_stops_the_pipeline_before_an_output_is_lost(prepared: Pat
 
 def test_a_change_reruns_only_what_uses_it(prepared: Path) -> None:
     change_params(
-        prepared, lambda params: params["tasks"]["image"]["failures"].update(neighbours=3)
+        prepared, lambda params: params["tasks"]["workshop"]["failures"].update(neighbours=3)
     )
     output = run(prepared, "dvc", "repro").stdout
     assert re.findall(r"Running stage '([\w@]+)", output) == [
         "params",
-        "failures@image",
-        "pack@image",
+        "failures@workshop",
+        "pack@workshop",
         "compare",
     ]
 

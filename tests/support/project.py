@@ -100,7 +100,7 @@ def keep_task(where: Path, name: str) -> None:
         del lock["stages"][stage]
     with (where / "dvc.lock").open("w") as target:
         yaml.dump(lock, target)
-    run(where, "dvc", "repro", "--quiet")
+    evidence(where, "repro")
     run(where, "dvc", "commit", "--quiet", "--force")
 
 
