@@ -189,7 +189,7 @@ def _apply(task: "Task", change: Change) -> bool:
 
 
 def _render_again(task: "Task") -> None:
-    """Show the log on the task's page; print how to do so later where that is not possible now."""
+    """Render the task's page with the log; where that fails, print why and how to do it later."""
     lines = run_dvc("repro", "--single-item", f"pack@{task.name}", "compare")
     if lines:
         print(
@@ -268,10 +268,10 @@ def run(arguments: argparse.Namespace) -> None:
                 row = keep_change(task, row, run_kept, unconfirmed=arguments.unconfirmed)
         finally:  # the validation data have been looked at, also where the confirmation is interrupted
             append_to_log(task, row)
-            _render_again(task)
         cells = {**asdict(row), "added_to": str(task.evidence / LOG)}
         pairs = [(name.replace("_", " "), value) for name, value in cells.items() if value]
         print("\n".join(align(pairs, 2)))
+    _render_again(task)
 
 
 def _requested(task: "Task", arguments: argparse.Namespace) -> tuple[list[Change], str]:

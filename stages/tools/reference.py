@@ -188,8 +188,11 @@ def pack_files(tasks: Mapping[str, Task], meanings: Mapping[str, Any]) -> list[P
             file.kinds.add(title)
             for column in columns_of(task.evidence / name) if name in committed else ():
                 documented = match_column(column, file.meanings)
-                if documented:
-                    file.columns.setdefault(documented, set()).add(title)
+                if documented:  # what all kinds have: a committed file may be of an earlier version
+                    same = meanings[name].get("kinds") == "all"
+                    file.columns.setdefault(documented, set()).update(
+                        file.kinds if same else {title}
+                    )
                 elif file.meanings:
                     missing.append(f"{task.evidence / name}: {column}")
     if missing:
