@@ -13,7 +13,7 @@ TORCH_PINS := $(shell sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2/p' req
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv extras repro test test-all lint bench reliability gpu lock clean
+.PHONY: help venv extras repro test test-slow test-all lint bench reliability gpu lock clean
 
 help: ## say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -45,11 +45,16 @@ repro: $(READY) ## run the pipeline, print the results, compare with the committ
 	@python -m stages.tools.restore_lock
 	@evidence repro
 
-test: $(READY) ## run the tests, in a few minutes
-	@python -m pytest -n 2 --dist loadgroup -m "not long"
+PYTEST := python -m pytest -n 2 --dist loadgroup
 
-test-all: $(READY) ## run all tests, also those that run the whole pipeline
-	@python -m pytest -n 2 --dist loadgroup
+test: $(READY) ## run the quick tests, in a few minutes
+	@$(PYTEST) -m "not slow and not long"
+
+test-slow: $(READY) ## run those of the pipeline of all tasks and of whole repositories, in ten minutes more
+	@$(PYTEST) -m "slow and not long"
+
+test-all: $(READY) ## run all tests, an hour long
+	@$(PYTEST)
 
 lint: $(READY) ## check style and types
 	@ruff check .

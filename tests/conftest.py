@@ -22,6 +22,13 @@ def make_once(
     return shared / name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs the results of all tasks, which take minutes."""
+    for item in items:
+        if "chain" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Return a copy of the project in which the pipeline has run with tiny params. Not to be changed."""

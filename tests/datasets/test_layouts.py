@@ -53,6 +53,7 @@ def split_of(samples: pd.DataFrame) -> dict[str, set[str]]:
 
 
 # --- folders of splits
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(*(st.sampled_from([None, *names]) for names in SPLIT_FOLDERS.values()))
 def test_folders_of_splits_are_official_splits(

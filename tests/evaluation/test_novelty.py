@@ -22,6 +22,7 @@ def test_the_limit_is_the_distance_of_99_percent_of_validation_samples() -> None
     assert usual_distance(TRAINING, many) == pytest.approx(0.99, abs=0.01)
 
 
+@pytest.mark.slow
 @given(st.floats(0.125, 8))
 def test_the_limit_grows_with_the_features(scale: float) -> None:
     scaled = usual_distance(TRAINING, (VALIDATION * scale).astype(np.float32))

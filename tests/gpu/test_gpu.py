@@ -46,6 +46,7 @@ def test_the_page_names_what_was_not_run(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_nothing_is_recorded_without_the_device(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "gpu", "chains", "--results", str(tmp_path / "results"))

@@ -88,6 +88,7 @@ def lamps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return project, json.loads(printed.strip().split("\n")[-1])
 
 
+@pytest.mark.slow
 def test_a_kind_is_one_package_and_one_line(lamps: tuple[Path, dict[str, Any]]) -> None:
     project, _ = lamps
     changes = run(project, "git", "status", "--porcelain").stdout.split("\n")

@@ -166,6 +166,7 @@ def test_a_page_fits_its_window_and_requests_nothing(
         window.page.screenshot(path=f"{FOLDER}/{name(path)}-{width}-{scheme}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_axe_finds_nothing_serious(open_page: Open, path: Path, scheme: str) -> None:

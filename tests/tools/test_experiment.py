@@ -325,6 +325,7 @@ def test_unconfirmed_is_for_keep(dvc: Dvc) -> None:
         arguments.run(arguments)
 
 
+@pytest.mark.slow
 def test_a_change_that_breaks_training_is_logged(small: Path, tmp_path: Path) -> None:
     prepared = shutil.copytree(small, tmp_path / "project", symlinks=True)
     (prepared / LOG).write_text("")  # without the project's experiments

@@ -113,6 +113,7 @@ def test_images_can_become_a_task_of_generation(project: Path) -> None:
     assert "## Diversity" in Path("data/review/photos.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_table_becomes_a_task_of_text_classification(project: Path) -> None:
     write_table(project / "notes.csv", ("id", "review", "stars", "author"), reviews(60))
     new("notes", "notes.csv")
@@ -256,6 +257,7 @@ def test_new_and_remove_leave_no_trace(project: Path) -> None:
     assert status(project) == ""
 
 
+@pytest.mark.slow
 def test_notes_of_people_are_kept_unless_their_deletion_is_asked_for(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

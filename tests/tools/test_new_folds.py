@@ -62,6 +62,7 @@ def require_folds(project: Path, task: str, folds: int, groups: int) -> None:
     assert samples["group"].nunique() == groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("people", "split", "printed"),
     [
@@ -104,6 +105,7 @@ def test_groups_of_a_table_of_labels_are_known(project: Path) -> None:
     assert section["prepare"]["split"] == {"folds": 7, "seed": 0}
 
 
+@pytest.mark.slow
 def test_groups_that_nobody_named_give_no_folds(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

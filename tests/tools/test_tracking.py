@@ -48,6 +48,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["photos", "data/raw/photos", "own/my photos"])
 def test_dvc_tracks_data_that_nothing_holds_and_remove_undoes_it(project: Path, place: str) -> None:
     photos = draw_noise(project / place)

@@ -117,6 +117,7 @@ class _PageParser(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_shows_markup_as_text(project: Path) -> None:
     page = _PageParser()
     page.feed((project / "evidence/opinions/index.html").read_text(encoding="utf-8"))
@@ -129,6 +130,7 @@ def test_the_page_shows_markup_as_text(project: Path) -> None:
     assert "sentiment" not in text
 
 
+@pytest.mark.slow
 def test_the_readme_shows_markup_as_text(project: Path) -> None:
     text = (project / "evidence/opinions/README.md").read_text(encoding="utf-8")
     assert "\x1b" not in text
@@ -140,6 +142,7 @@ def test_the_readme_shows_markup_as_text(project: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in highlighted
 
 
+@pytest.mark.slow
 def test_no_cell_of_a_csv_is_a_formula_and_reading_gives_the_text_back(project: Path) -> None:
     with (project / "opinions.csv").open(newline="", encoding="utf-8") as file:
         texts = {row["opinion"].strip() for row in csv.DictReader(file)}
@@ -156,6 +159,7 @@ def test_no_cell_of_a_csv_is_a_formula_and_reading_gives_the_text_back(project: 
     assert set(cases["id"]) <= read_json(data / "driving_words.json").keys()
 
 
+@pytest.mark.slow
 def test_without_keywords_and_bucket_column_the_pack_says_so(project: Path) -> None:
     evidence = project / "evidence/opinions"
     record = json.loads((evidence / "record.json").read_text(encoding="utf-8"))
@@ -172,6 +176,7 @@ def test_without_keywords_and_bucket_column_the_pack_says_so(project: Path) -> N
     assert set(buckets["bucket"]) <= cues
 
 
+@pytest.mark.slow
 def test_a_task_of_three_classes_has_its_own_buckets_baselines_and_words(project: Path) -> None:
     data = project / "evidence/tones/data"
     metrics = read_json(data / "metrics.json")

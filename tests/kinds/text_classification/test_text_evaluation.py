@@ -144,6 +144,7 @@ def test_a_group_of_dissimilar_texts_is_no_contrast_set() -> None:
     assert len({*result}) == 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "count"), [(10, 500), (100, 30), (1000, 18), (100_000, 18)])
 def test_the_longer_the_texts_the_fewer_are_explained(words: int, count: int) -> None:
     texts = ["so " * words] * 500

@@ -28,6 +28,7 @@ def alone(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "result.zip"
 
 
+@pytest.mark.slow
 def test_metrics_are_verified_from_the_archive_alone(alone: Path) -> None:
     report = verify(str(alone), "HEAD", last="metrics")
     assert report.status() == 0, outside(report, "hashes") | outside(report, "metrics")

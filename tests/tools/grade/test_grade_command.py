@@ -72,6 +72,7 @@ def grade(folder: Path, *arguments: str, status: int) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_every_submission_gets_rows_whatever_the_others_are(course: Path) -> None:
     outputs = ("--csv", "g.csv", "--markdown", "g.md", "--json", "g.json")
     names = ("ada", "bob", "cheat", "stray", "nobody")

@@ -53,6 +53,7 @@ def make(folder: Path, pipeline: str, **files: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pipeline", "files"), [(PIPELINE, FILES), (WIDE, {})], ids=["chain", "wide"]
 )
@@ -144,6 +145,7 @@ def test_a_second_run_names_the_first_and_touches_nothing(tmp_path: Path) -> Non
         first.wait()
 
 
+@pytest.mark.slow
 def test_results_of_an_earlier_run_come_from_the_cache(tmp_path: Path) -> None:
     folder = make(tmp_path / "toy", PIPELINE, **FILES)
     repro(folder)

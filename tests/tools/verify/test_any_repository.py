@@ -106,6 +106,7 @@ def test_edits_disagree_with_the_hashes(toy: Path) -> None:
     assert len(reasons) == len(expected)
 
 
+@pytest.mark.slow
 def test_what_dvc_reports_as_up_to_date_is_caught_by_running_it_again(toy: Path) -> None:
     (toy / "metrics.json").write_text('{"accuracy": 0.99, "kind": "toy"}')
     relock(toy)
@@ -137,6 +138,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_what_dvc_writes_differently_is_no_disagreement(tmp_path: Path) -> None:
     """Small numbers, words that YAML 1.1 takes for others, tuples, a folder with tracked data in it."""
     folder = tmp_path / "toy"
@@ -157,6 +159,7 @@ def test_what_dvc_writes_differently_is_no_disagreement(tmp_path: Path) -> None:
     assert {verdict for verdict, _ in verdicts(report).values()} == {"bit for bit"}
 
 
+@pytest.mark.slow
 def test_entries_of_the_lock_that_dvc_ignores_are_checked(toy: Path) -> None:
     lock = (toy / "dvc.lock").read_text()
     entry = "".join(lock[lock.index("    - path: metrics.json") :].splitlines(keepends=True)[:4])
@@ -283,6 +286,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_foreach_matrix_wdir_and_several_files_are_resolved(tmp_path: Path) -> None:
     files = {"dvc.yaml": LOOPS, "sub/dvc.yaml": SECOND, "sub/note.txt": "x"}
     folder = make_project(tmp_path / "toy", files)

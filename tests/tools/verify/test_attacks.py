@@ -17,6 +17,7 @@ def marked(attack: Attack) -> object:
     return pytest.param(attack, id=attack.name.replace(" ", "_"), marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [marked(attack) for attack in ATTACKS.values()])
 def test_attack(attack: Attack, small: Path, tmp_path: Path) -> None:
     target = prepare_target(small, tmp_path)
@@ -24,6 +25,7 @@ def test_attack(attack: Attack, small: Path, tmp_path: Path) -> None:
     assert complaints(attack, target, tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", ["hashes", pytest.param("metrics", marks=pytest.mark.long)])
 def test_the_project_that_is_attacked_is_honest(tier: str, small: Path, tmp_path: Path) -> None:
     """Else no attack would show anything."""

@@ -96,6 +96,7 @@ def test_a_failed_verification_is_a_failed_statement(toy: Path, tmp_path: Path) 
     assert (predicate["result"], predicate["failedTests"]) == ("FAILED", ["hashes: score"])
 
 
+@pytest.mark.slow
 def test_a_signed_statement_can_be_checked_and_not_changed(
     toy: Path, tmp_path: Path, key: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_signature_for_another_purpose_does_not_count(
     assert "no valid signature" in output
 
 
+@pytest.mark.slow
 def test_digests_are_held_against_the_repository(toy: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     verify(toy, "--tier", "hashes", "--attest", str(path), status=3)
@@ -172,6 +174,7 @@ def test_what_is_no_statement_is_refused(tmp_path: Path, text: str, line: str) -
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_recorded_reproduction_is_kept_and_listed(toy: Path, tmp_path: Path, key: Path) -> None:
     head = run(toy, "git", "rev-parse", "HEAD").stdout.strip()
     options = ("--tier", "hashes", "--record", "lab-3", "--sign-key", str(key))

@@ -62,6 +62,7 @@ def batch(folder: Path, *options: str, status: int) -> tuple[str, str]:
     return output, errors
 
 
+@pytest.mark.slow
 def test_every_entry_gets_a_row_and_the_worst_status_is_that_of_the_batch(many: Path) -> None:
     forms = ["--json", "all.json", "--markdown", "all.md", "--csv", "all.csv", "--page", "all.html"]
     output, _ = batch(many, "many.yaml", "--jobs", "3", *forms, status=1)
@@ -119,6 +120,7 @@ def _status(folder: Path, name: str) -> int:
     return status
 
 
+@pytest.mark.slow
 def test_claims_of_the_table_and_the_policy_are_in_the_results(many: Path) -> None:
     (many / "some.csv").write_text(
         "repository,claims,name\nhonest,image accuracy > 0.5; image gain > 0,one\n"

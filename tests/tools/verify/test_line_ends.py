@@ -82,6 +82,7 @@ def test_lost_bytecode_is_no_forgery(tmp_path: Path) -> None:
     assert "its hash is of 2 files, and git has 1" in reason
 
 
+@pytest.mark.slow
 def test_formats_of_old_releases_are_named(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "toy", FILES)
     (folder / "dvc.lock").write_text("upper:\n  cmd: python upper.py\n  deps: []\n")

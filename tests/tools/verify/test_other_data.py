@@ -240,6 +240,7 @@ def test_what_cannot_be_scored_is_one_line(submission: Path, tmp_path: Path) -> 
         scores_of(submission, tmp_path, "image", empty)
 
 
+@pytest.mark.slow
 def test_the_isolated_process_gives_the_same_and_imports_nothing(
     submission: Path, tmp_path: Path
 ) -> None:

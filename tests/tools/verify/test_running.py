@@ -64,6 +64,7 @@ def test_a_stage_cannot_change_code_or_data_in_git(tmp_path: Path) -> None:
     assert verdicts(report)["between"][0] == "outside"
 
 
+@pytest.mark.slow
 def test_a_random_stage_is_told_from_a_forged_one(tmp_path: Path) -> None:
     pipeline = (
         "stages:\n  fit:\n    cmd: python fit.py\n    deps: [fit.py]\n    outs: [fit.txt]\n"
