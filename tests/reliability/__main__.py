@@ -17,7 +17,10 @@ COUNTS = {"kills": 70, "lock": 10, "tools": 20, "honest": 20, "params": 500, "da
 
 
 def main() -> None:
-    """Run one part; record its results unless asked not to; exit with 1 where there is a problem."""
+    """Run one part; record its results unless asked not to; exit with 1 where there is a problem.
+
+    The results of a run with another seed are added to those recorded before.
+    """
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
     parser.add_argument("part", choices=[*COUNTS, "circumstances", "page"])
     parser.add_argument(
@@ -47,7 +50,7 @@ def main() -> None:
                 "kills": lambda: run_kills(folder, count, seed, arguments.minutes),
                 "lock": lambda: run_kills_while_writing(folder, count, seed, arguments.minutes),
                 "tools": lambda: run_tool_kills(folder, count, seed, arguments.minutes),
-                "honest": lambda: verify_honest_results(folder, count, arguments.minutes),
+                "honest": lambda: verify_honest_results(folder, count, seed, arguments.minutes),
                 "params": lambda: mutated_params(folder, count, seed),
                 "data": lambda: mutated_data(folder, count, seed),
             }[arguments.part]()

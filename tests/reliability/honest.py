@@ -29,19 +29,22 @@ _LIBRARY = {
 }
 
 
-def verify_honest_results(folder: Path, count: int, minutes: float = math.inf) -> Iterator[Trial]:
+def verify_honest_results(
+    folder: Path, count: int, seed: int, minutes: float = math.inf
+) -> Iterator[Trial]:
     """Yield what verify says of results of the workshop, each of another split, as of other processors.
 
     Args:
         folder: for the projects.
         count: of results.
+        seed: of the first split; each further result has the next one.
         minutes: after which no other one begins.
     """
     project = Project.build(folder / "workshop", ("workshop",))
     processors = [*islice(cycle(_NUMPY), count)]
 
     def verify_one(number: int) -> Trial:
-        return _verify_result(project, folder / "elsewhere", processors[number], number)
+        return _verify_result(project, folder / "elsewhere", processors[number], seed + number)
 
     yield from spread(count, verify_one, minutes)
 

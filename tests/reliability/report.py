@@ -1,8 +1,8 @@
-"""The results of each part as JSON, and docs/reliability.md, which is written from them."""
+"""The results of each part, a run for each seed, as JSON; docs/reliability.md is written from them."""
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -99,27 +99,44 @@ def page(results: dict[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _part(result: dict[str, Any]) -> list[str]:
+def _part(runs: list[dict[str, Any]]) -> list[str]:
+    cases, problems = Counter[str](), Counter[str]()
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in [row for result in runs for row in result["rows"]]:
+        cases[row["row"]] += row["count"]
+        problems[row["row"]] += row["problems"]
+        outcomes[row["row"]].update(row["outcomes"])
     lines = ["| what | cases | problems | how they ended |", "| --- | --- | --- | --- |"]
-    for row in result["rows"]:
-        outcomes = "; ".join(f"{count} {outcome}" for outcome, count in row["outcomes"].items())
-        lines.append(f"| {row['row']} | {row['count']} | {row['problems']} | {outcomes} |")
+    for name in sorted(cases):
+        ends = "; ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes[name].items()))
+        lines.append(f"| {name} | {cases[name]} | {problems[name]} | {ends} |")
+    wrong = [f"- {problem}" for result in runs for problem in result["problems"]]
+    total = f"{cases.total()} cases, {len(wrong)} problems."
+    return [
+        "\n".join(lines),
+        *(["Problems:", "\n".join(wrong)] if wrong else []),
+        *([total] if len(runs) > 1 else []),
+        *map(_run, runs),
+    ]
+
+
+def _run(result: dict[str, Any]) -> str:
+    """Return the line of one run: its cases, and where it ran."""
     seed = "" if result["seed"] is None else f" Seed {result['seed']}."
     machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
-    wrong = [f"- {problem}" for problem in result["problems"]]
-    summary = (
-        f"{result['count']} cases in {result['seconds']} s, {len(wrong)} problems.{seed} "
+    return (
+        f"{result['count']} cases in {result['seconds']} s, {len(result['problems'])} problems.{seed} "
         f"Commit {result['commit']}, {machine}."
     )
-    return ["\n".join(lines), *(["Problems:", "\n".join(wrong)] if wrong else []), summary]
 
 
 def record(
     part: str, result: dict[str, Any], results_file: Path = RESULTS, page_file: Path = PAGE
 ) -> None:
-    """Write the result of a part, and the page anew."""
+    """Add a run of a part to its earlier ones, in place of one with the same seed; write the page anew."""
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
-    results[part] = result
+    others = [run for run in results.get(part, []) if run["seed"] != result["seed"]]
+    results[part] = sorted([*others, result], key=lambda run: run["seed"] or 0)
     results_file.write_bytes(to_json(results))
     write_page(results_file, page_file)
 

@@ -10,7 +10,7 @@ import pytest
 from reliability import trials
 from reliability.bad_input import call, judge
 from reliability.circumstances import refusal
-from reliability.report import PAGE, RESULTS, page, summarise
+from reliability.report import PAGE, RESULTS, page, record, summarise
 from reliability.trials import Running, Trial, difference, file_digests
 from stages.core.errors import UserError, exit_on_user_error
 
@@ -104,10 +104,20 @@ def test_results_are_counted_and_problems_listed() -> None:
     assert [row["count"] for row in result["rows"]] == [3, 1]
     assert result["rows"][0] == {"row": "a", "count": 3, "outcomes": {"same": 2}, "problems": 1}
     assert result["problems"] == ["a: case 3: left"]
-    text = page({"kills": result})
+    text = page({"kills": [result]})
     assert "| a | 3 | 1 | 2 same |" in text
     assert "- a: case 3: left" in text
     assert "4 cases in 0 s, 1 problems. Seed 7." in text
+
+
+def test_a_run_with_another_seed_is_added_and_one_with_the_same_replaced(tmp_path: Path) -> None:
+    results, text = tmp_path / "results.json", tmp_path / "page.md"
+    first, second, again = [Trial("a", "same")] * 2, [Trial("a", "other")], [Trial("a", "same")] * 3
+    for seed, cases in ((1, second), (0, first), (0, again)):
+        record("kills", summarise(cases, seed), results, text)
+    assert [run["seed"] for run in json.loads(results.read_text())["kills"]] == [0, 1]
+    assert "| a | 4 | 0 | 1 other; 3 same |" in text.read_text(encoding="utf-8")
+    assert "4 cases, 0 problems.\n\n3 cases in 0 s" in text.read_text(encoding="utf-8")
 
 
 def test_the_page_is_what_the_results_say() -> None:
