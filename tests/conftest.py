@@ -1,5 +1,6 @@
 """The pipeline, run once with tiny params, for all tests that read or change its results."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from support.project import change_params, commit, copy_project, keep_task, run, tiny
+
+# On its import submitit would close all handlers of logging, and absl's (mlcroissant imports it) its
+# stream with it: the file in which pytest captures what a test prints.
+os.environ["SUBMITIT_LOG_LEVEL"] = "NOCONFIG"
 
 
 def make_once(

@@ -14,6 +14,7 @@ from support.project import ROOT, copy_project, evidence, run
 
 PAGE = (ROOT / "docs/adding-a-kind.md").read_text(encoding="utf-8")
 REGISTRY = Path("stages/kinds/registry.py")
+pytestmark = pytest.mark.slow
 
 
 def code_blocks(language: str) -> list[str]:
@@ -88,7 +89,6 @@ def lamps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return project, json.loads(printed.strip().split("\n")[-1])
 
 
-@pytest.mark.slow
 def test_a_kind_is_one_package_and_one_line(lamps: tuple[Path, dict[str, Any]]) -> None:
     project, _ = lamps
     changes = run(project, "git", "status", "--porcelain").stdout.split("\n")

@@ -191,6 +191,7 @@ def test_a_task_of_three_classes_has_its_own_buckets_baselines_and_words(project
     assert words.keys().isdisjoint(read_json(project / "data/failures/opinions/words.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
