@@ -8,12 +8,8 @@ import numpy as np
 from scipy import special
 
 from stages.core.errors import UserError
-from stages.evaluation.classification_metrics import (
-    METRICS,
-    compute_scores,
-    log_loss,
-    predictions_from,
-)
+from stages.evaluation.classification_metrics import compute_scores, log_loss, predictions_from
+from stages.evaluation.metric_names import METRICS
 
 if TYPE_CHECKING:
     from stages.core.files import Content

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.core.files import DIGITS
+from stages.evaluation.metric_names import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# What `evaluate.metric` may be, and its name in prose.
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-}
 
 _CALIBRATION_DRAWS = 2000
 _MOST_DRAWN = 1000  # samples of a bin whose correctness is drawn one by one

@@ -72,7 +72,8 @@ def compare_runs(
     import numpy as np
 
     from stages.evaluation import metric_significance
-    from stages.evaluation.classification_metrics import METRICS, metric_score
+    from stages.evaluation.classification_metrics import metric_score
+    from stages.evaluation.metric_names import METRICS
 
     if not before[["id", "label"]].equals(after[["id", "label"]]):
         raise UserError("the validation samples of before and after differ; run dvc repro first")

@@ -78,7 +78,7 @@ def choose_regularisation(
         candidates: values of C, the inverse strength of the regularisation.
         fit: C -> the fitted model.
         validation: inputs (n, inputs) and labels (n,).
-        metric: one of `classification_metrics.METRICS`.
+        metric: one of `metric_names.METRICS`.
     """
     inputs, labels = validation
     models, rows = [], []

@@ -60,7 +60,7 @@ def metric_interval(
     bootstrap (`Clustering.bootstrap_interval`).
 
     Args:
-        metric: one of `classification_metrics.METRICS`.
+        metric: one of `metric_names.METRICS`.
         labels: the true classes, (n,), integers.
         predicted: the predicted classes, (n,), integers.
         classes: how many there are.

@@ -25,7 +25,7 @@ class Units:
     Equal units are counted once.
 
     Attributes:
-        metric: one of `classification_metrics.METRICS`.
+        metric: one of `metric_names.METRICS`.
         counts: how many such units there are, (units,).
         true: samples of each class in a unit, (units, classes).
         predicted: for each method, samples predicted to be of each class, (units, classes).
@@ -43,7 +43,7 @@ class Units:
         """Count samples, or groups.
 
         Args:
-            metric: one of `classification_metrics.METRICS`.
+            metric: one of `metric_names.METRICS`.
             labels: the true classes, (n,), integers.
             methods: the classes that each method predicts, (n,) each.
             classes: how many there are.

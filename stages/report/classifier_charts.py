@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from stages.evaluation.classification_metrics import METRICS
+from stages.evaluation.metric_names import METRICS
 from stages.evaluation.slices import interval_verdict
 from stages.report import charts
 from stages.report.document import Figure

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.failure_causes import cause_definitions
 from stages.evaluation.folds import strongest_name
+from stages.evaluation.metric_names import METRICS
 from stages.report import classes, sections
 from stages.report.classifier_charts import difference_figure, method_figure, reliability_figure
 from stages.report.document import (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import SMALLEST_FIGURE
-from stages.evaluation.classification_metrics import METRICS
+from stages.evaluation.metric_names import METRICS
 from stages.evaluation.verdict import (
     GROUP_PERMUTATION,
     MCNEMAR,

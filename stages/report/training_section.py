@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from stages.evaluation.classification_metrics import METRICS
 from stages.evaluation.folds import run_log
+from stages.evaluation.metric_names import METRICS
 from stages.report import charts, sections
 from stages.report.document import Block, Figure, Section, Table
 from stages.report.formatting import make_table

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from stages.core.errors import UserError
-from stages.evaluation.classification_metrics import METRICS
+from stages.evaluation.metric_names import METRICS
 from stages.report import charts
 from stages.tools.compare.output import Report
 

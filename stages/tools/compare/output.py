@@ -38,7 +38,7 @@ def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> 
         comparison: of two methods.
         names: of the first, and of the second.
     """
-    from stages.evaluation.classification_metrics import METRICS
+    from stages.evaluation.metric_names import METRICS
     from stages.report.formatting import percent, points_range, significance_line
 
     figures, (first, second) = comparison.figures, names
@@ -73,7 +73,7 @@ def figure_rows(
     comparison: "PairedComparison", names: tuple[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the figures behind a verdict, as (term, value)."""
-    from stages.evaluation.classification_metrics import METRICS
+    from stages.evaluation.metric_names import METRICS
     from stages.report.formatting import (
         interval_method,
         percent,

@@ -72,7 +72,7 @@ def table_lines(results: Iterable[Results]) -> list[str]:
 
 def metric_title(results: Results) -> str:
     """Return the name of the metric that decides, as readers know it."""
-    from stages.evaluation.classification_metrics import METRICS
+    from stages.evaluation.metric_names import METRICS
 
     if results.metric in METRICS:
         return METRICS[results.metric]
