@@ -6,7 +6,7 @@ from typing import Any
 
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share, such as the accuracy, and not a distance."""
-    from stages.evaluation.classification_metrics import METRICS
+    from stages.evaluation.metric_names import METRICS
 
     return metric in METRICS
 

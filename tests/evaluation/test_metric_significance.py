@@ -12,7 +12,8 @@ from sklearn import metrics as sklearn_metrics
 
 from stages.core.progress import Lines
 from stages.core.schema import EvaluateClassifier
-from stages.evaluation.classification_metrics import METRICS, metric_score
+from stages.evaluation.classification_metrics import metric_score
+from stages.evaluation.metric_names import METRICS
 from stages.evaluation.metric_significance import (
     compare_predictions,
     metric_interval,
