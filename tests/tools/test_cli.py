@@ -13,14 +13,14 @@ from stages.tools.cli import COMMANDS, main
 HEAVY = {"numpy", "pandas", "torch", "dvc", "scipy", "sklearn", "PIL", "yaml", "ruamel.yaml"}
 
 
-def heavy_imports(*arguments: str) -> set[str]:
-    """Return which heavy modules `evidence` imports for these arguments."""
+def heavy_imports(*arguments: str, folder: Path = ROOT) -> set[str]:
+    """Return which heavy modules `evidence` imports for these arguments, in the folder of a project."""
     code = (
         f"import sys\nfrom stages.tools.cli import main\ntry:\n    main({list(arguments)!r})\n"
         "except SystemExit:\n    print('modules:', *sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
     modules = done.stdout.rpartition("modules:")[2].split()
     return {*modules} & {*HEAVY, "pydantic"}
@@ -51,6 +51,10 @@ def test_each_command_has_help_with_an_example(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_imports_no_heavy_library(name: str) -> None:
     assert heavy_imports(name, "--help") == set()
+
+
+def test_a_run_with_nothing_to_do_imports_only_what_it_needs(small: Path) -> None:
+    assert heavy_imports("repro", folder=small) == {"dvc", "ruamel.yaml", "pydantic"}
 
 
 def test_an_unknown_command_is_one_line_with_the_nearest_name() -> None:
