@@ -30,7 +30,7 @@ SIGKILL at a random moment of `evidence repro` with two jobs, as `make repro` ru
 over all tasks with tiny params: of the command alone, of a process below it, or of the whole group. Then
 the run is finished by the same command, after what `make repro` does to a damaged dvc.lock. All is well
 where dvc.lock, metrics, plots, evidence and all data have the bytes of an undisturbed run, no process is
-left after 20 seconds, and no temporary file after the next run.""",
+left 20 seconds after the command's end, and no temporary file after the next run.""",
     "lock": """
 The same in a small project, in the instants in which DVC writes dvc.lock.""",
     "tools": """

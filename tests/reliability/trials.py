@@ -17,7 +17,8 @@ import psutil
 from support.project import environment
 
 MARK = "RELIABILITY_TRIAL"  # an environment variable by which the processes of a command are known
-SECONDS_TO_END = 20  # that processes of a killed command may need
+SECONDS_OF_COMMAND = 900  # that it may go on after a child of it was killed
+SECONDS_TO_END = 20  # that its processes may need after it has ended
 _STATE = {".git", ".dvc", "__pycache__"}  # what git and DVC keep for themselves
 _LOCKS = "data/resume/*.lock"  # of trainers: empty files that stay, in a folder that git ignores
 
@@ -164,16 +165,20 @@ class Running:
         return "the command alone"
 
     def end_of_processes(self) -> float | None:
-        """Return the seconds until none of its processes runs, None if some still do; these are killed."""
+        """Return the seconds from its end until none of its processes runs, None if some still do.
+
+        Those are killed. A command of which a child was killed goes on with what does not need it.
+        """
+        self.sleep(SECONDS_OF_COMMAND)
         start = time.monotonic()
         while processes := self.processes():
             if time.monotonic() - start > SECONDS_TO_END:
                 for process in processes:
                     with suppress(psutil.NoSuchProcess):
                         process.kill()
+                psutil.wait_procs(processes)
                 return None
             time.sleep(0.05)
-        self.process.wait()
         return time.monotonic() - start
 
 
