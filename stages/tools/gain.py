@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stages.evaluation.metric_names import METRICS
+
 
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share, such as the accuracy, and not a distance."""
-    from stages.evaluation.metric_names import METRICS
-
     return metric in METRICS
 
 

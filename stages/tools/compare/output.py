@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.evaluation.metric_names import METRICS
 from stages.tools.text_tables import align
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def verdict_sentence(comparison: "PairedComparison", names: tuple[str, str]) -> 
         comparison: of two methods.
         names: of the first, and of the second.
     """
-    from stages.evaluation.metric_names import METRICS
     from stages.report.formatting import percent, points_range, significance_line
 
     figures, (first, second) = comparison.figures, names
@@ -73,7 +73,6 @@ def figure_rows(
     comparison: "PairedComparison", names: tuple[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the figures behind a verdict, as (term, value)."""
-    from stages.evaluation.metric_names import METRICS
     from stages.report.formatting import (
         interval_method,
         percent,

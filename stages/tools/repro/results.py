@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.errors import UserError
+from stages.evaluation.metric_names import METRICS
 from stages.kinds.registry import KINDS
 from stages.kinds.results import Results
 from stages.tools.gain import gain_text, metric_text
@@ -72,8 +73,6 @@ def table_lines(results: Iterable[Results]) -> list[str]:
 
 def metric_title(results: Results) -> str:
     """Return the name of the metric that decides, as readers know it."""
-    from stages.evaluation.metric_names import METRICS
-
     if results.metric in METRICS:
         return METRICS[results.metric]
     columns = KINDS[results.task.kind].bench.columns
