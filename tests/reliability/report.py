@@ -111,7 +111,7 @@ def _part(runs: list[dict[str, Any]]) -> list[str]:
         ends = "; ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes[name].items()))
         lines.append(f"| {name} | {cases[name]} | {problems[name]} | {ends} |")
     wrong = [f"- {problem}" for result in runs for problem in result["problems"]]
-    total = f"{cases.total()} cases, {len(wrong)} problems."
+    total = f"{_counted(cases.total(), 'case')}, {_counted(len(wrong), 'problem')}."
     return [
         "\n".join(lines),
         *(["Problems:", "\n".join(wrong)] if wrong else []),
@@ -125,9 +125,13 @@ def _run(result: dict[str, Any]) -> str:
     seed = "" if result["seed"] is None else f" Seed {result['seed']}."
     machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     return (
-        f"{result['count']} cases in {result['seconds']} s, {len(result['problems'])} problems.{seed} "
-        f"Commit {result['commit']}, {machine}."
+        f"{_counted(result['count'], 'case')} in {result['seconds']} s, "
+        f"{_counted(len(result['problems']), 'problem')}.{seed} Commit {result['commit']}, {machine}."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def record(

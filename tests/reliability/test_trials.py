@@ -107,7 +107,7 @@ def test_results_are_counted_and_problems_listed() -> None:
     text = page({"kills": [result]})
     assert "| a | 3 | 1 | 2 same |" in text
     assert "- a: case 3: left" in text
-    assert "4 cases in 0 s, 1 problems. Seed 7." in text
+    assert "4 cases in 0 s, 1 problem. Seed 7." in text
 
 
 def test_a_run_with_another_seed_is_added_and_one_with_the_same_replaced(tmp_path: Path) -> None:
