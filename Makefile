@@ -50,10 +50,10 @@ PYTEST := python -m pytest -n 2 --dist loadgroup
 test: $(READY) ## run the quick tests, in a few minutes
 	@$(PYTEST) -m "not slow and not long"
 
-test-slow: $(READY) ## run those of the pipeline of all tasks and of whole repositories, in ten minutes more
+test-slow: $(READY) ## run the slow tests: the pipeline of all tasks, attacks on whole repositories
 	@$(PYTEST) -m "slow and not long"
 
-test-all: $(READY) ## run all tests, an hour long
+test-all: $(READY) ## run all tests, also the longest
 	@$(PYTEST)
 
 lint: $(READY) ## check style and types

@@ -139,8 +139,8 @@ def record(
 ) -> None:
     """Add a run of a part to its earlier ones, in place of one with the same seed; write the page anew."""
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
-    others = [run for run in results.get(part, []) if run["seed"] != result["seed"]]
-    results[part] = sorted([*others, result], key=lambda run: run["seed"] or 0)
+    others = [other for other in results.get(part, []) if other["seed"] != result["seed"]]
+    results[part] = sorted([*others, result], key=lambda recorded: recorded["seed"] or 0)
     results_file.write_bytes(to_json(results))
     write_page(results_file, page_file)
 

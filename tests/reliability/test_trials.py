@@ -40,6 +40,19 @@ def test_a_process_that_outlives_a_kill_is_noticed_and_ended(
     assert running.processes() == []
 
 
+def test_a_command_whose_child_was_killed_may_finish_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "SECONDS_TO_END", 0.3)
+    code = "import subprocess, time; subprocess.call(['sleep', '60']); time.sleep(1); print('rest')"
+    running = start(tmp_path, code)
+    while len(running.processes()) < 2:
+        time.sleep(0.01)
+    assert running.kill("child") == "a child"
+    assert running.end_of_processes() is not None
+    assert running.finish() == (0, "rest")
+
+
 def test_a_kill_hits_its_target(tmp_path: Path) -> None:
     code = "import subprocess, sys; sys.exit(subprocess.call(['sleep', '60']))"
     running = start(tmp_path, code)

@@ -165,9 +165,10 @@ class Running:
         return "the command alone"
 
     def end_of_processes(self) -> float | None:
-        """Return the seconds from its end until none of its processes runs, None if some still do.
+        """Wait for the command's end; return the seconds until none of its processes runs either.
 
-        Those are killed. A command of which a child was killed goes on with what does not need it.
+        None if some still do; these are killed. A command of which a child was killed may finish what does
+        not need that child, so it is not ended.
         """
         self.sleep(SECONDS_OF_COMMAND)
         start = time.monotonic()
