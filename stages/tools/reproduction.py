@@ -8,14 +8,17 @@ to compare them with.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.core.errors import UserError, exit_on_user_error
+from stages.core.machine import FILE as MACHINES
+from stages.core.machine import host_record
 from stages.core.repositories import git
 from stages.evaluation.experiment_log import LOG
 from stages.tools.tolerance import FILE as TOLERANCE
 from stages.tools.tolerance import Tolerance, flatten
+from stages.tools.verify.machines import Machines
 
 OUTSIDE_STATUS = 1
 LOCK = "dvc.lock"
@@ -91,8 +94,9 @@ def reproduction(folder: Path) -> Reproduction:
         return Reproduction([*lines, f"all {len(results)} results reproduced bit for bit"])
     equal = len(results) - len(differing)
     lines.append(f"{equal} of {len(results)} results reproduced bit for bit, the others differ:")
-    differences = _differences(folder, differing, sorted(owners))
+    differences = _differences(folder, differing, owners)
     lines += [difference.line for difference in differences]
+    lines += _other_machines(folder, sorted(owners))
     is_outside = any(difference.is_outside for difference in differences)
     return Reproduction(lines, OUTSIDE_STATUS if is_outside else 0)
 
@@ -104,17 +108,22 @@ def stage_inputs(lock: Any) -> Inputs:
         lock: its parsed content.
     """
     stages = lock["stages"]
-    outputs = [Path(out["path"]) for entry in stages.values() for out in entry.get("outs", [])]
+    outputs = {out["path"] for entry in stages.values() for out in entry.get("outs", [])}
+    folders = {parent for out in outputs for parent in _parents(out)}
     inputs: Inputs = {}
     for name, entry in stages.items():
         inputs[name] = {"its command": entry.get("cmd")}
         for dep in entry.get("deps", []):
-            path = Path(dep["path"])
-            if not any(path.is_relative_to(out) or out.is_relative_to(path) for out in outputs):
-                inputs[name][dep["path"]] = dep.get("md5")
+            path = dep["path"]
+            if path not in folders and outputs.isdisjoint([path, *_parents(path)]):
+                inputs[name][path] = dep.get("md5")
         for params in entry.get("params", {}).values():
             inputs[name] |= flatten(params)
     return inputs
+
+
+def _parents(path: str) -> list[str]:
+    return [str(parent) for parent in PurePosixPath(path).parents]
 
 
 def changed_input(before: Inputs, after: Inputs, suffix: str) -> str:
@@ -178,20 +187,37 @@ def _parse_yaml(text: str) -> Any:
         raise UserError(f"the committed {LOCK} is damaged") from None
 
 
-def _differences(folder: Path, paths: Iterable[str], owners: list[str]) -> list[ResultDifference]:
+def _differences(folder: Path, paths: Iterable[str], owners: set[str]) -> list[ResultDifference]:
     """Return the differences of each task, the one with the largest share of its tolerance first."""
     try:
         tolerance = Tolerance.parse(json.loads(_committed(folder, TOLERANCE.as_posix())))
     except (UserError, ValueError):
         tolerance = Tolerance()
-    differences = []
-    for owner in owners:
+    differences: list[ResultDifference] = []
+    for owner in sorted(owners, key=lambda owner: (owner == MERGING_STAGE, owner)):
         files = sorted(path for path in paths if owner in _owners(path))
         if files and owner == MERGING_STAGE:
-            differences.append(ResultDifference(f"{', '.join(files)}: differs"))
+            words = "merges the results of the tasks, which differ" if differences else "differs"
+            differences.append(ResultDifference(f"{', '.join(files)}: {words}"))
         elif files:
             differences.append(_task_difference(folder, owner, files, tolerance))
     return sorted(differences, key=lambda difference: -difference.share)
+
+
+def _other_machines(folder: Path, tasks: Iterable[str]) -> list[str]:
+    """Return in words on which other machines the committed results of tasks were computed."""
+    host = host_record()
+    try:
+        records = json.loads(_committed(folder, MACHINES.as_posix()))
+        recorded = {
+            task: {key: records[task]["machine"].get(key, "unknown") for key in host}
+            for task in tasks
+            if task in records
+        }
+    except (UserError, AttributeError, KeyError, TypeError, ValueError):
+        return []  # damaged: verify says so
+    reason = "another processor or version rounds differently, and training amplifies that"
+    return [f"{line}; {reason}" for line in Machines(host, recorded).others()]
 
 
 def _task_difference(

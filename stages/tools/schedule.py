@@ -124,7 +124,7 @@ def _busy_remarks() -> list[str]:
         return []
     cores = os.cpu_count()
     return [
-        f"this machine is busy (load {load:.1f} on {cores} cores); the times are those of an idle one"
+        f"other programs keep {load:.1f} of {cores} cores busy; the times are those of an idle machine"
     ]
 
 

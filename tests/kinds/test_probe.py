@@ -1,6 +1,8 @@
 """The time of a training, measured with a few steps of it."""
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -15,8 +17,10 @@ from stages.datasets.images.packed import open_packed
 from stages.datasets.texts.packed import PackedTexts
 from stages.kinds.image_proposal import write_noise_images
 from stages.kinds.plans import Cost, SplitSizes
-from stages.kinds.probe import STAGE_SECONDS, Moment, Timing, is_busy, time_training
+from stages.kinds.probe import STAGE_SECONDS, Moment, Timing, _time_steps, is_busy, time_training
 from stages.kinds.text_classification.propose import write_sampled_texts
+from stages.training.devices import launch_fabric
+from stages.training.loop import TrainingRun
 
 
 def test_a_cost_is_the_sum_of_its_steps() -> None:
@@ -74,6 +78,28 @@ def test_the_kind_s_own_training_is_timed() -> None:
     assert sorted(Path.cwd().glob("data/prepare/*")) == before
 
 
+def test_uneven_steps_count_by_their_mean() -> None:
+    """Batches of short texts take a fraction of the time of those of long ones."""
+    seconds = (0.0, 0.0, 0.4, 0.0)  # the first one warms up and does not count
+    model = torch.nn.Linear(1, 1)
+
+    def scores(model: torch.nn.Module, wait: float) -> dict[str, torch.Tensor]:
+        time.sleep(wait)
+        return {"loss": model(torch.ones(1, 1)).sum()}
+
+    run = TrainingRun(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        learning_rate=lambda _: 0.1,
+        batches=lambda _: seconds,
+        scores=scores,
+        validate=lambda _: {"loss": 0.0},
+        epochs=1,
+    )
+    step, _ = _time_steps(run, launch_fabric(default_task("workshop").runtime), threads=None)
+    assert 0.4 / 3 <= step < 0.4
+
+
 def test_one_of_several_devices_is_timed_with_its_share_of_a_batch() -> None:
     """No further process starts: it would run this test again."""
     task = default_task("workshop")
@@ -125,6 +151,25 @@ def test_a_machine_is_busy_if_it_leaves_fewer_cores_than_threads(
     load: float, cores: int, threads: int, *, busy: bool
 ) -> None:
     assert is_busy(load, cores, threads) == busy
+
+
+def test_the_load_is_that_of_other_programs_now() -> None:
+    """What this process has just done does not count, and what another does now counts."""
+    program = "print(flush=True)\nwhile True: pass"
+    probe = "from stages.kinds import probe; print(probe._load())"
+
+    def measured() -> float:
+        command = [sys.executable, "-c", probe]
+        return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    quiet = measured()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()  # it runs
+        loaded = measured()
+        other.kill()
+    assert quiet >= 0
+    assert loaded > 0.3
 
 
 def test_a_busy_machine_counts_as_idle() -> None:

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from support.project import ROOT, commit, environment, run
 
 from stages.core.files import to_json
+from stages.core.machine import host_record
 from stages.tools.reproduction import reproduction
 from stages.tools.tolerance import FILE, flatten
 
@@ -135,6 +136,32 @@ def test_differences_are_shown_by_their_share_of_the_tolerance(project: Path) ->
     result = reproduction(project)
     assert result.lines[1].startswith("image: 1 files differ, outside the tolerance: ")
     assert result.status == 1
+
+
+def test_results_of_another_machine_name_it(project: Path) -> None:
+    host = host_record()
+    other = {**host, "processor": "another one", "torch": "1.0"}
+    machines = {
+        task: {"results_sha256": "", "machine": record}
+        for task, record in {"image": other, "sentiment": host, "workshop": other}.items()
+    }
+    (project / "evidence/machine.json").write_bytes(to_json(machines))
+    commit(project, "computed elsewhere")
+    (project / "evidence/machine.json").write_text("{}")  # what was committed counts
+    assert reproduction(project).lines == ["all 13 results reproduced bit for bit"]
+    change_accuracy(project, "image", 0.002)
+    (project / "metrics/metrics.json").write_text("{}")
+    lines = reproduction(project).lines
+    assert lines[2] == ("metrics/metrics.json: merges the results of the tasks, which differ")
+    assert lines[3] == (
+        "computed on another machine (processor another one, torch 1.0): image, workshop; "
+        "another processor or version rounds differently, and training amplifies that"
+    )
+    for damaged in ("{", '{"image": {"machine": 1}}', '{"image": 1}', "[]"):
+        (project / "evidence/machine.json").write_text(damaged)
+        commit(project, "damaged")  # with the results so far
+        change_accuracy(project, "image", 0.002)
+        assert [line.partition(":")[0] for line in reproduction(project).lines[1:]] == ["image"]
 
 
 def test_without_a_tolerance_of_these_metrics_it_is_to_be_measured(project: Path) -> None:

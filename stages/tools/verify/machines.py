@@ -35,6 +35,19 @@ class Machines:
             key: record.get(key, "unknown") for key in keys if record.get(key) != self.host.get(key)
         }
 
+    def others(self) -> list[str]:
+        """Return in words on which other machines results were computed, with their tasks."""
+        tasks: dict[str, list[str]] = {}
+        for task in self.recorded:
+            differences = self.differences(task)
+            if differences:
+                properties = ", ".join(f"{key} {value}" for key, value in differences.items())
+                tasks.setdefault(properties, []).append(task)
+        return [
+            f"computed on another machine ({properties}): {', '.join(names)}"
+            for properties, names in tasks.items()
+        ]
+
     def is_alike(self, task: str) -> bool:
         """Return whether a task's results were computed, by their record, on the CPU of a like machine.
 

@@ -92,15 +92,8 @@ def _details(finding: Finding) -> str:
 def _machine_lines(machines: Machines) -> list[str]:
     """Return in words what this machine is, and which results were computed on another one."""
     properties = ", ".join(f"{key} {value}" for key, value in machines.host.items())
-    lines = [f"verified on {properties}"]
-    same_machine = []
-    for task in machines.recorded:
-        differences = machines.differences(task)
-        if differences:
-            properties = ", ".join(f"{key} {value}" for key, value in differences.items())
-            lines.append(f"{task} was computed on another machine: {properties}")
-        else:
-            same_machine.append(task)
+    lines = [f"verified on {properties}", *machines.others()]
+    same_machine = [task for task in machines.recorded if not machines.differences(task)]
     if same_machine:
         lines.append(f"computed on a machine like this one: {', '.join(same_machine)}")
     return lines

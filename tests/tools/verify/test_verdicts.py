@@ -44,7 +44,7 @@ def test_a_report_names_the_other_machine() -> None:
     machines = Machines({"processor": "A", "dvc": "3"}, recorded)
     report = Report("here", "0" * 40, "hashes", machines, [Tier("hashes", 1.0, [AGREES])])
     lines = table(report).split("\n")
-    assert "note: image was computed on another machine: processor B" in lines
+    assert "note: computed on another machine (processor B): image" in lines
     assert "note: computed on a machine like this one: workshop" in lines
     assert report.data()["machines"] == recorded
 
