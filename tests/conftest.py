@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 from support.project import change_params, commit, copy_project, keep_task, run, tiny
 
 # On its import submitit would close all handlers of logging, and absl's (mlcroissant imports it) its
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "chain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore Pillow's limit of pixels: decoding sets it for the whole process, to the one of a task."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 @pytest.fixture(scope="session")

@@ -217,7 +217,7 @@ def _other_machines(folder: Path, tasks: Iterable[str]) -> list[str]:
     except (UserError, AttributeError, KeyError, TypeError, ValueError):
         return []  # damaged: verify says so
     reason = "another processor or version rounds differently, and training amplifies that"
-    return [f"{line}; {reason}" for line in Machines(host, recorded).others()]
+    return [f"{line}; {reason}" for line in Machines(host, recorded).other_machines()]
 
 
 def _task_difference(

@@ -35,7 +35,7 @@ class Machines:
             key: record.get(key, "unknown") for key in keys if record.get(key) != self.host.get(key)
         }
 
-    def others(self) -> list[str]:
+    def other_machines(self) -> list[str]:
         """Return in words on which other machines results were computed, with their tasks."""
         tasks: dict[str, list[str]] = {}
         for task in self.recorded:

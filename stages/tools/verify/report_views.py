@@ -92,7 +92,7 @@ def _details(finding: Finding) -> str:
 def _machine_lines(machines: Machines) -> list[str]:
     """Return in words what this machine is, and which results were computed on another one."""
     properties = ", ".join(f"{key} {value}" for key, value in machines.host.items())
-    lines = [f"verified on {properties}", *machines.others()]
+    lines = [f"verified on {properties}", *machines.other_machines()]
     same_machine = [task for task in machines.recorded if not machines.differences(task)]
     if same_machine:
         lines.append(f"computed on a machine like this one: {', '.join(same_machine)}")
