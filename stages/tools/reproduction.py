@@ -96,7 +96,8 @@ def reproduction(folder: Path) -> Reproduction:
     lines.append(f"{equal} of {len(results)} results reproduced bit for bit, the others differ:")
     differences = _differences(folder, differing, owners)
     lines += [difference.line for difference in differences]
-    lines += _other_machines(folder, sorted(owners))
+    differing_owners = {owner for path in differing for owner in _owners(path)} & owners
+    lines += _other_machines(folder, sorted(differing_owners))
     is_outside = any(difference.is_outside for difference in differences)
     return Reproduction(lines, OUTSIDE_STATUS if is_outside else 0)
 
