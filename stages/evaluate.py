@@ -12,7 +12,7 @@ def run(task: Task) -> None:
     from stages.core.files import write_all
     from stages.core.runtime import set_deterministic
 
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     evaluation = task.module("evaluate").evaluate(task)
     for warning in evaluation.warnings:
         print(f"evaluate@{task.name}: {printable(str(warning))}", file=sys.stderr)

@@ -17,7 +17,7 @@ def run(task: Task) -> None:
         shutil.rmtree(task.evidence / folder, ignore_errors=True)
     write_all(task.evidence, files)
     write_all(task.folder("pack"), pack.content(files))
-    record_machine(task.name, results_digest(files), machine_record(task.runtime))
+    record_machine(task.name, results_digest(files), machine_record(task.model_runtime))
 
 
 if __name__ == "__main__":

@@ -35,8 +35,7 @@ def run(task: Task) -> None:
     from stages.training.devices import launch_fabric, lost_process_is_an_error
     from stages.training.diagnostics import diagnose
 
-    threads = task.params.train.threads or task.runtime.threads
-    runtime = task.runtime.model_copy(update={"threads": threads})
+    runtime = task.model_runtime
     module = task.module("train")
     fabric = launch_fabric(runtime)
     inputs = (*code_files(task.kind), *module.input_files(task))
@@ -53,7 +52,7 @@ def run(task: Task) -> None:
             for training_run in [module.training_runs(fold, fabric)]
             for seed in task.params.train.seeds
         ]
-        if threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
+        if runtime.threads == 1 and fabric.device.type == "cpu" and fabric.world_size == 1:
             for _ in run_side_by_side(trainings):
                 pass  # each leaves its last state
         runs = [training() for training in trainings]

@@ -56,6 +56,12 @@ class Task:
         """Return the name of the training run of one seed."""
         return run_name(seed, self.fold)
 
+    @property
+    def model_runtime(self) -> "Runtime":
+        """Return how the task's model uses the machine: with `train.threads`, if the task sets it."""
+        threads = self.params.train.threads or self.runtime.threads
+        return self.runtime.model_copy(update={"threads": threads})
+
     def folder(self, stage: str) -> Path:
         """Return a folder of cached outputs: `data/train/image`.
 

@@ -148,8 +148,7 @@ def time_training(task: Task, write_samples: WriteSamples) -> Timing:
     """
     from stages.training.devices import launch_fabric
 
-    threads_of_run = task.params.train.threads or task.runtime.threads
-    runtime = task.runtime.alone.model_copy(update={"threads": threads_of_run})
+    runtime = task.model_runtime.alone
     size = max(1, task.params.train.batch_size // task.runtime.processes)
     train = task.params.train.model_copy(update={"batch_size": size})
     params = task.params.model_copy(update={"train": train})

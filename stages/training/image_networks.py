@@ -79,8 +79,9 @@ class ImageClassifier(nn.Module):
     The mean and standard deviation are buffers, so they are saved with the weights.
 
     Attributes:
-        mirror: whether the features of an image are the mean of its own and its mirror image's, once it
-            is trained. Where training shows mirror images, this raises the accuracy.
+        mirror: whether the features of an image are, once the model is trained, the mean of two views:
+            the image moved by a pixel, and its mirror image moved the opposite way. Where training shows
+            mirror images, this raises the accuracy (docs/log.md).
     """
 
     mean: Tensor
@@ -110,9 +111,12 @@ class ImageClassifier(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Return the features of images, (batch, width): the input of the head."""
         images = (images - self.mean) / self.std
-        features: Tensor = self.features(images)
         if self.mirror and not self.training:
-            features = (features + self.features(images.flip(-1))) / 2
+            padded = functional.pad(images, (1, 1, 1, 1), mode="reflect")
+            moved, moved_back = padded[..., :-2, :-2], padded[..., 2:, 2:]
+            mean: Tensor = (self.features(moved) + self.features(moved_back.flip(-1))) / 2
+            return mean
+        features: Tensor = self.features(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:

@@ -31,9 +31,9 @@ def estimates(large: Cost, small: Cost) -> dict[str, Cost]:
         (Cost(5), Cost(1), Budget(), ("large", 20, 3)),
         # 20 epochs of 7 s: 140 s a run is more than a cheap one.
         (Cost(7), Cost(1), Budget(), ("large", 20, 1)),
-        # 40 s an epoch: 14 of 20 epochs in the usual 590 s.
-        (Cost(40), Cost(1), Budget(), ("large", 14, 1)),
-        # With 210 s of setup: 9 epochs, fewer than 10, so the small one: 40 s a run.
+        # 40 s an epoch: 13 of 20 epochs in the usual 540 s.
+        (Cost(40), Cost(1), Budget(), ("large", 13, 1)),
+        # With 210 s of setup: 8 epochs, fewer than 10, so the small one: 40 s a run.
         (Cost(40, setup=210), Cost(1), Budget(), ("small", 40, 3)),
         # A row of 5 min, 60 s of it for other stages, 20 s a seed: 300 - 60 - 20 = 220 s for 11 epochs.
         (Cost(20, run=20, rest=60), Cost(1), Budget.of_minutes(5), ("large", 11, 1)),
@@ -42,8 +42,8 @@ def estimates(large: Cost, small: Cost) -> dict[str, Cost]:
         (Cost(5, run=10, rest=30), Cost(1), Budget.of_minutes(5), ("large", 20, 1)),
         # Seven folds of 60 s: 420 s of training a seed, and one seed has enough runs.
         (Cost(3, folds=7), Cost(1), Budget(), ("large", 20, 1)),
-        # 590 s are 84 s a fold: 14 epochs of 6 s; with 30 s of setup in each fold 9, so the small one.
-        (Cost(6, folds=7), Cost(1, folds=7), Budget(), ("large", 14, 1)),
+        # 540 s are 77 s a fold: 12 epochs of 6 s; with 30 s of setup in each fold 7, so the small one.
+        (Cost(6, folds=7), Cost(1, folds=7), Budget(), ("large", 12, 1)),
         (Cost(6, setup=30, folds=7), Cost(1, folds=7), Budget(), ("small", 40, 1)),
         # 5 min, 20 s of it for other stages and 7 x 10 s for predictions: 30 s a fold.
         (Cost(3, run=10, rest=20, folds=7), Cost(1), Budget.of_minutes(5), ("large", 10, 1)),

@@ -225,12 +225,12 @@ def _sample(
     text = cell(columns.text)
     group, identifier = escape_controls(cell(columns.group)), escape_controls(cell(columns.id))
     label = class_name(cell(columns.label), classes)
-    known = label if classes is None or label in classes else ""
+    recognised_label = label if classes is None or label in classes else ""
     if columns.split is not None:
         split = official_split(cell(columns.split))
     rules = (
         (NO_LABEL, not label, ""),
-        (LABEL, not known, label),
+        (LABEL, not recognised_label, label),
         (NO_TEXT, not text, ""),
         (NO_GROUP, columns.group is not None and not group, ""),
         (NO_ID, columns.id is not None and not identifier, ""),
@@ -238,7 +238,7 @@ def _sample(
     )
     for kind, broken, value in rules:
         if broken:
-            return _Refusal(Fault(kind, quote(value) if value else ""), known, split)
+            return _Refusal(Fault(kind, quote(value) if value else ""), recognised_label, split)
     slices = tuple(escape_controls(row.cells[indices[column]]) for column in columns.slices)
     return TextSample(identifier or name, text, label, group, slices, split)
 

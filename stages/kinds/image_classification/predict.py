@@ -31,7 +31,7 @@ def predict(task: "Task", files: list[str]) -> Iterator[Prediction]:
     from stages.training.image_networks import predict_batches
     from stages.training.weights import head_probabilities
 
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     fold, *_ = task.folds()
     model = load(fold, dataset, task.params.train.seeds[0])
     device = torch_device(task.runtime)

@@ -141,7 +141,7 @@ def _last_improvement(review: pd.DataFrame) -> float:
 
 def _interpolations(task: "Task", dataset: "Dataset") -> np.ndarray:
     """Return samples between two noises for some classes, evenly spaced."""
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     model, params = load_selected(task, dataset), task.params.evaluate
     last, count = len(dataset.classes) - 1, min(_INTERPOLATED_CLASSES, len(dataset.classes))
     labels = np.linspace(0, last, count).astype(int).tolist()

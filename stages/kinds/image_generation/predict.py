@@ -33,7 +33,7 @@ def predict(task: "Task", files: list[str]) -> Iterator[Prediction]:
     from stages.evaluation.reference_set import describe_images
     from stages.kinds.image_generation.reference_classifier import load_reference_classifier
 
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     classifier = load_reference_classifier(task, dataset)
     packed = open_packed(task.folder("prepare") / "images.npy")
     limit = read_json(task.folder("evaluate") / "metrics.json")["copy_distance_test"]

@@ -31,7 +31,7 @@ def sample(task: "Task", label: str, count: int, seed: int) -> np.ndarray:
     # torch takes seconds to import: after the check of the label
     from stages.kinds.image_generation.model import draw_samples, load_selected
 
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     model = load_selected(task, dataset)
     labels = np.full(count, dataset.classes.index(label))
     return draw_samples(model, labels, dataset.note["shape"], seed, task.params.evaluate)

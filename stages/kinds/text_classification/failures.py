@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.files import read_csv, read_json
-from stages.core.runtime import torch_device
+from stages.core.runtime import set_deterministic, torch_device
 from stages.datasets.dataset import read_dataset
 from stages.datasets.texts.packed import PackedTexts
 from stages.evaluation.error_analysis import FailureAnalysis, analyse_classifier
@@ -77,6 +77,7 @@ def _word_weights(task: "Task", samples: pd.DataFrame, texts: PackedTexts) -> li
         samples: id and row of each.
         texts: the packed ones.
     """
+    set_deterministic(task.model_runtime)
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
     by_row: dict[int, WordWeights] = {}
     for fold in task.folds():

@@ -38,7 +38,7 @@ def predict(task: "Task", texts: list[str]) -> Iterator[Prediction]:
     # torch, once there is something to predict
     from stages.kinds.text_classification.model import load, predict_batches
 
-    set_deterministic(task.runtime)
+    set_deterministic(task.model_runtime)
     fold, *_ = task.folds()
     model = load(fold, len(dataset.classes), task.params.train.seeds[0])
     device, max_tokens = torch_device(task.runtime), task.params.train.max_tokens
