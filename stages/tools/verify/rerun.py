@@ -12,7 +12,7 @@ from stages.core.repositories import ENVIRONMENT, git, git_in_clone
 from stages.tools.dvc_errors import dvc_error
 from stages.tools.verify.code import delete_bytecode
 from stages.tools.verify.dvc_config import split_config
-from stages.tools.verify.lock import LockedRepo
+from stages.tools.verify.lock import LockedRepo, OutputComparison
 from stages.tools.verify.pipeline import pipeline_stages, requested_tasks, verifiable_tasks
 from stages.tools.verify.running import STAGES_GIT, Rerun, Runner
 from stages.tools.verify.verdicts import RERUN, STORED_WEIGHTS, Finding, Verdict
@@ -105,33 +105,62 @@ def local_cache(source: str) -> str:
 
 
 def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> str:
-    """Fetch the outputs of stages by the hashes in dvc.lock; return DVC's error, "" if there is none."""
+    """Fetch the outputs of stages by the hashes in dvc.lock; return why some are missing, "" if none is.
+
+    DVC starts in seconds, so it is not asked for what cannot be there.
+    """
     configure_cache(repo.root, storage.cache)
     if storage.remote:
-        attempts = [["--remote", storage.remote]]
-    else:
-        attempts = [*([["--remote", _SOURCE]] if storage.cache else []), []]
-    error = ""
+        return _pull(repo, names, "--remote", storage.remote)
+    cached = [name for name in names if storage.cache and _is_cached(repo, name, storage.cache)]
+    error = _pull(repo, cached, "--remote", _SOURCE) if cached else ""
+    elsewhere = names if error else [name for name in names if name not in cached]
+    if not elsewhere:
+        return ""
+    if not _has_origin(repo, elsewhere):
+        return error or "not in any accessible cache or remote"
+    return _pull(repo, elsewhere)
+
+
+def _is_cached(repo: LockedRepo, name: str, cache: str) -> bool:
+    """Return whether a DVC cache has the outputs of a stage; of a folder, the list of its files."""
+    hashes = [out.hash_info.value or "" for out in repo.stages[name].outs]
+    return all(Path(cache, "files", "md5", value[:2], value[2:]).is_file() for value in hashes)
+
+
+def _has_origin(repo: LockedRepo, names: Sequence[str]) -> bool:
+    """Return whether there is a default remote, or a stage has an origin or a remote of its own."""
+    from dvc.config import Config
+
+    if Config(str(repo.root / ".dvc"))["core"].get("remote"):
+        return True
+    stages = [repo.stages[name] for name in names]
+    return any(stage.is_import or any(out.remote for out in stage.outs) for stage in stages)
+
+
+def _pull(repo: LockedRepo, names: Sequence[str], *options: str) -> str:
+    """Return DVC's error, "" if it has fetched the outputs of all stages."""
     temporary = (
         repo.root.parent / "tmp"
     )  # DVC leaves clones there of repositories that it imports from
     temporary.mkdir(exist_ok=True)
     environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
-    for options in attempts:
-        command = ("dvc", "pull", *options, *names)
-        result = run_command(repo.root, *command, extra_environment=environment)
-        if result.returncode == 0:
-            return ""
-        # That of a remote says more than that this machine's cache lacks something.
-        error = dvc_error(result.stderr) or error
-    return error
+    command = ("dvc", "pull", *options, *names)
+    result = run_command(repo.root, *command, extra_environment=environment)
+    if result.returncode == 0:
+        return ""
+    if len(names) == 1:
+        return dvc_error(result.stderr)
+    # Where one file is missing, DVC writes none: of no stage.
+    errors = [_pull(repo, [name], *options) for name in names]
+    return next(filter(None, errors), "")
 
 
 def pull_sources(repo: LockedRepo, storage: Storage) -> str:
     """Fetch the data that DVC tracks and no stage makes, as far as they are available.
 
     Returns:
-        DVC's error, "" if there is none.
+        Why some are missing, "" if none is.
     """
     sources = [name for name, stage in repo.stages.items() if not stage.cmd]
     return pull_outputs(repo, sources, storage) if sources else ""
@@ -145,7 +174,7 @@ def rerun_from_weights(
     runner = replace(runner, fetch_error=pull_sources(repo, storage))
     # All of them before the revision's code runs, which could change what DVC reads afterwards.
     tasks = requested_tasks(repo)
-    problems = {task: _fetch_weights(repo, f"train@{task}", storage) for task in tasks}
+    problems = dict(zip(tasks, _fetch_weights(repo, tasks, storage), strict=True))
     left_out = {f"train@{task}" for task in tasks} | {
         name for name in repo.stages if problems.get(name.partition("@")[2])
     }
@@ -180,14 +209,18 @@ def _verdicts(
     return runner.excuse_random_stages(findings, rerun)
 
 
-def _fetch_weights(repo: LockedRepo, train: str, storage: Storage) -> str:
-    """Fetch the outputs of a training stage; return why that is not possible, "" if it is."""
-    error = pull_outputs(repo, [train], storage)
-    outputs = repo.compare_outputs(train)
+def _fetch_weights(repo: LockedRepo, tasks: Sequence[str], storage: Storage) -> list[str]:
+    """Fetch the outputs of training stages; return for each task why that is not possible, "" if it is."""
+    names = [f"train@{task}" for task in tasks]
+    error = pull_outputs(repo, names, storage)
+    return [_weights_problem(repo.compare_outputs(name), error) for name in names]
+
+
+def _weights_problem(outputs: OutputComparison, error: str) -> str:
     changed = outputs.differing + outputs.same_text
     if changed:
         return f"{changed[0]} that was fetched is not the one of dvc.lock"
-    return (error or "they are in no cache or remote") if outputs.missing else ""
+    return error if outputs.missing else ""
 
 
 def fetch_weights(root: Path, task: str, storage: Storage) -> None:
@@ -198,9 +231,9 @@ def fetch_weights(root: Path, task: str, storage: Storage) -> None:
     """
     repo = LockedRepo.read(root)
     name = f"train@{task}"
-    problem = (
-        _fetch_weights(repo, name, storage) if name in repo.stages else f"there is no stage {name}"
-    )
+    if name not in repo.stages:
+        raise UserError(f"no weights: there is no stage {name}")
+    (problem,) = _fetch_weights(repo, [task], storage)
     if problem:
         raise UserError(f"no weights: {problem}")
 
