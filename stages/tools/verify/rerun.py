@@ -109,6 +109,8 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
 
     DVC starts in seconds, so it is not asked for what cannot be there.
     """
+    if not names:
+        return ""  # `dvc pull` without names would fetch everything
     configure_cache(repo.root, storage.cache)
     if storage.remote:
         return _pull(repo, names, "--remote", storage.remote)
@@ -130,10 +132,13 @@ def _is_cached(repo: LockedRepo, name: str, cache: str) -> bool:
 
 def _has_origin(repo: LockedRepo, names: Sequence[str]) -> bool:
     """Return whether there is a default remote, or a stage has an origin or a remote of its own."""
-    from dvc.config import Config
+    from dvc.config import Config, ConfigError
 
-    if Config(str(repo.root / ".dvc"))["core"].get("remote"):
-        return True
+    try:
+        if Config(str(repo.root / ".dvc"))["core"].get("remote"):
+            return True
+    except ConfigError:
+        return True  # `dvc pull` says what is wrong
     stages = [repo.stages[name] for name in names]
     return any(stage.is_import or any(out.remote for out in stage.outs) for stage in stages)
 
@@ -151,7 +156,7 @@ def _pull(repo: LockedRepo, names: Sequence[str], *options: str) -> str:
         return ""
     if len(names) == 1:
         return dvc_error(result.stderr)
-    # Where one file is missing, DVC writes none: of no stage.
+    # Where an object is missing, DVC checks out nothing, of the other stages neither.
     errors = [_pull(repo, [name], *options) for name in names]
     return next(filter(None, errors), "")
 
@@ -163,7 +168,7 @@ def pull_sources(repo: LockedRepo, storage: Storage) -> str:
         Why some are missing, "" if none is.
     """
     sources = [name for name, stage in repo.stages.items() if not stage.cmd]
-    return pull_outputs(repo, sources, storage) if sources else ""
+    return pull_outputs(repo, sources, storage)
 
 
 def rerun_from_weights(

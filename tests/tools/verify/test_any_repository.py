@@ -1,5 +1,6 @@
 """Verify on repositories without this project's packs: hashes, and everything run again."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -358,6 +359,20 @@ def test_data_that_dvc_tracks_come_from_a_remote(toy: Path, tmp_path: Path) -> N
     run(toy, "dvc", "push", "--quiet")
     commit(toy, "a remote")
     assert verify(toy.as_uri(), "HEAD").status() == 3
+
+
+@pytest.mark.long
+def test_data_that_no_cache_has_keep_no_others_away(toy: Path) -> None:
+    for name in ("here.bin", "gone.bin"):
+        (toy / name).write_text(name)
+        run(toy, "dvc", "add", "--quiet", name)
+    md5 = hashlib.md5(b"gone.bin", usedforsecurity=False).hexdigest()
+    (toy / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    commit(toy, "two files")
+    results = verdicts(verify(str(toy), "HEAD"))
+    reason = "gone.bin is not in git: not in any accessible cache or remote"
+    assert results["gone.bin.dvc"] == ("not checked", reason)
+    assert results["here.bin.dvc"] == ("bit for bit", "")
 
 
 def start_verify(folder: Path, *options: str, **settings: str) -> subprocess.Popen[str]:
