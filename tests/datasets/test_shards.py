@@ -179,10 +179,8 @@ def test_the_shards_of_a_killed_process_are_decoded_by_the_stage(
 
     monkeypatch.setattr(shards, "write_shard", write_or_die)
     assert prepared(13, 2) == undivided
-    assert (
-        capsys.readouterr().err
-        == "a process that read images was ended by signal 9; they are read again\n"
-    )
+    lines = capsys.readouterr().err.splitlines()  # on a busy machine the progress is among them
+    assert "a process that read images was ended by signal 9; they are read again" in lines
 
 
 def test_where_no_process_can_be_copied_the_stage_decodes(monkeypatch: pytest.MonkeyPatch) -> None:

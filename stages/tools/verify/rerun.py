@@ -116,12 +116,12 @@ def pull_outputs(repo: LockedRepo, names: Sequence[str], storage: Storage) -> st
         return _pull(repo, names, "--remote", storage.remote)
     cached = [name for name in names if storage.cache and _is_cached(repo, name, storage.cache)]
     error = _pull(repo, cached, "--remote", _SOURCE) if cached else ""
-    elsewhere = names if error else [name for name in names if name not in cached]
-    if not elsewhere:
+    uncached = names if error else [name for name in names if name not in cached]
+    if not uncached:
         return ""
-    if not _has_origin(repo, elsewhere):
+    if not _has_origin(repo, uncached):
         return error or "not in any accessible cache or remote"
-    return _pull(repo, elsewhere)
+    return _pull(repo, uncached)
 
 
 def _is_cached(repo: LockedRepo, name: str, cache: str) -> bool:
