@@ -53,14 +53,12 @@ _BATCHES_1024 = {"batch_size": 1024, "learning_rate": 1.6}
 # `bf16` stands for `runtime.precision: bf16-mixed`.
 CANDIDATES: dict[str, Mapping[str, Any]] = {
     "proposal": {},
-    "proposal, bf16": {},
     "wide, batches of 1024, bf16": {**_WIDE, **_BATCHES_1024},
     "wide, batches of 512, bf16": {**_WIDE, **_BATCHES_512},
     "deep, batches of 1024, bf16": {**_DEEP, **_BATCHES_1024},
     "deep, batches of 512, bf16": {**_DEEP, **_BATCHES_512},
+    "deep, batches of 1024, 25 epochs, bf16": {**_DEEP, **_BATCHES_1024, "epochs": 25},
     "deep, batches of 1024, 30 epochs, bf16": {**_DEEP, **_BATCHES_1024, "epochs": 30},
-    "deep, batches of 512, 30 epochs, bf16": {**_DEEP, **_BATCHES_512, "epochs": 30},
-    "deep, batches of 512, 50 epochs, bf16": {**_DEEP, **_BATCHES_512, "epochs": 50},
 }
 RESNET18 = "resnet18"
 

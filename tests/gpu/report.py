@@ -33,8 +33,8 @@ python -m gpu cifar --folder /tmp/cifar --airbench airbench-0.1.8
 python -m gpu page
 ```"""
 _CHAINS = """
-Every stage of each task, from nothing, without DVC: {runs} on the GPU, once on the CPU of the same machine
-with two threads, {cases} chains side by side. Seconds, on the GPU the mean of its runs."""
+Every stage of each task, from nothing, without DVC: {runs} on the GPU, once on the CPU of the same machine,
+{cases} chains side by side. Seconds, on the GPU the mean of its runs."""
 _BYTES = """
 Files that two runs on the GPU share, by SHA-256, of all that the stages write:"""
 _FIGURES = """
