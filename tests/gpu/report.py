@@ -33,13 +33,13 @@ python -m gpu cifar --folder /tmp/cifar --airbench airbench-0.1.8
 python -m gpu page
 ```"""
 _CHAINS = """
-Every stage of each task, from nothing, without DVC: {runs} on the GPU, once on the CPU of the same machine,
-{cases} chains side by side. Seconds, on the GPU the mean of its runs."""
+Every stage of each task, from nothing, without DVC ({runs}), {cases} chains side by side. Seconds, the mean
+of several runs."""
 _BYTES = """
 Files that two runs on the GPU share, by SHA-256, of all that the stages write:"""
 _FIGURES = """
 The metrics that `evidence verify` compares, against the committed ones (of a CPU) and their measured
-tolerance, which knows no GPU. The rows of the CPU show what other versions of the libraries do alone."""
+tolerance, which knows no GPU, and no other versions of the libraries."""
 _STEPS = """
 {steps} steps after a warm-up, one task after the other. *ms* are without the profiler, the rest is counted
 with it. *busy*: time in kernels as a share of the step. *waits*: how often Python waits for the GPU."""
@@ -131,11 +131,12 @@ def not_run(results: Results) -> list[str]:
 def _chains(result: Results) -> list[str]:
     tasks: dict[str, Any] = result["tasks"]
     rows = [(task, device, row) for task in tasks for device, row in sorted(tasks[task].items())]
-    runs = max(len(row["runs"]) for _, _, row in rows)
+    runs = {device: len(row["runs"]) for _, device, row in rows}
     return [
         "## The tasks",
         _CHAINS.strip().format(
-            runs={1: "once", 2: "twice"}.get(runs, f"{runs} times"), cases=result["side_by_side"]
+            runs=" and ".join(f"{count} on {device}" for device, count in runs.items()),
+            cases=result["side_by_side"],
         ),
         markdown_table(
             ("task", "device", "runs", *STAGES, "sum"),
