@@ -1,12 +1,17 @@
 """Small DVC repositories that are not of this project: two stages, run in a second."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from dvc.repo import Repo
 
-from support.project import commit, environment, run
+from support.project import ROOT, commit, environment, run
+
+if TYPE_CHECKING:
+    import subprocess
 
 COPY = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1]).read().upper())\n"
 SCORE = (
@@ -26,6 +31,10 @@ stages:
     params: [right]
     metrics: [metrics.json: {cache: false}]
 """
+# Runs `evidence` of this project, whose folder is the first argument, wherever it starts.
+EVIDENCE = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from stages.tools.cli import main; main()"
+)
 FILES = {"upper.py": COPY, "score.py": SCORE, "raw.txt": "abc", "params.yaml": "right: 3\n"}
 
 
@@ -37,6 +46,12 @@ def write_project(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+
+
+def repro(folder: Path, *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
+    """Run `evidence repro` of this project in another folder."""
+    command = [sys.executable, "-c", EVIDENCE, str(ROOT), "repro", *arguments]
+    return run(folder, *command, status=status)
 
 
 def reproduce(folder: Path) -> None:

@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.project import ROOT, evidence, evidence_refused, run
 
 from stages.tools.cli import COMMANDS, main
+from stages.tools.repro.up_to_date import FILE, SETTLING_SECONDS
 
 HEAVY = {"numpy", "pandas", "torch", "dvc", "scipy", "sklearn", "PIL", "yaml", "ruamel.yaml"}
 
@@ -54,7 +56,11 @@ def test_help_imports_no_heavy_library(name: str) -> None:
 
 
 def test_a_run_with_nothing_to_do_imports_only_what_it_needs(small: Path) -> None:
+    evidence(small, "repro")  # makes the tag `baseline`
+    (small / FILE).unlink(missing_ok=True)
+    time.sleep(SETTLING_SECONDS)
     assert heavy_imports("repro", folder=small) == {"dvc", "ruamel.yaml", "pydantic"}
+    assert heavy_imports("repro", folder=small) == set()  # the report of the run before
 
 
 def test_an_unknown_command_is_one_line_with_the_nearest_name() -> None:

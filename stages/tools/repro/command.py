@@ -3,7 +3,8 @@
 The results and dvc.lock come out the same, byte for byte. Each stage that ends gets a line with what it
 came to. At the end stand a table of the results and whether they are the committed ones; the exit status is
 1 where they are outside the measured tolerance. A stage that fails stops what depends on it and nothing
-else, and is named last.
+else, and is named last. Until a file, a commit or an installed package changes, a run that had nothing to
+do is not repeated but its report.
 """
 
 import argparse
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from stages.core.task import Task
     from stages.tools.repro.reproduce import Display, Outcome
+    from stages.tools.repro.up_to_date import Report
 
 _MEMORY = 1.5 * 2**30  # bytes for each stage beside another: those of the largest that ship
-_FAILURE_STATUS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,14 +45,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the pipeline; return 0, or the exit status of a failure."""
+    from stages.tools.repro.up_to_date import project_state, remember_report, remembered_report
+
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UserError(f"--jobs: given {arguments.jobs}; must be 1 or more")
+    is_whole = not arguments.targets and not arguments.force
+    state = project_state(Path.cwd()) if is_whole else None
+    report = remembered_report(state)
+    if report is None:
+        report, stays_true = _reproduce(arguments)
+        if state and stays_true:
+            remember_report(state, report)
+    if report.text:
+        print(report.text)
+    return report.status
+
+
+def _reproduce(arguments: argparse.Namespace) -> "tuple[Report, bool]":
+    """Run the stages that have changed.
+
+    Returns:
+        What to say of it, and whether that stays true until a file of the project changes: no stage had to
+        run, and none reads anything from outside.
+    """
     from stages.core import runtime
     from stages.kinds.params import load_params, load_tasks
     from stages.tools.repro.pipeline import Pipeline
     from stages.tools.repro.reproduce import reproduce
     from stages.tools.repro.seconds import expected_seconds, remember_seconds
 
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise UserError(f"--jobs: given {arguments.jobs}; must be 1 or more")
     tasks: dict[str, Task] = {}
     if Path("stages").is_dir():  # the pipeline is this project's
         params = load_params()
@@ -66,12 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         seconds = expected_seconds(pipeline.stages)
         outcome = reproduce(pipeline, jobs, seconds, display, force=arguments.force)
         remember_seconds(outcome.seconds)
-    status = _conclude(outcome)
-    if tasks and not status:
-        from stages.tools.repro.results import print_results
-
-        status = print_results(tasks)
-    return status
+        is_up_to_date = outcome.unchanged == len(pipeline.stages)
+        stays_true = is_up_to_date and pipeline.is_in_project()
+    return _report(outcome, tasks), stays_true
 
 
 def default_jobs() -> int:
@@ -97,14 +116,20 @@ def _display(tasks: "Mapping[str, Task]") -> "Iterator[Display]":
         yield TerminalDisplay(summaries, live)
 
 
-def _conclude(outcome: "Outcome") -> int:
-    """Print what was not run and which stage failed; return the exit status."""
-    if not outcome.seconds and not outcome.failures:
-        print(f"{outcome.unchanged} stages are up to date")
-    if not outcome.failures:
-        return 0
+def _report(outcome: "Outcome", tasks: "Mapping[str, Task]") -> "Report":
+    """Return the results; or print what was not run and which stage failed, and return the exit status."""
+    from stages.tools.repro.up_to_date import Report
+
     if outcome.skipped:
         print(f"not run: {', '.join(outcome.skipped)}", file=sys.stderr)
     for name, status in outcome.failures.items():
         print(f"{name} failed (exit status {status})", file=sys.stderr)
-    return max(outcome.failures.values(), default=_FAILURE_STATUS)
+    if outcome.failures:
+        return Report("", max(outcome.failures.values()))
+    lines = [] if outcome.seconds else [f"{outcome.unchanged} stages are up to date"]
+    if not tasks:
+        return Report("\n".join(lines), 0)
+    from stages.tools.repro.results import report
+
+    results = report(tasks)
+    return Report("\n".join([*lines, results.text]), results.status)

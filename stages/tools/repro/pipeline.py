@@ -95,6 +95,12 @@ class Pipeline:
         except DvcException as error:
             raise UserError(_reason(error)) from None
 
+    def is_in_project(self) -> bool:
+        """Return whether everything that stages read and write lies in the project's folder."""
+        return all(
+            item.is_in_repo for stage in self.stages.values() for item in (*stage.deps, *stage.outs)
+        )
+
     def is_changed(self, name: str) -> bool:
         """Return whether a stage has to run: something that it reads or writes is not that of dvc.lock."""
         stage = self.stages[name]

@@ -9,6 +9,7 @@ from stages.evaluation.metric_names import METRICS
 from stages.kinds.registry import KINDS
 from stages.kinds.results import Results
 from stages.tools.gain import gain_text, metric_text
+from stages.tools.repro.up_to_date import Report
 from stages.tools.reproduction import reproduction
 from stages.tools.text_tables import align
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 _HEADINGS = ("task", "verdict", "gain", "metric", "baseline", "model", "failures", "page")
 
 
-def print_results(tasks: "Mapping[str, Task]") -> int:
-    """Print the results of the tasks, and how they compare with the committed ones; return the exit status.
+def report(tasks: "Mapping[str, Task]") -> Report:
+    """Return the results of the tasks, and how they compare with the committed ones.
 
     The git tag `baseline` is made anew where it is of other results, as after a switch between revisions.
 
@@ -31,15 +32,10 @@ def print_results(tasks: "Mapping[str, Task]") -> int:
     results = list(_read(tasks.values()))
     if len(results) == len(tasks):
         refresh_baseline(results)
-    print()
-    print("\n".join(table_lines(results)))
     comparison = reproduction(Path.cwd())
-    print()
-    print("\n".join(comparison.lines))
-    print(
-        "see also: evidence record (next steps), dvc metrics diff baseline, dvc plots diff baseline"
-    )
-    return comparison.status
+    see_also = "evidence record (next steps), dvc metrics diff baseline, dvc plots diff baseline"
+    lines = ["", *table_lines(results), "", *comparison.lines, f"see also: {see_also}"]
+    return Report("\n".join(lines), comparison.status)
 
 
 def _read(tasks: "Iterable[Task]") -> Iterator[Results]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.project import ROOT, environment, run
-from support.toy import FILES, PIPELINE, write_project
+from support.toy import EVIDENCE, FILES, PIPELINE, repro, write_project
 
 # Four chains between two shared stages: what may run side by side.
 WIDE = """
@@ -31,17 +31,6 @@ stages:
     metrics: [end.txt: {cache: false}]
 """
 SLOW = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(99)\n"
-
-
-def repro(folder: Path, *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
-    """Run `evidence repro` of this project in another folder."""
-    command = [sys.executable, "-c", _START, str(ROOT), "repro", *arguments]
-    return run(folder, *command, status=status)
-
-
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from stages.tools.cli import main; main()"
-)
 
 
 def lock(folder: Path) -> bytes:
@@ -127,7 +116,7 @@ def test_what_a_stage_prints_is_shown(tmp_path: Path) -> None:
 def test_a_second_run_names_the_first_and_touches_nothing(tmp_path: Path) -> None:
     pipeline = "stages:\n  a:\n    cmd: python slow.py\n    deps: [slow.py]\n    outs: [a.txt]\n"
     folder = make(tmp_path / "toy", pipeline, **{"slow.py": SLOW})
-    command = [sys.executable, "-c", _START, str(ROOT), "repro"]
+    command = [sys.executable, "-c", EVIDENCE, str(ROOT), "repro"]
     first = subprocess.Popen(
         command, cwd=folder, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
     )
@@ -214,7 +203,7 @@ def test_nothing_goes_on_after_the_end(tmp_path: Path, number: signal.Signals) -
     folder = make(tmp_path / "toy", pipeline, **{"slow.py": SLOW})
     # A shell lets what it runs in the background ignore Ctrl-C, also a run of these tests.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = [sys.executable, "-c", heed + _START, str(ROOT), "repro"]
+    command = [sys.executable, "-c", heed + EVIDENCE, str(ROOT), "repro"]
     with subprocess.Popen(
         command,
         cwd=folder,
