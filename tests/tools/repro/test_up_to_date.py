@@ -2,6 +2,7 @@
 
 import json
 import os
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_what_tools_keep_is_no_change(project: Path) -> None:
 def test_an_installed_package_is_noticed(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up_to_date.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     state = project_state(project)
     (tmp_path / "package").mkdir()
     assert project_state(project) != state
