@@ -56,6 +56,10 @@ class Setting:
         params["runtime"] |= self.runtime
         sections = params["tasks"][task.name]
         sections["train"]["seeds"] = [seed + self.seed_shift for seed in sections["train"]["seeds"]]
+        if (
+            "threads" in self.runtime and task.params.train.threads
+        ):  # else they are those of the runtime
+            sections["train"]["threads"] = self.runtime["threads"]
         for key, path in task.input_paths().items():
             if not (clone / path).exists() and Path(path).exists():
                 *names, last = key.split(".")
@@ -74,21 +78,23 @@ class Setting:
             torch_device(runtime.model_copy(update=dict(self.runtime)))
 
 
-def settings(params: "Params") -> list[Setting]:
-    """Return the settings that params name, without those that are in use."""
+def settings(params: "Params", task: "Task") -> list[Setting]:
+    """Return the settings that params name, without those that the task's model uses."""
+    runtime = task.model_runtime
+    threads = params.tolerance.threads
     values: dict[str, list[Any]] = {
-        "threads": list(params.tolerance.threads),
+        "threads": [*dict.fromkeys([*threads, params.runtime.threads])] if threads else [],
         "cpu": list(params.tolerance.cpu),
         "device": list(params.tolerance.device),
     }
-    runtime = [
+    reruns = [
         Setting(f"runtime.{key}: {value}", {key: value})
         for key, alternatives in values.items()
         for value in alternatives
-        if value != getattr(params.runtime, key)
+        if value != getattr(runtime, key)
     ]
     shifts = [_SEED_STEP * (number + 1) for number in range(params.tolerance.seeds)]
-    return [*runtime, *(Setting(f"train.seeds + {shift}", {}, shift) for shift in shifts)]
+    return [*reruns, *(Setting(f"train.seeds + {shift}", {}, shift) for shift in shifts)]
 
 
 def align_seeds(metrics: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def measure(task: "Task", params: "Params", site: "Site", *, check_devices: bool
     committed = flatten(json.loads(read_blob(Path(), "HEAD", f"{task.evidence}/data/metrics.json")))
     skipped: dict[str, str] = {}
     jobs: list[Job] = []
-    for setting in settings(params):
+    for setting in settings(params, task):
         try:
             if check_devices:
                 setting.require_device(params.runtime)

@@ -31,7 +31,8 @@ from stages.tools.tolerance import FILE, Tolerance, flatten
 
 def test_each_setting_differs_from_what_is_in_use() -> None:
     params = load_params(ROOT / "params.yaml")
-    alternatives = settings(params)
+    task = load_tasks(params)["image"]
+    alternatives = settings(params, task)
     assert len({setting.name for setting in alternatives}) == len(alternatives)
     for setting in alternatives:
         assert setting.seed_shift or any(
@@ -39,8 +40,20 @@ def test_each_setting_differs_from_what_is_in_use() -> None:
         )
     threads = {"threads": [params.runtime.threads]}
     tolerance = params.tolerance.model_copy(update=threads)
-    same = settings(params.model_copy(update={"tolerance": tolerance}))
+    same = settings(params.model_copy(update={"tolerance": tolerance}), task)
     assert not any("threads" in setting.runtime for setting in same)
+
+
+def test_a_task_with_threads_of_its_own_is_rerun_with_others(tmp_path: Path) -> None:
+    content = read_params()
+    content["tasks"]["image"]["train"]["threads"] = 2
+    (tmp_path / "params.yaml").write_text(json.dumps(content))
+    params = load_params(tmp_path / "params.yaml")
+    task = load_tasks(params)["image"]
+    (setting,) = [setting for setting in settings(params, task) if "threads" in setting.runtime]
+    setting.apply(tmp_path, task)
+    rerun = load_tasks(load_params(tmp_path / "params.yaml"))["image"]
+    assert (rerun.model_runtime.threads, rerun.runtime.threads) == (1, 1)
 
 
 def test_a_setting_is_written_into_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
