@@ -28,18 +28,26 @@ _LAUNCHED = ("DVC_STAGE", "LOCAL_RANK")  # variables that DVC and Fabric set for
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder that is deleted afterwards, also after Ctrl-C, SIGTERM or a hang-up.
 
     Those of killed processes are deleted by the next call.
+
+    Args:
+        parent: the folder in which it is made; None: that of the system.
     """
-    _delete_abandoned_folders()
+    parent = parent or Path(tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned_folders(parent)
     signals = (signal.SIGTERM, signal.SIGHUP)
     handlers = [
         signal.signal(number, lambda received, _: sys.exit(128 + received)) for number in signals
     ]
     try:
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder, _locked(Path(folder)):
+        with (
+            tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent) as folder,
+            _locked(Path(folder)),
+        ):
             yield Path(folder).resolve()
     finally:
         for number, handler in zip(signals, handlers, strict=True):
@@ -61,8 +69,8 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _delete_abandoned_folders() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+def _delete_abandoned_folders(parent: Path) -> None:
+    for folder in parent.glob(f"{_SCRATCH}*"):
         with suppress(OSError):  # it is locked, gone, or another user's
             if time.time() - folder.lstat().st_mtime > _SECONDS_TO_LOCK:
                 with _locked(folder):

@@ -1,9 +1,8 @@
-"""DVC experiments of one task: running one in a temporary folder, and applying it to the work tree."""
+"""DVC experiments of one task: running one in a clone, and applying it to the work tree."""
 
 import hashlib
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError, printable
-from stages.core.processes import run_command
+from stages.core.processes import last_line, run_command, scratch_folder
 from stages.core.repositories import git
+from stages.tools import experiment_clone, scratch
 
 if TYPE_CHECKING:
     from stages.core.task import Task
 
 _ROOT = Path()
-_TEMPORARY = Path(".dvc/tmp/exps/standalone")  # DVC makes a folder tmp... here for each experiment
-_SECONDS_TO_START = 60  # after which a folder in which no process runs is abandoned
 _NAME_LENGTH = 40
+# Clones are made beside DVC's cache, of which large data are linked where the file system can.
+FOLDER = Path(".dvc/tmp/experiments")
 
 
 # Runs experiments of a task with inputs that git does not hold; yields name and error of each, in order.
@@ -45,24 +45,37 @@ class Change:
 def run_experiment(
     changes: Sequence[Change], task: "Task", inputs: Sequence[str]
 ) -> tuple[str, str]:
-    """Run the task with changes as a DVC experiment in a temporary folder; the work tree stays as it is.
+    """Run the task with changes in a clone, as an experiment of DVC; the work tree stays as it is.
 
-    Stages that the changes do not affect come from DVC's cache.
+    Changes of the work tree that no commit has are part of it, as with `dvc exp run`. Stages that the
+    changes do not affect come from DVC's cache.
 
     Args:
         changes: of params.
         task: to run, up to its pack.
-        inputs: files and folders that git does not hold, which are copied into the folder.
+        inputs: files and folders that git does not hold.
 
     Returns:
         The experiment's name, and the line on which it failed ("" if it did not).
     """
     name = experiment_name(changes)
-    delete_abandoned_folders()
     remove_experiment(name)  # it was tried before
-    copies = [argument for path in inputs for argument in ("--copy-paths", path)]
-    print(f"running {', '.join(map(str, changes))} (dvc exp run)", file=sys.stderr)
-    return name, run_in_place(changes, task.name, "--temp", *copies)
+    print(f"running {', '.join(map(str, changes))}", file=sys.stderr)
+    start = time.monotonic()
+
+    def show(line: str) -> None:
+        print(f"{time.monotonic() - start:5.0f} s  {printable(line.rstrip())}", file=sys.stderr)
+
+    with scratch_folder(FOLDER) as folder:
+        clone = scratch.clone_work_tree(folder / "clone")
+        experiment_clone.make_ready(clone, task, inputs)
+        result = run_command(clone, *experiment_clone.command(task.name, changes), on_line=show)
+        if result.returncode:
+            return name, last_line(result.stderr) or f"exit status {result.returncode}"
+        error = experiment_clone.read_error(clone)
+        if not error:
+            experiment_clone.fetch(clone, name)
+    return name, error
 
 
 def run_experiments(
@@ -71,39 +84,6 @@ def run_experiments(
     """Run experiments, each when it is asked for; yield what `run_experiment` returns of each."""
     for changes in experiments:
         yield run_experiment(changes, task, inputs)
-
-
-def run_in_place(changes: Sequence[Change], task: str, *options: str) -> str:
-    """Run a task with changes as a DVC experiment; return the line on which it failed, "" if it did not.
-
-    Args:
-        changes: of params.
-        task: by name, to run up to its pack.
-        options: of `dvc exp run`.
-    """
-    name = experiment_name(changes)
-    settings = [argument for change in changes for argument in ("--set-param", str(change))]
-    progress = StageProgress(task)
-    command = ("exp", "run", "--name", name, *options, *settings, f"pack@{task}")
-    lines = run_dvc(*command, on_line=progress.show)
-    stage = re.compile(rf"(params|\w+@{task}): ")
-    stage_lines = [line for line in lines if stage.match(line)]
-    return (stage_lines or lines or [""])[-1]
-
-
-def delete_abandoned_folders() -> None:
-    """Delete the temporary folders of killed experiments; those in which a process runs stay."""
-    import psutil
-
-    before = time.time() - _SECONDS_TO_START
-    folders = [folder for folder in _TEMPORARY.glob("tmp*") if folder.lstat().st_mtime < before]
-    if not folders:
-        return
-    processes = psutil.process_iter(["cwd"])
-    places = [Path(place) for process in processes if (place := process.info["cwd"])]
-    for folder in folders:
-        if not any(place.is_relative_to(folder.resolve()) for place in places):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def experiment_name(changes: Sequence[Change]) -> str:
@@ -132,34 +112,9 @@ def read_file(name: str, path: Path) -> str:
     return git(_ROOT, "show", f"{revisions[0]}:{path.as_posix()}") + "\n"
 
 
-class StageProgress:
-    """Prints to stderr which stage of an experiment runs, and what it says of its progress.
-
-    Args:
-        task: whose stages run.
-    """
-
-    def __init__(self, task: str) -> None:
-        self._start = time.monotonic()
-        self._begins = re.compile(rf"Running stage '(params|\w+@{task})':")
-        self._goes_on = re.compile(rf"\w+@{task}, (.*)")
-
-    def show(self, line: str) -> None:
-        """Print a line of DVC's output, if it is one of progress, with the seconds since the start."""
-        if match := self._begins.match(line):
-            text = match[1].replace("@", " ")
-        elif match := self._goes_on.match(line):
-            text = f"  {printable(match[1])}"
-        else:
-            return
-        print(f"{time.monotonic() - self._start:5.0f} s  {text.rstrip()}", file=sys.stderr)
-
-
-def run_dvc(*arguments: str, on_line: Callable[[str], None] | None = None) -> list[str]:
+def run_dvc(*arguments: str) -> list[str]:
     """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
-    result = run_command(
-        _ROOT, "dvc", *arguments, extra_environment=git_identity(), on_line=on_line
-    )
+    result = run_command(_ROOT, "dvc", *arguments, extra_environment=git_identity())
     if result.returncode == 0:
         return []
     lines = (result.stdout + result.stderr).split("\n")

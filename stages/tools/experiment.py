@@ -1,6 +1,6 @@
 """Change one param of a task, and compare the results before and after on validation data.
 
-The task runs with the change as a DVC experiment in a temporary folder (`dvc exp show` lists it), and
+The task runs with the change as a DVC experiment in a clone (`dvc exp show` lists it), and
 evidence/<task>/experiments.csv gets a row, also where the run failed. Without a change, --next tries the
 one that the pack proposes. Test data are not used: they must not choose between changes.
 
@@ -10,8 +10,10 @@ it if it is better there too.
 """
 
 import argparse
+import math
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +30,6 @@ from stages.tools.dvc_experiments import (
     apply_experiment,
     experiment_name,
     read_file,
-    run_dvc,
     run_experiments,
 )
 from stages.tools.evaluation_count import count_test_evaluations
@@ -190,10 +191,17 @@ def _apply(task: "Task", change: Change) -> bool:
 
 def _render_again(task: "Task") -> None:
     """Render the task's page with the log; where that fails, print why and how to do it later."""
-    lines = run_dvc("repro", "--single-item", f"pack@{task.name}", "compare")
-    if lines:
+    from stages.tools.repro.targets import run_targets
+
+    try:
+        with redirect_stdout(sys.stderr):
+            stages = (f"pack@{task.name}", "compare")
+            error = run_targets(stages, single_item=True, progress_seconds=math.inf).error
+    except UserError as problem:
+        error = str(problem)
+    if error:
         print(
-            f"the page does not show this experiment yet ({printable(lines[-1])}); "
+            f"the page does not show this experiment yet ({printable(error)}); "
             f"dvc repro pack@{task.name} renders it",
             file=sys.stderr,
         )

@@ -1,11 +1,12 @@
 """Scratch clones in which tools run changed code or changed params; the work tree is not touched."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import EVIDENCE_ERROR_STATUS, USER_ERROR_STATUS
+from stages.core.errors import EVIDENCE_ERROR_STATUS, USER_ERROR_STATUS, UserError
 from stages.core.processes import last_line, run_command
 from stages.core.repositories import git
 
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 def clone_head(folder: Path) -> Path:
     """Clone HEAD of the current folder's repository into `folder`, which must be absent or empty."""
     git(Path(), "clone", "--quiet", ".", str(folder.resolve()))
+    return folder
+
+
+def clone_work_tree(folder: Path) -> Path:
+    """Clone HEAD, and give the clone the work tree's changes to the files that git tracks.
+
+    Args:
+        folder: which must be absent or empty; a file is made beside it.
+
+    Raises:
+        UserError: a merge has left conflicts in them.
+    """
+    root = Path()
+    if conflicts := git(root, "diff", "--name-only", "--diff-filter=U"):
+        raise UserError(f"{conflicts.splitlines()[0]}: a conflict of a merge; resolve it first")
+    clone_head(folder)
+    index = folder.with_name(f"{folder.name}.index").resolve()
+    shutil.copy(git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"), index)
+    variables = {"GIT_INDEX_FILE": str(index)}  # the work tree's own index stays as it is
+    git(root, "add", "--update", extra_environment=variables)
+    tree = git(root, "write-tree", extra_environment=variables)
+    objects = git(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    (folder / ".git/objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
+    git(folder, "read-tree", "--reset", "-u", tree)
     return folder
 
 

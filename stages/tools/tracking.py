@@ -131,11 +131,11 @@ def _was_tracked_for(pointer: Path, name: str) -> bool:
 def untracked_inputs(task: "Task") -> list[str]:
     """Return the files and folders that the task needs and git does not hold, .dvc files included.
 
-    `dvc exp run --temp` copies these into its folder; what DVC tracks it fetches itself.
+    An experiment runs in a clone, which gets copies of these.
 
     Raises:
         UserError: the data are named by a relative path to a place outside the repository, which means
-            another place in another folder; or DVC could not copy an input.
+            another place in another folder; or git holds a part of an input.
     """
     from stages.evaluation.experiment_log import LOG
     from stages.report.review import FOLDER
@@ -148,7 +148,6 @@ def untracked_inputs(task: "Task") -> list[str]:
             f"another folder, so give the absolute path {str(Path(path).resolve())!r} and run dvc repro "
             f"pack@{task.name}, or move the data into the repository"
         )
-    # DVC copies a file only into a folder that git has.
     log = task.evidence / LOG if _has_files(task.evidence) else task.evidence
     inputs = [FOLDER / f"{task.name}.md", log]
     if tracking.pointer:
@@ -162,11 +161,6 @@ def untracked_inputs(task: "Task") -> list[str]:
         if _has_files(item):
             raise UserError(
                 f"git does not hold all of {item}, which an experiment needs; run git add {item}"
-            )
-        if item.is_file() and not _has_files(item.parent):
-            raise UserError(
-                f"git holds nothing in {item.parent}, so that DVC cannot copy {item}, which an experiment "
-                f"needs, to a folder of that name; run git add {item.parent}"
             )
     return [item.as_posix() for item in untracked]
 

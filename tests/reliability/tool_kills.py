@@ -14,10 +14,10 @@ from support.project import run
 
 from reliability.kills import RUN_CACHE, TARGETS, Project, with_copy
 from reliability.trials import Running, Trial, leftovers, make_old, run_to_end, spread
+from stages.tools.dvc_experiments import FOLDER
 
 CHANGE = "train.learning_rate=0.015"
 EXPERIMENT = ("python", "-m", "stages.tools", "experiment", "workshop", CHANGE, "--why", "a test")
-EXPERIMENT_FOLDERS = Path(".dvc/tmp/exps/standalone")
 LOG = Path("evidence/workshop/experiments.csv")
 TIERS = ("metrics", "predictions")  # retrain runs stages as predictions does, and takes minutes
 
@@ -112,7 +112,7 @@ def kill_experiment(tools: Tools, draw: random.Random, target: str) -> Trial:
     seconds = running.end_of_processes()
     problems = [] if seconds is not None else ["processes were left"]
     make_old(scratch)
-    make_old(folder / EXPERIMENT_FOLDERS)
+    make_old(folder / FOLDER)
     outcome = "same log"
     if b"failed: " in (folder / LOG).read_bytes():  # evidence experiment itself went on
         outcome = "logged as a failed experiment"
@@ -123,9 +123,8 @@ def kill_experiment(tools: Tools, draw: random.Random, target: str) -> Trial:
     text = (folder / LOG).read_bytes()
     if outcome == "same log" and text != log:
         problems.append(f"another log: {text.decode()}")
-    left = [name for name in leftovers(folder / EXPERIMENT_FOLDERS) if name.startswith("tmp")]
-    if left:
-        problems.append(f"left in {EXPERIMENT_FOLDERS}: {', '.join(left)}")
+    if left := leftovers(folder / FOLDER):
+        problems.append(f"left in {FOLDER}: {', '.join(left)}")
     tools.forget_experiments()
     problems += tools.project.problems()
     case = f"{second:.1f} of {length:.1f} s"

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from stages.tools.experiment_series import append_to_log
 from stages.tools.param_changes import check_change, parse_change, parse_changes, proposed_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 LOG = "evidence/workshop/experiments.csv"
 COMMAND = ("python", "-m", "stages.tools", "experiment", "workshop")
@@ -116,24 +115,22 @@ class Dvc:
         if arguments[:2] == ("exp", "remove"):
             (reference,) = dvc_experiments.references(arguments[2])
             run(self.data, "git", "update-ref", "-d", reference)
-        elif arguments[:2] == ("exp", "run"):
-            return self.run(arguments)
         else:
             self.calls.append(arguments)
         return []
 
-    def run(self, arguments: tuple[str, ...]) -> list[str]:
-        pairs = list(pairwise(arguments))
-        self.runs.append([value for option, value in pairs if option == "--set-param"])
+    def run_experiment(self, changes: "Sequence[Change]", *_: object) -> tuple[str, str]:
+        name = experiment_name(changes)
+        dvc_experiments.remove_experiment(name)
+        self.runs.append([str(change) for change in changes])
         predicted = self.outcome(self.runs[-1])
         if isinstance(predicted, UserError):
-            return [str(predicted)]
+            return name, str(predicted)
         write_predictions(self.data, predicted)
         run(self.data, "git", "commit", "--quiet", "--allow-empty", "-am", "experiment")
-        (name,) = [value for option, value in pairs if option == "--name"]
         run(self.data, "git", "update-ref", f"refs/exps/12/34/{name}", "HEAD")
         run(self.data, "git", "reset", "--quiet", "--hard", "HEAD~1")
-        return []
+        return name, ""
 
 
 WRONG, RIGHT = [0] * 100, [1] * 100
@@ -160,6 +157,7 @@ def dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dvc:
     commit(tmp_path, "before")
     dvc = Dvc(data)
     monkeypatch.setattr(dvc_experiments, "run_dvc", dvc)
+    monkeypatch.setattr(dvc_experiments, "run_experiment", dvc.run_experiment)
     return dvc
 
 
@@ -270,7 +268,9 @@ def test_a_failed_run_is_logged_and_a_missing_reference_is_an_error(
     assert (row.p, row.try_number, row.test_evaluations) == ("", "1", "1")
     append_to_log(task, row)
     assert try_change(task, CHANGE, "x").try_number == "2"
-    monkeypatch.setattr(dvc_experiments, "run_dvc", lambda *_, **__: [])
+    monkeypatch.setattr(
+        dvc_experiments, "run_experiment", lambda changes, *_: (experiment_name(changes), "")
+    )
     with pytest.raises(UserError, match="DVC has no experiment 'workshop-train-epochs-16-"):
         try_change(task, CHANGE, "x")
 
@@ -332,7 +332,9 @@ def test_a_change_that_breaks_training_is_logged(small: Path, tmp_path: Path) ->
     commit(prepared, "no experiments")
     done = run(prepared, *COMMAND, "train.learning_rate=1000", "--why", "to see it break")
     output, progress = done.stdout, done.stderr
-    assert re.search(r"^ +\d+ s  check workshop$", progress, re.MULTILINE)
+    assert re.search(
+        r"^ +\d+ s  check workshop: failed with exit status \d+$", progress, re.MULTILINE
+    )
     assert re.search(r"^change +tasks.workshop.train.learning_rate=1000$", output, re.MULTILINE)
     failure = r"^verdict +failed: check@workshop: one small batch can be overfitted"
     assert re.search(failure, output, re.MULTILINE)

@@ -1,7 +1,9 @@
 """The progress of `evidence repro`: what runs, in a terminal; a line for each stage that has ended."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from stages.tools.repro.reproduce import RunningStage
@@ -18,13 +20,22 @@ class LineDisplay:
 
     Args:
         summarise: returns what a stage came to in words, "" where there is nothing to say.
+        interval: seconds between two lines of a stage's progress; infinite: a file or pipe that keeps
+            every line gets none.
     """
 
-    def __init__(self, summarise: Callable[[str], str]) -> None:
-        self._summarise = summarise
+    def __init__(self, summarise: Callable[[str], str], interval: float = math.inf) -> None:
+        self._summarise, self._interval = summarise, interval
+        self._last = monotonic()
 
     def running(self, stages: Iterable[RunningStage]) -> None:
-        """Show nothing: a file or pipe keeps every line."""
+        """Print how far each stage is, where a line is due."""
+        if monotonic() - self._last < self._interval:
+            return
+        self._last = monotonic()
+        for stage in stages:
+            if text := _progress(stage):
+                self._print(f"{stage.name.replace('@', ' ')}: {text}")
 
     def finished(self, name: str, ending: str, log: Path | None) -> None:
         """Print a stage's line, and below it what the stage printed."""

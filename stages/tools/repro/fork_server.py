@@ -35,6 +35,7 @@ _MODULES = (
     "dvclive.live",
     "vl_convert",
 )
+_LIGHT = {"", "stages.params", "stages.pack", "stages.compare"}  # need little of it; "": a shell
 _PROGRESS_SECONDS = 1.0  # between two lines of progress
 _FAILURE_STATUS = 1
 _LENGTH = 65536  # bytes of requests that are read at a time
@@ -60,7 +61,7 @@ def main() -> None:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 request = json.loads(line)
-                if any(module for module, _ in request["commands"]):
+                if {module for module, _ in request["commands"]} - _LIGHT:
                     _import_modules()
                 process = os.fork()
                 if process == 0:

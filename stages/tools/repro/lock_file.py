@@ -4,13 +4,17 @@ DVC parses the whole file with all its formatting and writes it anew for each st
 some thousand dependencies. Here the text of each entry is kept, and only that of the stage is made anew.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from stages.core.files import write
 
 _SCHEMA = "2.0"
+_HEADING = "stages:\n"
+_ENTRY = re.compile(r"^  (\S.*):\n", re.MULTILINE)
 
 
 class LockFile:
@@ -50,7 +54,9 @@ class LockFile:
             return
         exists = self.path.exists()
         self._content = load_yaml(str(self.path)) if exists else {"schema": _SCHEMA}
-        self._texts = {}
+        self._texts = entry_texts(self.path.read_text(encoding="utf-8")) if exists else {}
+        if [*self._texts] != [*self._content.get("stages", {})]:
+            self._texts = {}  # it is not laid out as DVC writes it
 
     def _write(self) -> None:
         write(self.path, self._text())
@@ -61,16 +67,27 @@ class LockFile:
 
         if [*self._content] != ["schema", "stages"]:
             return str(dumps_yaml(self._content))
-        heading = "stages:\n"
         for name, entry in self._content["stages"].items():
             if name not in self._texts:
                 text: str = dumps_yaml({"stages": {name: entry}})
-                self._texts[name] = text.removeprefix(heading)
+                self._texts[name] = text.removeprefix(_HEADING)
         texts = (self._texts[name] for name in self._content["stages"])
-        return "".join([dumps_yaml({"schema": self._content["schema"]}), heading, *texts])
+        return "".join([dumps_yaml({"schema": self._content["schema"]}), _HEADING, *texts])
 
     def _current_state(self) -> tuple[int, int] | None:
         if not self.path.exists():
             return None
         info = self.path.stat()
         return info.st_ino, info.st_mtime_ns
+
+
+def entry_texts(text: str) -> dict[str, str]:
+    """Return by stage the lines of its entry in a dvc.lock, as DVC lays it out.
+
+    Args:
+        text: of the file.
+    """
+    stages = text.partition(f"\n{_HEADING}")[2]
+    starts = [*_ENTRY.finditer(stages)]
+    bounds = pairwise([*(start.start() for start in starts), len(stages)])
+    return {start[1]: stages[begin:end] for start, (begin, end) in zip(starts, bounds, strict=True)}

@@ -48,12 +48,15 @@ class Pipeline:
 
     @classmethod
     @contextmanager
-    def opened(cls, targets: Sequence[str], *, glob: bool = False) -> "Iterator[Pipeline]":
+    def opened(
+        cls, targets: Sequence[str], *, glob: bool = False, single_item: bool = False
+    ) -> "Iterator[Pipeline]":
         """Yield the pipeline of the current folder, while no other command may change its files.
 
         Args:
             targets: stages, with all that they depend on; none for the whole pipeline.
             glob: whether targets are patterns, such as `*@image`.
+            single_item: whether targets are taken alone, without what they depend on.
 
         Raises:
             UserError: DVC cannot read it, or another command uses it.
@@ -75,7 +78,8 @@ class Pipeline:
                 else:
                     path = str(Path(repo.root_dir) / "dvc.yaml")
                     targeted = [stage for stage in repo.index.stages if stage.path == path]
-                pipeline = cls(repo, plan_repro(graph, targeted), graph)
+                stages = targeted if single_item else plan_repro(graph, targeted)
+                pipeline = cls(repo, stages, graph)
             outputs = sorted(
                 out.fs_path for stage in pipeline.stages.values() for out in stage.outs
             )
@@ -100,6 +104,11 @@ class Pipeline:
         return all(
             item.is_in_repo for stage in self.stages.values() for item in (*stage.deps, *stage.outs)
         )
+
+    def outputs_in_git(self) -> list[str]:
+        """Return the outputs that DVC's cache does not hold."""
+        outputs = (out for stage in self.stages.values() for out in stage.outs)
+        return [str(out.fs_path) for out in outputs if not out.use_cache]
 
     def is_changed(self, name: str) -> bool:
         """Return whether a stage has to run: something that it reads or writes is not that of dvc.lock."""

@@ -153,8 +153,13 @@ def _next_stage(
     return None
 
 
+def log_file(name: str) -> Path:
+    """Return the file with what a stage printed when it ran last."""
+    return LOGS / f"{name.replace('/', '_')}.log"
+
+
 def _command(pipeline: Steps, name: str, slots: Slots) -> StageCommand:
-    log = LOGS / f"{name.replace('/', '_')}.log"
+    log = log_file(name)
     return StageCommand(
         lines=pipeline.commands(name),
         folder=pipeline.folder(name),

@@ -1,5 +1,6 @@
 """dvc.lock as DVC would write it."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.project import ROOT
 
-from stages.tools.repro.lock_file import LockFile
+from stages.tools.repro.lock_file import LockFile, entry_texts
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=120)
@@ -44,6 +45,27 @@ def test_the_bytes_are_those_of_dvc(
     assert (folder / "dvc.lock").read_bytes() == as_dvc(
         folder, {"schema": "2.0", "stages": entries}
     )
+
+
+@given(entries=ENTRIES, entry=ENTRIES.map(lambda entries: next(iter(entries.values()))))
+def test_the_entries_of_a_file_that_dvc_wrote_are_kept(
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[str, Any], entry: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("lock")
+    content = {"schema": "2.0", "stages": entries}
+    (folder / "dvc.lock").write_bytes(as_dvc(folder, content))
+    for name in ("new", next(iter(entries))):
+        LockFile(folder / "dvc.lock").set(name, entry)
+        entries[name] = deepcopy(entry)
+        assert (folder / "dvc.lock").read_bytes() == as_dvc(folder, content)
+
+
+def test_the_lines_of_each_entry_are_found() -> None:
+    text = (ROOT / "dvc.lock").read_text()
+    texts = entry_texts(text)
+    assert [*texts] == [*load_yaml(str(ROOT / "dvc.lock"))["stages"]]
+    assert text.endswith("stages:\n" + "".join(texts.values()))
+    assert entry_texts("schema: '2.0'\n") == {}
 
 
 def test_an_entry_set_to_what_it_is_changes_nothing(tmp_path: Path) -> None:
