@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import UserError, printable
 from stages.core.processes import last_line, run_command, scratch_folder
+from stages.core.progress import set_stage
 from stages.core.repositories import git
 from stages.tools import experiment_clone, scratch
 
@@ -75,6 +76,7 @@ def run_experiment(
         error = experiment_clone.read_error(clone)
         if not error:
             experiment_clone.fetch(clone, name)
+    set_stage("")  # the next line of progress is due an interval from now
     return name, error
 
 
