@@ -24,10 +24,8 @@ _ROOT = Path()
 _REFERENCE = "refs/evidence/experiment"  # in the clone
 _OUTCOME = Path(".dvc/tmp/experiment.json")  # git ignores it
 _IDENTITY = re.compile(r"(.*) <(.*)> \d+ [+-]\d+")
-_NO_IDENTITY = (
-    "evidence",
-    "evidence@localhost",
-)  # where git knows none: no one else sees the commit
+# Where git knows no name of the user: nobody else sees the commit.
+_NO_IDENTITY = ("evidence", "evidence@localhost")
 _LAST_ORDINARY_STATUS = 127  # a shell reports a signal above it, Python below 0
 
 

@@ -56,9 +56,8 @@ class Setting:
         params["runtime"] |= self.runtime
         sections = params["tasks"][task.name]
         sections["train"]["seeds"] = [seed + self.seed_shift for seed in sections["train"]["seeds"]]
-        if (
-            "threads" in self.runtime and task.params.train.threads
-        ):  # else they are those of the runtime
+        if "threads" in self.runtime and task.params.train.threads:
+            # They take the place of the runtime's.
             sections["train"]["threads"] = self.runtime["threads"]
         for key, path in task.input_paths().items():
             if not (clone / path).exists() and Path(path).exists():

@@ -3,8 +3,8 @@
 The results and dvc.lock come out the same, byte for byte. Each stage that ends gets a line with what it
 came to. At the end stand a table of the results and whether they are the committed ones; the exit status is
 1 where they are outside the measured tolerance. A stage that fails stops what depends on it and nothing
-else, and is named last. Until a file, a commit or an installed package changes, a run that had nothing to
-do is not repeated but its report.
+else, and is named last. A run that had nothing to do prints its report again until a file, a commit or an
+installed package changes.
 """
 
 import argparse
