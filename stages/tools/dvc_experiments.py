@@ -1,7 +1,6 @@
 """DVC experiments of one task: running one in a clone, and applying it to the work tree."""
 
 import hashlib
-import os
 import re
 import sys
 import time
@@ -116,19 +115,15 @@ def read_file(name: str, path: Path) -> str:
 
 def run_dvc(*arguments: str) -> list[str]:
     """Run a DVC command; return the lines that it printed if it failed, none if it did not."""
-    result = run_command(_ROOT, "dvc", *arguments, extra_environment=git_identity())
+    result = run_command(
+        _ROOT, "dvc", *arguments, extra_environment=experiment_clone.git_identity()
+    )
     if result.returncode == 0:
         return []
     lines = (result.stdout + result.stderr).split("\n")
     return [line.strip() for line in lines if line.strip()] or [
         f"dvc ended with exit status {result.returncode}"
     ]
-
-
-def git_identity() -> dict[str, str]:
-    """Return the variables that say who commits: DVC keeps an experiment as a commit."""
-    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")
-    return {key: value for key, value in os.environ.items() if key.startswith(variables)}
 
 
 def references(name: str, repository: Path = _ROOT) -> list[str]:

@@ -4,6 +4,7 @@
 `make_ready` has made ready.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -62,9 +63,13 @@ def make_ready(clone: Path, task: "Task", inputs: Sequence[str] = ()) -> None:
         git(clone, "config", key, value)
 
 
-def _committer() -> tuple[str, ...]:
-    from stages.tools.dvc_experiments import git_identity
+def git_identity() -> dict[str, str]:
+    """Return the variables that say who commits: DVC keeps an experiment as a commit."""
+    variables = ("GIT_AUTHOR_", "GIT_COMMITTER_")
+    return {key: value for key, value in os.environ.items() if key.startswith(variables)}
 
+
+def _committer() -> tuple[str, ...]:
     try:
         identity = git(_ROOT, "var", "GIT_COMMITTER_IDENT", extra_environment=git_identity())
     except UserError:
